@@ -1,0 +1,100 @@
+"""Opening the database: durable SQLite by default, PostgreSQL by URL, one transaction a unit of work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import InvalidValueError
+
+_BUSY_TIMEOUT_MS = 30_000
+_WRITES = "alacarte_writes"
+
+
+class Database:
+    """One database, opened durably. Hands out units of work; closes with `close`."""
+
+    def __init__(self, url: str) -> None:
+        """Open `url` (`sqlite:///path` or `postgresql://...`). Raises InvalidValueError for other databases."""
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            self.engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=20, max_overflow=20)
+        elif parsed.get_backend_name() == "sqlite":
+            if parsed.database in {None, "", ":memory:"}:
+                raise InvalidValueError("SQLite needs a file: memory is not durable", field="database", value=url)
+            self.engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
+            _make_durable(self.engine)
+        else:
+            raise InvalidValueError("must be a sqlite or postgresql URL", field="database", value=parsed.drivername)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True on SQLite, false on PostgreSQL."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def writing(self, tenant: str) -> Iterator[UnitOfWork]:
+        """Open a writing unit of work: commits on leaving, rolls back on an exception.
+
+        On SQLite it takes the write lock at once, so that no reader has to be upgraded half-way.
+        """
+        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+            yield self._unit(connection, tenant)
+
+    @contextmanager
+    def reading(self, tenant: str) -> Iterator[UnitOfWork]:
+        """Open a unit of work over one snapshot; whatever it might write is rolled back."""
+        with self.engine.connect() as plain_connection:
+            connection = plain_connection
+            if not self.is_sqlite:
+                connection = plain_connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin() as transaction:
+                yield self._unit(connection, tenant)
+                transaction.rollback()
+
+    def _unit(self, connection: Connection, tenant: str) -> UnitOfWork:
+        if not self.is_sqlite:
+            connection.execute(text("select set_config('app.tenant', :tenant, true)"), {"tenant": tenant})
+        return UnitOfWork(connection, tenant)
+
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the schema to `revision`; does nothing where it is there already."""
+        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+            config = migration_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+
+    def close(self) -> None:
+        """Close all pooled connections."""
+        self.engine.dispose()
+
+
+def migration_config() -> Config:
+    """Return the alembic configuration; migrations travel inside the `models` package."""
+    import models.migrations  # Only when migrating.
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(next(iter(models.migrations.__path__)))).replace("%", "%%"))
+    return config
+
+
+def _make_durable(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: DBAPIConnection, _record: object) -> None:
+        connection.isolation_level = None  # Transactions are ours: see _on_begin.
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+            cursor.execute(f"pragma {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("begin immediate" if writes else "begin")

@@ -1,0 +1,5 @@
+"""Every table module, loaded at once: what migrations compare with and tests sweep over."""
+
+import models.tables.catalog
+import models.tables.customer
+import models.tables.quote
