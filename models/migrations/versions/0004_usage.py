@@ -1,7 +1,7 @@
-"""access."""
+"""usage."""
 
-revision = "0005_access"
-down_revision = "0004_usage_and_invoices"
+revision = "0004_usage"
+down_revision = "0003_stripe"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
-"""usage and invoices."""
+"""invoices."""
 
-revision = "0004_usage_and_invoices"
-down_revision = "0003_stripe"
+revision = "0005_invoices"
+down_revision = "0004_usage"
 branch_labels = None
 depends_on = None
 
