@@ -2,4 +2,5 @@
 
 import models.tables.catalog
 import models.tables.customer
+import models.tables.ledger
 import models.tables.quote
