@@ -1,0 +1,121 @@
+"""The design of a demand fit: quotes as numbers, equal quotes collapsed into counted cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.values.errors import InvalidValueError
+from pricing_engine.demand.price_basis import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteDesign:
+    """Cells of quotes that share features, segment and price, sorted by segment.
+
+    `chosen` (n, K): 1 where the feature was in the quote (or its quantity). `segment` (n,): index into
+    `segments`. `price` (n,): total, major units. `accepted`, `offered` (n,): weighted counts,
+    0 <= accepted <= offered.
+    """
+
+    features: tuple[str, ...]
+    segments: tuple[str, ...]
+    chosen: Floats
+    segment: NDArray[np.int64]
+    price: Floats
+    accepted: Floats
+    offered: Floats
+
+    def rows_of(self, segment: int) -> slice:
+        """Return where a segment's cells lie."""
+        first, last = np.searchsorted(self.segment, [segment, segment + 1])
+        return slice(int(first), int(last))
+
+    @property
+    def quotes(self) -> float:
+        """Weighted number of quotes."""
+        return float(self.offered.sum())
+
+    def quotes_by_segment(self) -> Floats:
+        """Weighted number of quotes (G,) of each segment."""
+        counts = np.bincount(self.segment, weights=self.offered, minlength=len(self.segments))
+        return counts.astype(np.float64)
+
+    def quotes_by_feature(self) -> Floats:
+        """Weighted number of quotes (K,) that contain each feature."""
+        return np.asarray(self.offered @ (self.chosen != 0), dtype=np.float64)
+
+
+def quote_design(
+    chosen: Floats,
+    price: Floats,
+    accepted: Floats,
+    *,
+    features: Sequence[str],
+    segment: NDArray[np.int64] | None = None,
+    segments: Sequence[str] = ("all",),
+    weight: Floats | None = None,
+) -> QuoteDesign:
+    """Collapse n quotes into cells: `chosen` (n, K), `price` (n,), `accepted` (n,) of 0/1, `weight` (n,).
+
+    Raises InvalidValueError for arrays of unequal length, numbers that are not finite, or a segment
+    index outside `segments`.
+    """
+    count = len(price)
+    index = np.zeros(count, dtype=np.int64) if segment is None else np.asarray(segment, dtype=np.int64)
+    weights = np.ones(count) if weight is None else np.asarray(weight, dtype=np.float64)
+    _check(chosen, price, accepted, index, weights, len(features), len(segments))
+    names = [f"x{k}" for k in range(len(features))]
+    frame = pl.DataFrame(
+        {"segment": index, "price": price, "accepted": accepted * weights, "offered": weights}
+        | {name: chosen[:, k] for k, name in enumerate(names)}
+    )
+    cells = frame.group_by("segment", "price", *names).agg(pl.col("accepted", "offered").sum())
+    cells = cells.filter(pl.col("offered") > 0).sort("segment", "price", *names)
+    return QuoteDesign(
+        tuple(features),
+        tuple(segments),
+        cells.select(names).to_numpy().astype(np.float64) if names else np.empty((cells.height, 0)),
+        cells["segment"].to_numpy(),
+        cells["price"].to_numpy(),
+        cells["accepted"].to_numpy(),
+        cells["offered"].to_numpy(),
+    )
+
+
+def pair_columns(chosen: Floats, pairs: Sequence[tuple[int, int]]) -> Floats:
+    """Return the products (n, pairs) of the paired features' columns."""
+    if not pairs:
+        return np.empty((len(chosen), 0))
+    first, second = np.asarray(pairs, dtype=np.intp).T
+    return np.asarray(chosen[:, first] * chosen[:, second])
+
+
+def linear_columns(chosen: Floats, pairs: Sequence[tuple[int, int]]) -> Floats:
+    """Return the columns (n, 1 + K + pairs) that enter the log-odds linearly: constant, features, pairs."""
+    return np.column_stack([np.ones(len(chosen)), chosen, pair_columns(chosen, pairs)])
+
+
+def _check(
+    chosen: Floats,
+    price: Floats,
+    accepted: Floats,
+    segment: NDArray[np.int64],
+    weight: Floats,
+    features: int,
+    segments: int,
+) -> None:
+    count = len(price)
+    if chosen.shape != (count, features) or any(len(column) != count for column in (accepted, segment, weight)):
+        raise InvalidValueError("arrays must have one row a quote and one column a feature", field="design")
+    for name, column in (("chosen", chosen), ("price", price), ("accepted", accepted), ("weight", weight)):
+        if not np.all(np.isfinite(column)):
+            raise InvalidValueError("must be finite", field=name, code="not_finite")
+    if np.any(weight < 0) or np.any((accepted < 0) | (accepted > 1)):
+        raise InvalidValueError("weights must be >= 0 and accepted in 0..1", field="design")
+    if count and (segment.min() < 0 or segment.max() >= segments):
+        raise InvalidValueError("must index a segment", field="segment", value=int(segment.max()))
