@@ -1,0 +1,42 @@
+"""Exact decimals as integers of a common power of ten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from models.values.quantity import EXACT
+
+
+def decimals_of(number: Decimal | None) -> int:
+    """Return the digits behind the point, 0 for None and for whole numbers."""
+    if number is None:
+        return 0
+    exponent = number.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) and exponent < 0 else 0
+
+
+def decimals_of_all(numbers: Iterable[Decimal | None]) -> int:
+    """Return the most digits behind the point of any of them."""
+    return max(map(decimals_of, numbers), default=0)
+
+
+def scaled(number: Decimal, exponent: int) -> int:
+    """Return `number` x 10^exponent; the caller made `exponent` large enough for that to be whole."""
+    return int(number.scaleb(exponent, EXACT))
+
+
+def unscaled(number: int, exponent: int) -> Decimal:
+    """Return `number` / 10^exponent, exact, without needless zeros."""
+    if exponent == 0 or number == 0:
+        return Decimal(number)
+    whole, rest = divmod(number, 10**exponent)
+    if rest == 0:
+        return Decimal(whole)
+    return Decimal(number).scaleb(-exponent, EXACT).normalize(EXACT)
+
+
+def half_away(numerator: int, denominator: int) -> int:
+    """Round numerator / denominator (denominator > 0) to an integer, half away from zero."""
+    whole = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return whole if numerator >= 0 else -whole

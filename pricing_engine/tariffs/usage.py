@@ -1,0 +1,245 @@
+"""Usage: what was used in a period, as much of it as the tariff's model asks for.
+
+Quantities are of the metered unit, before any conversion. `prior_units` present, even 0, means that an earlier
+split of the period was rated: the amount is then cumulative(prior + now) less what earlier splits billed, which
+is `prior_billed`, or else cumulative(prior) not final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from models.values.errors import InvalidValueError
+from models.values.quantity import EXACT, parse_decimal
+from pricing_engine.tariffs.reading import Fields
+
+MAX_EVENTS = 1_000_000
+MAX_BUCKETS = 1_000_000
+MAX_GROUPS = 100_000
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """One event. `value`: its units; `amount`: the price it carries (dynamic).
+
+    `full` and `prorated`: a change of a level and the part of it that the rest of the period makes.
+    """
+
+    value: Decimal | None = None
+    amount: Decimal | None = None
+    full: Decimal | None = None
+    prorated: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageGroup:
+    """Units whose events share `properties`, sorted by name."""
+
+    properties: tuple[tuple[str, str], ...]
+    units: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Usage of one split of a period; by default the split is the whole period.
+
+    running_total: cumulative units after each event from the start of the period, where events are not listed.
+    full_units: the unprorated level that picks the tier, where `units` are prorated.
+    prior: events, buckets or groups of earlier splits, for models that one number does not describe.
+    """
+
+    units: Decimal | None = None
+    prior_units: Decimal | None = None
+    prior_billed: Decimal | None = None
+    final: bool = True
+    event_count: int | None = None
+    events: tuple[UsageEvent, ...] | None = None
+    running_total: tuple[Decimal, ...] | None = None
+    buckets: tuple[Decimal, ...] | None = None
+    groups: tuple[UsageGroup, ...] | None = None
+    full_units: Decimal | None = None
+    prior: Usage | None = None
+
+    @property
+    def earlier(self) -> Usage | None:
+        """What earlier splits measured, None where there was none.
+
+        Raises InvalidValueError where this split lists events, buckets or groups and the earlier ones do not.
+        """
+        if self.prior is not None:
+            return self.prior
+        if self.prior_units is None:
+            return None
+        if self.prior_units != _ZERO:
+            for name in ("events", "buckets", "groups"):
+                if getattr(self, name) is not None:
+                    raise InvalidValueError(
+                        f"earlier splits must list their {name} too", field=f"usage.prior.{name}", code="prior_required"
+                    )
+            return Usage(units=self.prior_units)
+        return Usage(
+            units=_ZERO,
+            event_count=0,
+            events=None if self.events is None else (),
+            buckets=None if self.buckets is None else (),
+            groups=None if self.groups is None else (),
+        )
+
+    def after(self, earlier: Usage) -> Usage:
+        """Return the usage from the start of the period to the end of this split."""
+        return Usage(
+            units=_sum(earlier.units, self.units),
+            event_count=_count_sum(earlier.event_count, self.event_count),
+            events=_join(earlier.events, self.events),
+            running_total=self.running_total,
+            buckets=_join(earlier.buckets, self.buckets),
+            groups=_join(earlier.groups, self.groups),
+            full_units=self.full_units,
+        )
+
+
+def _sum(earlier: Decimal | None, now: Decimal | None) -> Decimal | None:
+    return EXACT.add(earlier or _ZERO, now) if now is not None else earlier
+
+
+def _count_sum(earlier: int | None, now: int | None) -> int | None:
+    return None if earlier is None or now is None else earlier + now
+
+
+def _join(earlier: tuple[Any, ...] | None, now: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    return earlier if now is None else (earlier or ()) + now
+
+
+def parse_usage(document: Mapping[str, Any], field: str = "usage") -> Usage:
+    """Read usage from its wire form. Raises InvalidValueError or LimitExceededError naming the field."""
+    fields = Fields(document, field)
+    prior = fields.object("prior")
+    usage = _read_measured(
+        fields,
+        prior_units=fields.amount("prior_units", "negative_prior_units"),
+        prior_billed=fields.decimal("prior_billed"),
+        final=fields.flag("final") is not False,
+        prior=None if prior is None else _read_measured(prior),
+    )
+    if prior is not None:
+        prior.finish("unknown_usage_field")
+        if usage.prior_units is not None:
+            raise InvalidValueError(
+                "give prior_units or prior, not both", field=f"{field}.prior_units", code="two_priors"
+            )
+    fields.finish("unknown_usage_field")
+    return usage
+
+
+def _read_measured(fields: Fields, **split: Any) -> Usage:  # noqa: ANN401 - fields of Usage
+    units = fields.decimal("units")
+    events = _read_events(fields)
+    event_count = fields.count("event_count", "event_count_not_whole")
+    _check_events(fields, units, event_count, events)
+    buckets = fields.array("buckets", MAX_BUCKETS, "too_many_buckets")
+    running = fields.array("running_total", MAX_EVENTS, "too_many_events")
+    return Usage(
+        units=units,
+        event_count=len(events) if event_count is None and events is not None else event_count,
+        events=events,
+        running_total=None if running is None else _read_running(running, fields.path("running_total")),
+        buckets=None if buckets is None else _numbers(buckets, fields.path("buckets")),
+        groups=_read_groups(fields, units),
+        full_units=fields.decimal("full_units"),
+        **split,
+    )
+
+
+def _numbers(values: Iterable[object], path: str) -> tuple[Decimal, ...]:
+    return tuple(parse_decimal(value, f"{path}[{i}]") for i, value in enumerate(values))
+
+
+def _read_running(values: list[Any], path: str) -> tuple[Decimal, ...]:
+    running = _numbers(values, path)
+    if any(later < earlier for earlier, later in pairwise(running)):
+        raise InvalidValueError("must never fall", field=path, code="running_total_falls")
+    return running
+
+
+def _read_events(fields: Fields) -> tuple[UsageEvent, ...] | None:
+    rows = fields.array("events", MAX_EVENTS, "too_many_events")
+    if rows is None:
+        return None
+    path = fields.path("events")
+    return tuple(_read_event(row, f"{path}[{i}]") for i, row in enumerate(rows))
+
+
+def _read_event(row: object, path: str) -> UsageEvent:
+    if not isinstance(row, Mapping):
+        return UsageEvent(parse_decimal(row, path))
+    fields = Fields(row, path)
+    value, units = fields.decimal("value"), fields.decimal("units")
+    if value is not None and units is not None:
+        raise InvalidValueError("give value or units, not both", field=path, code="event_with_two_values")
+    event = UsageEvent(
+        units if value is None else value,
+        fields.decimal("amount"),
+        fields.decimal("full"),
+        fields.decimal("prorated"),
+    )
+    fields.finish("unknown_event_field")
+    if event == UsageEvent():
+        raise InvalidValueError("needs a value or an amount", field=path, code="empty_event")
+    return event
+
+
+def _check_events(
+    fields: Fields, units: Decimal | None, event_count: int | None, events: tuple[UsageEvent, ...] | None
+) -> None:
+    if events is None:
+        return
+    if event_count is not None and event_count != len(events):
+        raise InvalidValueError(
+            f"must equal the {len(events)} events listed",
+            field=fields.path("event_count"),
+            value=event_count,
+            code="event_count_mismatch",
+        )
+    values = [event.value for event in events if event.value is not None]
+    if units is not None and len(values) == len(events) and sum(values, _ZERO) != units:
+        raise InvalidValueError(
+            "must equal the sum of the events", field=fields.path("units"), value=units, code="units_mismatch"
+        )
+
+
+def _read_groups(fields: Fields, units: Decimal | None) -> tuple[UsageGroup, ...] | None:
+    rows = fields.array("groups", MAX_GROUPS, "too_many_groups")
+    if rows is None:
+        return None
+    path = fields.path("groups")
+    groups = tuple(_read_group(row, f"{path}[{i}]") for i, row in enumerate(rows))
+    if units is not None and sum((group.units for group in groups), _ZERO) != units:
+        raise InvalidValueError(
+            "must equal the sum of the groups", field=fields.path("units"), value=units, code="groups_mismatch"
+        )
+    return groups
+
+
+def _read_group(row: object, path: str) -> UsageGroup:
+    fields = Fields(row, path)
+    properties = fields.require("properties", "group_without_properties")
+    is_text = isinstance(properties, Mapping) and all(
+        isinstance(name, str) and isinstance(value, str) for name, value in properties.items()
+    )
+    if not is_text:
+        raise InvalidValueError(
+            "must map property names to text",
+            field=f"{path}.properties",
+            value=repr(properties),
+            code="group_properties_not_text",
+        )
+    units = fields.decimal("units")
+    if units is None:
+        raise InvalidValueError("is required", field=f"{path}.units", code="group_without_units")
+    fields.finish("unknown_group_field")
+    return UsageGroup(tuple(sorted(properties.items())), units)

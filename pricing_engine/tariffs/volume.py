@@ -1,0 +1,45 @@
+"""Volume: the tier that the whole usage reaches prices all of it. Passing an edge may lower the amount."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pricing_engine.tariffs.reading import Fields
+from pricing_engine.tariffs.table import Scale, SegmentTable
+from pricing_engine.tariffs.table_pricer import TablePricer
+from pricing_engine.tariffs.tier import Tier, amount_decimals, edge_decimals, read_tiers, tiers_document, volume_table
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """The one tier reached gives the unit amount of every unit and the flat amount."""
+
+    tiers: tuple[Tier, ...]
+
+    model = "volume"
+
+    @staticmethod
+    def read(fields: Fields) -> Volume:
+        """Read `tiers`."""
+        return Volume(read_tiers(fields, "unit_amount"))
+
+    def document(self) -> dict[str, Any]:
+        """Write the fields of this shape."""
+        return {"tiers": tiers_document(self.tiers, "unit_amount")}
+
+    def unit_decimals(self) -> int:
+        """Digits behind the point of the edges."""
+        return edge_decimals(self.tiers)
+
+    def price_decimals(self) -> int:
+        """Digits behind the point of the amounts."""
+        return amount_decimals(self.tiers)
+
+    def table(self, scale: Scale) -> SegmentTable:
+        """Compile to one piece a tier, each from zero."""
+        return volume_table(self.tiers, scale)
+
+    def pricer(self, scale: Scale) -> TablePricer:
+        """Compile to a pricer of `usage.units`."""
+        return TablePricer(self.table(scale))
