@@ -4,3 +4,4 @@ import models.tables.catalog
 import models.tables.customer
 import models.tables.ledger
 import models.tables.quote
+import models.tables.usage
