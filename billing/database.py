@@ -90,7 +90,7 @@ def _make_durable(engine: Engine) -> None:
     def _on_connect(connection: DBAPIConnection, _record: object) -> None:
         connection.isolation_level = None  # Transactions are ours: see _on_begin.
         cursor = connection.cursor()
-        for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+        for pragma in ("journal_mode=wal", "synchronous=full", "foreign_keys=on", "recursive_triggers=on"):
             cursor.execute(f"pragma {pragma}")
         cursor.close()
 
