@@ -1,0 +1,184 @@
+"""The price sheet: the adaptive prices of one epoch and segment, before jitter, signed and immutable.
+
+A quote shows the sheet's price moved by its own draw:
+
+    shown = ladder(clamp(price * exp(draw), lowest, highest)),  draw ~ uniform(-jitter, jitter)
+
+so that its propensity is known exactly and anyone can recompute it from the sheet and the draw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any
+
+import msgspec
+
+from models.values.errors import InvalidValueError, NotFoundError
+from models.values.quantity import EXACT, plain
+from pricing_engine.catalog import Feature, Value
+from pricing_engine.demand.guardrails import PriceLadder
+from pricing_engine.price_book import PriceBook
+from pricing_engine.sealing import Disclosure, Opened, Section
+from pricing_engine.tariffs.tariff import Tariff, parse_tariff, tariff_document
+
+SHEET_KIND = "alacarte.price_sheet.v1"
+DRAW_DIGITS = 12
+"""Digits behind the point of a draw; the draw is part of the quote."""
+
+_LOGS = Context(prec=28, rounding=ROUND_HALF_EVEN)
+"""Decimal exp and ln are correctly rounded, so every machine computes the same shown price."""
+_PROPENSITY = Context(prec=12, rounding=ROUND_HALF_EVEN)
+_PRICE_FIELD = {"flat": "amount", "unit": "unit_amount"}
+
+
+class SheetPrice(Value, frozen=True):
+    """One feature's price before jitter, the rungs jitter may reach, and the rails that were hit on the way."""
+
+    feature: str
+    price: Decimal
+    lowest: Decimal
+    highest: Decimal
+    ladder_step: Decimal
+    ladder_ending: Decimal = Decimal(0)
+    jitter: Decimal = Decimal(0)
+    rails: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a price outside its own range."""
+        PriceLadder(self.ladder_step, self.ladder_ending)
+        if not 0 <= self.lowest <= self.price <= self.highest or not 0 <= self.jitter < 1:
+            raise InvalidValueError(
+                "needs 0 <= lowest <= price <= highest and 0 <= jitter < 1", field="price_sheet", value=self.feature
+            )
+
+
+class PriceSheet(Value, frozen=True):
+    """The prices of one epoch for one segment. `model_hash` is empty while list prices are in force."""
+
+    book_hash: str
+    segment: str
+    epoch: int
+    effective_from: datetime
+    prices: tuple[SheetPrice, ...]
+    model_hash: str = ""
+
+    def price_of(self, feature: str) -> SheetPrice:
+        """Return one feature's price. Raises NotFoundError."""
+        for price in self.prices:
+            if price.feature == feature:
+                return price
+        raise NotFoundError("has no price on this sheet", field="price_sheet", value=feature)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPrice:
+    """What a quote shows: the price, the draw that moved it, and the probability of just this price."""
+
+    price: Decimal
+    draw: Decimal
+    propensity: Decimal
+
+
+def list_price_sheet(book: PriceBook, book_hash: str, segment: str, epoch: int, at: datetime) -> PriceSheet:
+    """Return the sheet that leaves every adaptive feature at its list price, without jitter."""
+    prices = tuple(
+        SheetPrice(
+            feature=feature.key,
+            price=list_price(feature),
+            lowest=list_price(feature),
+            highest=list_price(feature),
+            ladder_step=feature.rails.ladder_step,
+            ladder_ending=feature.rails.ladder_ending,
+        )
+        for feature in book.features
+        if feature.adaptive
+    )
+    return PriceSheet(book_hash=book_hash, segment=segment, epoch=epoch, effective_from=at, prices=prices)
+
+
+def list_price(feature: Feature) -> Decimal:
+    """Return the one price of a flat or unit tariff, in major units (per unit)."""
+    return Decimal(tariff_document(feature.tariff)[_PRICE_FIELD[feature.tariff.model]])
+
+
+def tariff_at(feature: Feature, price: Decimal) -> Tariff:
+    """Return the feature's tariff with its one price replaced."""
+    document = dict(tariff_document(feature.tariff))
+    document[_PRICE_FIELD[feature.tariff.model]] = plain(price)
+    return parse_tariff(document)
+
+
+def draw_for(secret: bytes, sheet_hash: str, customer: str, feature: str, jitter: Decimal) -> Decimal:
+    """Return this customer's draw for one feature of one sheet: uniform in [-jitter, jitter].
+
+    It is a keyed hash of the facts, so within an epoch the same facts get the same price, and nobody without
+    the secret can shop for a lucky draw.
+    """
+    if jitter == 0:
+        return Decimal(0)
+    message = "\x00".join((sheet_hash, customer, feature)).encode()
+    number = int.from_bytes(hmac.new(secret, message, hashlib.sha256).digest()[:8], "big")
+    uniform = Decimal(2 * number + 1 - 2**64) / Decimal(2**64)
+    return _LOGS.multiply(jitter, uniform).quantize(Decimal(1).scaleb(-DRAW_DIGITS))
+
+
+def shown_price(sheet_price: SheetPrice, draw: Decimal) -> ShownPrice:
+    """Return the price a quote shows for `draw`, with its probability under the sheet.
+
+    Raises InvalidValueError for a draw outside the sheet's jitter.
+    """
+    if abs(draw) > sheet_price.jitter:
+        raise InvalidValueError(f"must lie within the jitter {sheet_price.jitter}", field="draw", value=draw)
+    if sheet_price.jitter == 0:
+        return ShownPrice(sheet_price.price, draw, Decimal(1))
+    moved = _LOGS.multiply(sheet_price.price, _LOGS.exp(draw))
+    ladder = PriceLadder(sheet_price.ladder_step, sheet_price.ladder_ending)
+    price = min(max(ladder.nearest(moved), sheet_price.lowest), sheet_price.highest)
+    return ShownPrice(price, draw, _propensity(sheet_price, price))
+
+
+def _propensity(sheet_price: SheetPrice, shown: Decimal) -> Decimal:
+    """Probability that a uniform draw lands on `shown`: the length of its pre-image over 2 * jitter."""
+    jitter, half = sheet_price.jitter, EXACT.divide(sheet_price.ladder_step, Decimal(2))
+    low = -jitter if shown <= sheet_price.lowest else _log_ratio(EXACT.subtract(shown, half), sheet_price.price)
+    high = jitter if shown >= sheet_price.highest else _log_ratio(EXACT.add(shown, half), sheet_price.price)
+    length = _LOGS.subtract(min(high, jitter), max(low, -jitter))
+    return _PROPENSITY.divide(length, 2 * jitter)
+
+
+def _log_ratio(price: Decimal, base: Decimal) -> Decimal:
+    return _LOGS.ln(_LOGS.divide(price, base)) if price > 0 else Decimal("-Infinity")
+
+
+def price_sheet_sections(sheet: PriceSheet) -> list[Section]:
+    """Split a sheet for sealing. Prices are open to every buyer."""
+    document = _sheet_document(sheet)
+    prices: list[dict[str, Any]] = document.pop("prices")
+    head = Section("sheet", Disclosure.BUYER, {**document, "features": [price["feature"] for price in prices]})
+    return [head, *(Section(f"prices/{price['feature']}", Disclosure.BUYER, price) for price in prices)]
+
+
+def opened_price_sheet(opened: Opened) -> PriceSheet:
+    """Rebuild the sheet from an opened copy. Raises InvalidValueError for a malformed one."""
+    document: Mapping[str, Any] = opened.content("sheet")
+    prices = [opened.content(f"prices/{feature}") for feature in document["features"]]
+    body = {name: value for name, value in document.items() if name != "features"}
+    try:
+        return msgspec.convert({**body, "prices": prices}, PriceSheet)
+    except msgspec.ValidationError as error:
+        raise InvalidValueError(str(error), field="price_sheet", code="malformed_price_sheet") from error
+
+
+def _sheet_document(sheet: PriceSheet) -> dict[str, Any]:
+    built: dict[str, Any] = msgspec.to_builtins(sheet, builtin_types=(Decimal,))
+    for price in built["prices"]:
+        for name, value in price.items():
+            price[name] = plain(value) if isinstance(value, Decimal) else value
+    built["prices"] = list(built["prices"])
+    return built

@@ -1,0 +1,295 @@
+"""Pricing a selection: what bundles and the number of features take off, line by line.
+
+The quote and the invoice both call `price_selection`; for the same facts they get the same amounts.
+
+A selection pays the least of
+  * its list amounts, less the discount by number of features, and
+  * for each bundle, the bundle's price plus the list amounts of what lies outside it,
+but never less than the sum of its cost floors. A bundle's price counts every feature of the bundle, one that
+is not chosen at its least quantity, so it caps every subset. The discount by number of features counts the k
+dearest lines, for the k that makes the total highest: with a schedule that would make an extra feature lower
+the whole bill, the extra feature is free instead. Each alternative, and so the least of them, never falls
+when a feature or a unit is added.
+
+The discount is shared over all lines in proportion to their list amounts (the relative stand-alone price
+method of IFRS 15.76), no line going below its cost floor; lines at their floor leave the rest to the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from itertools import accumulate
+
+from models.values.errors import InvalidValueError, LimitExceededError
+from models.values.money import allocate
+from models.values.quantity import EXACT
+from pricing_engine.catalog import HUNDRED, Catalog
+
+SHARE_DIGITS = 18
+"""Digits behind the point to which a shared discount is divided among lines; the shares sum exactly."""
+_MAX_AMOUNT_DIGITS = 120
+
+
+class DiscountKind(StrEnum):
+    """Which alternative gave the total."""
+
+    LIST = "list"
+    FEATURE_COUNT = "feature_count"
+    BUNDLE = "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class RatedFeature:
+    """One feature's exact amounts in major units: at its tariff, and what it costs to provide.
+
+    `floor`: the least its line may fall to by discounts (its cost, or zero where a rail allows less).
+    """
+
+    list_amount: Decimal
+    cost: Decimal
+    floor: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PricedLine:
+    """One feature after the discount of the whole selection: list_amount - discount = amount."""
+
+    feature: str
+    list_amount: Decimal
+    discount: Decimal
+    amount: Decimal
+    cost: Decimal
+    at_floor: bool
+
+    @property
+    def margin(self) -> Decimal:
+        """What remains over cost."""
+        return EXACT.subtract(self.amount, self.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class PricedSelection:
+    """The lines, their exact total, and why it is what it is.
+
+    `percent` is the discount of the alternative that was chosen, `key` the bundle's or the number of
+    features counted; `floor_bound` tells that cost floors kept the total above that alternative.
+    """
+
+    lines: tuple[PricedLine, ...]
+    total: Decimal
+    kind: DiscountKind
+    key: str
+    percent: Decimal
+    floor_bound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Alternative:
+    total: int
+    kind: DiscountKind
+    key: str
+    percent: Decimal
+
+
+class DiscountPlan:
+    """A catalog's bundles and schedule, compiled to integers: kept shares over one denominator."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        percents = [step.percent for step in catalog.size_discounts] + [bundle.percent for bundle in catalog.bundles]
+        digits = max((max(0, -_exponent(percent)) for percent in percents), default=0)
+        self.denominator = 100 * 10**digits
+        self.bundles = [
+            (bundle.key, frozenset(bundle.features), self._kept(bundle.percent), bundle.percent)
+            for bundle in catalog.bundles
+        ]
+        self.steps = [(step.features, self._kept(step.percent), step.percent) for step in catalog.size_discounts]
+
+    def _kept(self, percent: Decimal) -> int:
+        return int(EXACT.multiply(HUNDRED - percent, Decimal(self.denominator // 100)))
+
+    def sums(self, amounts: Mapping[str, int], absent: Mapping[str, int]) -> SelectionSums:
+        """Prepare a selection: list amounts of the chosen features and, for bundles, of those not chosen.
+
+        Both in any one integer unit; totals come in units of 1 / `denominator` of it.
+        """
+        return SelectionSums(self, amounts, absent)
+
+    def price(self, rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal]) -> PricedSelection:
+        """Price a selection of exact amounts; see the module for the rule.
+
+        Raises InvalidValueError for a negative list amount, LimitExceededError beyond the exact range.
+        """
+        digits, amounts, floors, free = self._integers(rated, absent)
+        best = self.sums(amounts, free).least()
+        total = max(best.total, sum(floors.values()) * self.denominator)
+        discounts = _shares(
+            [amount * self.denominator for amount in amounts.values()],
+            [floor * self.denominator for floor in floors.values()],
+            total,
+        )
+        lines = tuple(
+            self._line(key, rated[key], amounts[key], floors[key], discount, digits)
+            for key, discount in zip(amounts, discounts, strict=True)
+        )
+        return PricedSelection(
+            lines, self._decimal(total, digits), best.kind, best.key, best.percent, total > best.total
+        )
+
+    def totals_without(
+        self, rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal], gone: Mapping[str, frozenset[str]]
+    ) -> dict[str, Decimal]:
+        """Return, by the keys of `gone`, the total of the selection without those features.
+
+        `absent` must also hold the least amounts of chosen features that stand in a bundle.
+        """
+        digits, amounts, floors, free = self._integers(rated, absent)
+        sums = self.sums(amounts, free)
+        floor = sum(floors.values())
+        totals: dict[str, Decimal] = {}
+        for key, dropped in gone.items():
+            left = floor - sum(floors[each] for each in dropped)
+            totals[key] = self._decimal(max(sums.least(dropped).total, left * self.denominator), digits)
+        return totals
+
+    def _integers(
+        self, rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal]
+    ) -> tuple[int, dict[str, int], dict[str, int], dict[str, int]]:
+        """Return the digits of one exact integer scale, and list amounts, floors and absent amounts at it."""
+        digits = _scale([amount for one in rated.values() for amount in (one.list_amount, one.cost, one.floor)])
+        digits = max(digits, _scale(list(absent.values())), SHARE_DIGITS)
+        amounts = {key: _scaled(one.list_amount, digits, key) for key, one in rated.items()}
+        floors = {key: min(_scaled(one.floor, digits, key), amounts[key]) for key, one in rated.items()}
+        return digits, amounts, floors, {key: _scaled(amount, digits, key) for key, amount in absent.items()}
+
+    def _line(self, key: str, one: RatedFeature, amount: int, floor: int, discount: int, digits: int) -> PricedLine:
+        net = amount * self.denominator - discount
+        return PricedLine(
+            feature=key,
+            list_amount=one.list_amount,
+            discount=self._decimal(discount, digits),
+            amount=self._decimal(net, digits),
+            cost=one.cost,
+            at_floor=discount > 0 and net == floor * self.denominator,
+        )
+
+    def _decimal(self, scaled: int, digits: int) -> Decimal:
+        # The denominator is a power of ten, so the division is a shift.
+        return Decimal(scaled).scaleb(-digits - len(str(self.denominator)) + 1, context=EXACT)
+
+
+class SelectionSums:
+    """The sums of one selection from which its total, and the total without any few features, follow at once."""
+
+    def __init__(self, plan: DiscountPlan, amounts: Mapping[str, int], absent: Mapping[str, int]) -> None:
+        self._plan, self._amounts, self._absent = plan, amounts, absent
+        self._whole = sum(amounts.values())
+        self._bundles = []
+        for bundle in plan.bundles:
+            chosen = bundle[1].intersection(amounts)
+            if chosen:
+                inside = sum(amounts[key] if key in chosen else absent[key] for key in bundle[1])
+                self._bundles.append((bundle, inside, chosen))
+        self._prefix: list[int] = [0]
+        self._rank: dict[str, int] = {}
+        if plan.steps and plan.steps[0][0] <= len(amounts):
+            ordered = sorted(amounts, key=amounts.__getitem__, reverse=True)
+            self._rank = {key: rank for rank, key in enumerate(ordered)}
+            self._prefix = [0, *accumulate(amounts[key] for key in ordered)]
+
+    def least(self, dropped: frozenset[str] = frozenset()) -> _Alternative:
+        """Return the cheapest alternative for the selection without `dropped`, all of which are chosen."""
+        lost = sum(self._amounts[key] for key in dropped)
+        whole = self._whole - lost
+        best = self._by_count(whole, dropped)
+        for (key, _, kept, percent), inside, chosen in self._bundles:
+            left = chosen - dropped
+            if not left:
+                continue
+            out = chosen & dropped
+            priced = inside + sum(self._absent[each] - self._amounts[each] for each in out)
+            covered = sum(self._amounts[each] for each in left)
+            total = kept * priced + self._plan.denominator * (whole - covered)
+            if total < best.total:
+                best = _Alternative(total, DiscountKind.BUNDLE, key, percent)
+        return best
+
+    def _by_count(self, whole: int, dropped: frozenset[str]) -> _Alternative:
+        """Return the highest of (1 - d_k) * (the k dearest lines): see the module."""
+        count = len(self._amounts) - len(dropped)
+        reached = [step for step in self._plan.steps if step[0] <= count]
+        denominator = self._plan.denominator
+        if not reached:
+            return _Alternative(denominator * whole, DiscountKind.LIST, "", Decimal(0))
+        # Within a step the total rises with k, so only the last k of each step can be the highest.
+        ends = [step[0] - 1 for step in reached] + [count]
+        highest = _Alternative(
+            denominator * self._dearest(ends[0], dropped), DiscountKind.FEATURE_COUNT, str(ends[0]), Decimal(0)
+        )
+        for (_, kept, percent), last in zip(reached, ends[1:], strict=True):
+            total = kept * self._dearest(last, dropped)
+            if total >= highest.total:
+                highest = _Alternative(total, DiscountKind.FEATURE_COUNT, str(last), percent)
+        return highest
+
+    def _dearest(self, count: int, dropped: frozenset[str]) -> int:
+        """Sum of the `count` dearest lines that are not dropped."""
+        upto = count
+        out = 0
+        for rank in sorted(self._rank[key] for key in dropped):
+            if rank >= upto:
+                break
+            upto += 1
+            out += self._prefix[rank + 1] - self._prefix[rank]
+        return self._prefix[upto] - out
+
+
+def price_selection(
+    catalog: Catalog, rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal]
+) -> PricedSelection:
+    """Price chosen features, given their exact rated amounts.
+
+    `rated`: by feature, in the order of the lines. `absent`: for every feature of a bundle that is not
+    chosen, the list amount at its `least_quantity`.
+    """
+    return DiscountPlan(catalog).price(rated, absent)
+
+
+def _shares(amounts: Sequence[int], floors: Sequence[int], total: int) -> list[int]:
+    """Share sum(amounts) - total over the lines in proportion to amount, each at most amount - floor."""
+    rooms = [amount - floor for amount, floor in zip(amounts, floors, strict=True)]
+    shares = [0] * len(amounts)
+    rest = sum(amounts) - total
+    open_lines = [i for i, room in enumerate(rooms) if room > 0]
+    while rest > 0:
+        weight = sum(amounts[i] for i in open_lines)
+        full = [i for i in open_lines if Fraction(rest * amounts[i], weight) > rooms[i]]
+        if not full:
+            for i, share in zip(open_lines, allocate(rest, [amounts[i] for i in open_lines]), strict=True):
+                shares[i] = share
+            break
+        for i in full:
+            shares[i] = rooms[i]
+            rest -= rooms[i]
+        open_lines = [i for i in open_lines if i not in set(full)]
+    return shares
+
+
+def _exponent(number: Decimal) -> int:
+    exponent = number.normalize(context=EXACT).as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0
+
+
+def _scale(amounts: Sequence[Decimal]) -> int:
+    return max((max(0, -_exponent(amount)) for amount in amounts), default=0)
+
+
+def _scaled(amount: Decimal, digits: int, key: str) -> int:
+    if amount < 0:
+        raise InvalidValueError("must be >= 0", field=f"amounts.{key}", value=amount, code="negative_amount")
+    if amount.adjusted() + digits > _MAX_AMOUNT_DIGITS:
+        raise LimitExceededError(f"at most {_MAX_AMOUNT_DIGITS} digits", field=f"amounts.{key}", value=amount)
+    return int(amount.scaleb(digits, context=EXACT))

@@ -1,0 +1,242 @@
+"""Sealing: one hash over a document that survives redaction, and a signature over that hash.
+
+A sealed document is a set of *sections*, each at a disclosure level. A section becomes a leaf
+
+    SHA-256(0x00 || salt || canonical JSON of [kind, path, level, content])
+
+with a salt of its own derived from the document's secret, so that a hidden cost cannot be guessed from its
+hash. Leaves, sorted by path, form a Merkle tree with nodes SHA-256(0x01 || left || right), an odd node moving
+up unchanged (RFC 6962). The root names the document. A copy for a reader keeps the leaf hash of what the
+reader may not see: same root, same signature, still verifiable.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from models.values.canonical_json import Json, canonical_bytes
+from models.values.errors import DomainError, InvalidValueError
+
+_SIGNED_PREFIX = b"alacarte.seal.v1\x00"
+_SALT_BYTES = 16
+_HASH_CHARS = 64
+
+
+class SealBrokenError(DomainError):
+    """A sealed document is not what was sealed; `field` names the section."""
+
+    code = "seal_broken"
+
+
+class Disclosure(StrEnum):
+    """Who may see a section; each level includes those before it."""
+
+    BUYER = "buyer"  # No cost.
+    TRANSPARENT = "customer-transparent"  # Cost and margin shown.
+    AUDITOR = "auditor"  # Everything.
+
+    def may_see(self, section: Disclosure) -> bool:
+        """Return whether a reader at this level sees a section of that level."""
+        levels = list(Disclosure)
+        return levels.index(self) >= levels.index(section)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One leaf of a sealed document: a path such as `lines/cache/cost` and its content."""
+
+    path: str
+    level: Disclosure
+    content: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A sealed document whose hash has been verified: the visible sections by path, and the hidden paths."""
+
+    kind: str
+    hash: str
+    sections: Mapping[str, Any]
+    hidden: frozenset[str]
+
+    def content(self, path: str) -> Any:  # noqa: ANN401
+        """Return one visible section. Raises SealBrokenError where it is missing or hidden."""
+        if path not in self.sections:
+            raise SealBrokenError("section is missing or hidden at this disclosure level", field=path)
+        return self.sections[path]
+
+
+class Signer:
+    """An Ed25519 private key; the public half verifies offline."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.public_pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        self.key_id = _key_id(key.public_key())
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> Signer:
+        """Read a private key. Raises InvalidValueError unless it is Ed25519."""
+        try:
+            key = load_pem_private_key(pem, password=None)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise InvalidValueError("must be a PEM private key", field="signing_key") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise InvalidValueError("must be an Ed25519 key", field="signing_key")
+        return cls(key)
+
+    def private_pem(self) -> bytes:
+        """Return the private key as unencrypted PEM; the caller keeps it secret."""
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def sign(self, digest: bytes) -> Json:
+        """Return the signature object over one document hash."""
+        value = base64.b64encode(self._key.sign(_SIGNED_PREFIX + digest)).decode()
+        return {"algorithm": "Ed25519", "key_id": self.key_id, "value": value}
+
+
+def new_signer() -> Signer:
+    """Return a signer with a fresh key."""
+    return Signer(Ed25519PrivateKey.generate())
+
+
+def seal(kind: str, sections: Iterable[Section], salt: bytes, signer: Signer | None = None) -> dict[str, Any]:
+    """Seal `sections` under `kind`: the full document, at auditor level.
+
+    `salt`: secret of this document, at least 16 bytes; the same sections and salt give the same hash.
+    Raises InvalidValueError for a short salt or a path that stands twice.
+    """
+    if len(salt) < _SALT_BYTES:
+        raise InvalidValueError(f"needs at least {_SALT_BYTES} bytes", field="salt")
+    ordered = sorted(sections, key=lambda section: section.path)
+    leaves: list[bytes] = []
+    shown: dict[str, Any] = {}
+    for section in ordered:
+        if section.path in shown:
+            raise InvalidValueError("section stands twice", field="path", value=section.path)
+        own_salt = hashlib.sha256(salt + section.path.encode()).digest()[:_SALT_BYTES]
+        leaves.append(_leaf(kind, section.path, section.level, section.content, own_salt))
+        shown[section.path] = {"content": section.content, "level": section.level.value, "salt": own_salt.hex()}
+    root = _merkle_root(leaves)
+    document: dict[str, Any] = {"hash": root.hex(), "kind": kind, "sections": shown}
+    if signer is not None:
+        document["signature"] = signer.sign(root)
+    return document
+
+
+def disclose(document: Mapping[str, Any], level: Disclosure) -> dict[str, Any]:
+    """Return the copy of a sealed document for readers at `level`: same hash, same signature."""
+    kind = document["kind"]
+    sections: dict[str, Any] = {}
+    for path, section in document["sections"].items():
+        own_level = Disclosure(section["level"]) if "level" in section else None
+        if own_level is None or level.may_see(own_level):
+            sections[path] = section
+        else:
+            leaf = _leaf(kind, path, own_level, section["content"], bytes.fromhex(section["salt"]))
+            sections[path] = {"leaf": leaf.hex()}
+    return {**document, "sections": sections}
+
+
+def open_sealed(document: object, kind: str) -> Opened:
+    """Check the form and the hash of a sealed document, full or redacted.
+
+    Raises SealBrokenError when anything is not what was sealed.
+    """
+    if not isinstance(document, Mapping) or document.get("kind") != kind:
+        raise SealBrokenError(f"must be a sealed document of kind {kind}", field="kind")
+    sections = document.get("sections")
+    if not isinstance(sections, Mapping) or not sections:
+        raise SealBrokenError("must be an object of sections", field="sections")
+    leaves: list[bytes] = []
+    visible: dict[str, Any] = {}
+    for path in sorted(sections):
+        section = sections[path]
+        if isinstance(section, Mapping) and section.keys() == {"leaf"}:
+            leaves.append(_unhex(section["leaf"], _HASH_CHARS, path))
+        elif isinstance(section, Mapping) and section.keys() == {"content", "level", "salt"}:
+            visible[path] = section["content"]
+            leaves.append(_visible_leaf(kind, path, section))
+        else:
+            raise SealBrokenError("section must have content, level and salt, or a leaf hash", field=path)
+    root = _merkle_root(leaves).hex()
+    if root != document.get("hash"):
+        raise SealBrokenError(
+            f"hash does not match: the sections give {root}", field="hash", value=document.get("hash")
+        )
+    return Opened(kind, root, visible, frozenset(sections.keys() - visible.keys()))
+
+
+def verify_signature(document: Mapping[str, Any], public_pem: bytes) -> None:
+    """Raise SealBrokenError unless the signature over the document's hash is by this key."""
+    try:
+        key = load_pem_public_key(public_pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidValueError("must be a PEM public key", field="key") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise InvalidValueError("must be an Ed25519 key", field="key")
+    signature = document.get("signature")
+    if not isinstance(signature, Mapping) or not isinstance(signature.get("value"), str):
+        raise SealBrokenError("document is not signed", field="signature")
+    if signature.get("algorithm") != "Ed25519" or signature.get("key_id") != _key_id(key):
+        raise SealBrokenError("is by another key", field="signature.key_id", value=signature.get("key_id"))
+    digest = _unhex(document.get("hash"), _HASH_CHARS, "hash")
+    try:
+        key.verify(base64.b64decode(signature["value"], validate=True), _SIGNED_PREFIX + digest)
+    except (InvalidSignature, binascii.Error) as error:
+        raise SealBrokenError("signature does not match the hash", field="signature") from error
+
+
+def _visible_leaf(kind: str, path: str, section: Mapping[str, Any]) -> bytes:
+    try:
+        level = Disclosure(section["level"])
+    except ValueError as error:
+        raise SealBrokenError("unknown disclosure level", field=path, value=section["level"]) from error
+    salt = _unhex(section["salt"], 2 * _SALT_BYTES, path)
+    try:
+        return _leaf(kind, path, level, section["content"], salt)
+    except InvalidValueError as error:
+        raise SealBrokenError(error.rule, field=path, value=error.value) from error
+
+
+def _leaf(kind: str, path: str, level: Disclosure, content: Json, salt: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + salt + canonical_bytes([kind, path, level.value, content])).digest()
+
+
+def _merkle_root(leaves: list[bytes]) -> bytes:
+    hash_of: Callable[[bytes], Any] = hashlib.sha256
+    layer = leaves
+    while len(layer) > 1:
+        pairs = [hash_of(b"\x01" + layer[i] + layer[i + 1]).digest() for i in range(0, len(layer) - 1, 2)]
+        layer = pairs + ([layer[-1]] if len(layer) % 2 else [])
+    return layer[0]
+
+
+def _unhex(text: object, chars: int, where: str) -> bytes:
+    if not isinstance(text, str) or len(text) != chars or text != text.lower():
+        raise SealBrokenError(f"must be {chars} lower-case hex digits", field=where, value=text)
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise SealBrokenError(f"must be {chars} lower-case hex digits", field=where, value=text) from error
+
+
+def _key_id(key: Ed25519PublicKey) -> str:
+    return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
