@@ -9,7 +9,7 @@ from __future__ import annotations
 from alembic.operations import Operations
 from sqlalchemy import text
 
-IMMUTABLE = ("account", "journal", "entry", "journal_seal")
+IMMUTABLE = ("account", "journal", "entry", "journal_seal", "accrual")
 
 _SQLITE_REPLACED = (
     ("account", "id", "id = new.id"),
@@ -18,6 +18,7 @@ _SQLITE_REPLACED = (
     ("journal", "key", "key = new.key"),
     ("journal", "reverses", "reverses = new.reverses"),
     ("journal_seal", "journal", "journal = new.journal"),
+    ("accrual", "key", "key = new.key"),
 )
 """Each unique key of an immutable table: a replace through any of them would remove a row unseen."""
 

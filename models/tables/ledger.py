@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field
 
-from models.column_types import ExactAmount, LedgerInteger, UtcTime
+from models.column_types import CanonicalJson, ExactAmount, LedgerInteger, UtcTime
 from models.tables.base import TenantRow
 
 _WITHOUT_ROWID = {"sqlite_with_rowid": False}
@@ -114,7 +115,7 @@ class EntryRow(TenantRow, table=True):
 
 
 class CarriedAmountRow(TenantRow, table=True):
-    """What a stream of exact amounts has come to, and how much of it is posted.
+    """What a customer's exact accruals in one asset have come to, and how much of it is posted.
 
     `posted` = `exact` rounded to ledger units, always; the difference is the residue below one unit.
     """
@@ -122,8 +123,23 @@ class CarriedAmountRow(TenantRow, table=True):
     __tablename__ = "carried_amount"
     __table_args__ = (_WITHOUT_ROWID,)
 
-    stream: str = Field(primary_key=True, max_length=120)
     party: str = Field(primary_key=True, max_length=120)
     asset: str = Field(primary_key=True, max_length=32)
     exact: Decimal = Field(sa_type=ExactAmount)
     posted: int = Field(sa_type=LedgerInteger)
+
+
+class AccrualRow(TenantRow, table=True):
+    """Exact amounts accrued together: feature, amount and the ledger units it came to. Appended only.
+
+    Its journal has the same key; an amount that rounds to nothing has none until later ones add up to a unit.
+    """
+
+    __tablename__ = "accrual"
+    __table_args__ = (Index("ix_accrual_tenant_party_asset", "tenant", "party", "asset"), _WITHOUT_ROWID)
+
+    key: str = Field(primary_key=True, max_length=200)
+    party: str = Field(max_length=120)
+    asset: str = Field(max_length=32)
+    effective_at: datetime = Field(sa_type=UtcTime)
+    by_feature: Any = Field(sa_type=CanonicalJson)

@@ -30,14 +30,25 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "accrual",
+        sa.Column("tenant", sa.String(length=120), nullable=False),
+        sa.Column("key", sa.String(length=200), nullable=False),
+        sa.Column("party", sa.String(length=120), nullable=False),
+        sa.Column("asset", sa.String(length=32), nullable=False),
+        sa.Column("effective_at", models.column_types.UtcTime(), nullable=False),
+        sa.Column("by_feature", models.column_types.CanonicalJson(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "key", name=op.f("pk_accrual")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_accrual_tenant_party_asset", "accrual", ["tenant", "party", "asset"], unique=False)
+    op.create_table(
         "carried_amount",
         sa.Column("tenant", sa.String(length=120), nullable=False),
-        sa.Column("stream", sa.String(length=120), nullable=False),
         sa.Column("party", sa.String(length=120), nullable=False),
         sa.Column("asset", sa.String(length=32), nullable=False),
         sa.Column("exact", models.column_types.ExactAmount(), nullable=False),
         sa.Column("posted", models.column_types.LedgerInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "stream", "party", "asset", name=op.f("pk_carried_amount")),
+        sa.PrimaryKeyConstraint("tenant", "party", "asset", name=op.f("pk_carried_amount")),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -135,4 +146,6 @@ def downgrade() -> None:
     op.drop_table("account_balance")
     op.drop_table("journal_seal")
     op.drop_table("carried_amount")
+    op.drop_index("ix_accrual_tenant_party_asset", table_name="accrual")
+    op.drop_table("accrual")
     op.drop_table("account")
