@@ -28,10 +28,12 @@ from models.values.errors import InvalidValueError, LimitExceededError
 from models.values.money import allocate
 from models.values.quantity import EXACT
 from pricing_engine.catalog import HUNDRED, Catalog
+from pricing_engine.tariffs.scaling import decimals_of_all
 
 SHARE_DIGITS = 18
 """Digits behind the point to which a shared discount is divided among lines; the shares sum exactly."""
 _MAX_AMOUNT_DIGITS = 120
+_ZERO = Decimal(0)
 
 
 class DiscountKind(StrEnum):
@@ -88,7 +90,9 @@ class PricedSelection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Alternative:
+class Alternative:
+    """One way to price a selection; the cheapest counts."""
+
     total: int
     kind: DiscountKind
     key: str
@@ -100,8 +104,9 @@ class DiscountPlan:
 
     def __init__(self, catalog: Catalog) -> None:
         percents = [step.percent for step in catalog.size_discounts] + [bundle.percent for bundle in catalog.bundles]
-        digits = max((max(0, -_exponent(percent)) for percent in percents), default=0)
+        digits = decimals_of_all(percents)
         self.denominator = 100 * 10**digits
+        self._denominator_digits = 2 + digits
         self.bundles = [
             (bundle.key, frozenset(bundle.features), self._kept(bundle.percent), bundle.percent)
             for bundle in catalog.bundles
@@ -111,20 +116,15 @@ class DiscountPlan:
     def _kept(self, percent: Decimal) -> int:
         return int(EXACT.multiply(HUNDRED - percent, Decimal(self.denominator // 100)))
 
-    def sums(self, amounts: Mapping[str, int], absent: Mapping[str, int]) -> SelectionSums:
-        """Prepare a selection: list amounts of the chosen features and, for bundles, of those not chosen.
-
-        Both in any one integer unit; totals come in units of 1 / `denominator` of it.
-        """
-        return SelectionSums(self, amounts, absent)
-
     def price(self, rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal]) -> PricedSelection:
-        """Price a selection of exact amounts; see the module for the rule.
+        """Price chosen features, given their exact rated amounts; see the module for the rule.
 
+        `rated`: by feature, in the order of the lines. `absent`: for every feature of a bundle that is not
+        chosen, the list amount at its `least_quantity`.
         Raises InvalidValueError for a negative list amount, LimitExceededError beyond the exact range.
         """
-        digits, amounts, floors, free = self._integers(rated, absent)
-        best = self.sums(amounts, free).least()
+        digits, amounts, floors, free = _integers(rated, absent)
+        best = SelectionSums(self, amounts, free).least()
         total = max(best.total, sum(floors.values()) * self.denominator)
         discounts = _shares(
             [amount * self.denominator for amount in amounts.values()],
@@ -132,11 +132,18 @@ class DiscountPlan:
             total,
         )
         lines = tuple(
-            self._line(key, rated[key], amounts[key], floors[key], discount, digits)
+            PricedLine(
+                feature=key,
+                list_amount=rated[key].list_amount,
+                discount=self.decimal(discount, digits),
+                amount=self.decimal(amounts[key] * self.denominator - discount, digits),
+                cost=rated[key].cost,
+                at_floor=discount > 0 and (amounts[key] - floors[key]) * self.denominator == discount,
+            )
             for key, discount in zip(amounts, discounts, strict=True)
         )
         return PricedSelection(
-            lines, self._decimal(total, digits), best.kind, best.key, best.percent, total > best.total
+            lines, self.decimal(total, digits), best.kind, best.key, best.percent, total > best.total
         )
 
     def totals_without(
@@ -146,116 +153,92 @@ class DiscountPlan:
 
         `absent` must also hold the least amounts of chosen features that stand in a bundle.
         """
-        digits, amounts, floors, free = self._integers(rated, absent)
-        sums = self.sums(amounts, free)
+        digits, amounts, floors, free = _integers(rated, absent)
+        sums = SelectionSums(self, amounts, free)
         floor = sum(floors.values())
         totals: dict[str, Decimal] = {}
         for key, dropped in gone.items():
-            left = floor - sum(floors[each] for each in dropped)
-            totals[key] = self._decimal(max(sums.least(dropped).total, left * self.denominator), digits)
+            left = floor - sum([floors[each] for each in dropped])
+            totals[key] = self.decimal(max(sums.least(dropped).total, left * self.denominator), digits)
         return totals
 
-    def _integers(
-        self, rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal]
-    ) -> tuple[int, dict[str, int], dict[str, int], dict[str, int]]:
-        """Return the digits of one exact integer scale, and list amounts, floors and absent amounts at it."""
-        digits = _scale([amount for one in rated.values() for amount in (one.list_amount, one.cost, one.floor)])
-        digits = max(digits, _scale(list(absent.values())), SHARE_DIGITS)
-        amounts = {key: _scaled(one.list_amount, digits, key) for key, one in rated.items()}
-        floors = {key: min(_scaled(one.floor, digits, key), amounts[key]) for key, one in rated.items()}
-        return digits, amounts, floors, {key: _scaled(amount, digits, key) for key, amount in absent.items()}
-
-    def _line(self, key: str, one: RatedFeature, amount: int, floor: int, discount: int, digits: int) -> PricedLine:
-        net = amount * self.denominator - discount
-        return PricedLine(
-            feature=key,
-            list_amount=one.list_amount,
-            discount=self._decimal(discount, digits),
-            amount=self._decimal(net, digits),
-            cost=one.cost,
-            at_floor=discount > 0 and net == floor * self.denominator,
-        )
-
-    def _decimal(self, scaled: int, digits: int) -> Decimal:
+    def decimal(self, scaled: int, digits: int) -> Decimal:
+        """Return a total of `SelectionSums` over amounts of 10^-digits as a decimal."""
         # The denominator is a power of ten, so the division is a shift.
-        return Decimal(scaled).scaleb(-digits - len(str(self.denominator)) + 1, context=EXACT)
+        return Decimal(scaled).scaleb(-digits - self._denominator_digits, EXACT)
 
 
 class SelectionSums:
-    """The sums of one selection from which its total, and the total without any few features, follow at once."""
+    """The sums of one selection from which its total, and the total without any few features, follow at once.
+
+    `amounts`: list amounts of the chosen features; `absent`: for bundles, of those not chosen; both in any
+    one integer unit. Totals come in units of 1 / `plan.denominator` of it.
+    """
 
     def __init__(self, plan: DiscountPlan, amounts: Mapping[str, int], absent: Mapping[str, int]) -> None:
-        self._plan, self._amounts, self._absent = plan, amounts, absent
+        self._denominator, self._amounts, self._absent = plan.denominator, amounts, absent
         self._whole = sum(amounts.values())
         self._bundles = []
         for bundle in plan.bundles:
             chosen = bundle[1].intersection(amounts)
             if chosen:
-                inside = sum(amounts[key] if key in chosen else absent[key] for key in bundle[1])
-                self._bundles.append((bundle, inside, chosen))
+                inside = sum([amounts[key] if key in chosen else absent[key] for key in bundle[1]])
+                covered = sum([amounts[key] for key in chosen])
+                self._bundles.append((bundle, inside, chosen, covered))
+        self._steps = [step for step in plan.steps if step[0] <= len(amounts)]
         self._prefix: list[int] = [0]
         self._rank: dict[str, int] = {}
-        if plan.steps and plan.steps[0][0] <= len(amounts):
+        if self._steps:
             ordered = sorted(amounts, key=amounts.__getitem__, reverse=True)
             self._rank = {key: rank for rank, key in enumerate(ordered)}
-            self._prefix = [0, *accumulate(amounts[key] for key in ordered)]
+            self._prefix = [0, *accumulate([amounts[key] for key in ordered])]
 
-    def least(self, dropped: frozenset[str] = frozenset()) -> _Alternative:
+    def least(self, dropped: frozenset[str] = frozenset()) -> Alternative:
         """Return the cheapest alternative for the selection without `dropped`, all of which are chosen."""
-        lost = sum(self._amounts[key] for key in dropped)
-        whole = self._whole - lost
+        whole = self._whole - sum([self._amounts[key] for key in dropped])
         best = self._by_count(whole, dropped)
-        for (key, _, kept, percent), inside, chosen in self._bundles:
-            left = chosen - dropped
-            if not left:
-                continue
+        for (key, _, kept, percent), inside, chosen, covered in self._bundles:
             out = chosen & dropped
-            priced = inside + sum(self._absent[each] - self._amounts[each] for each in out)
-            covered = sum(self._amounts[each] for each in left)
-            total = kept * priced + self._plan.denominator * (whole - covered)
+            if out:
+                if len(out) == len(chosen):
+                    continue
+                lost = sum([self._amounts[each] for each in out])
+                inside += sum([self._absent[each] for each in out]) - lost
+                covered -= lost
+            total = kept * inside + self._denominator * (whole - covered)
             if total < best.total:
-                best = _Alternative(total, DiscountKind.BUNDLE, key, percent)
+                best = Alternative(total, DiscountKind.BUNDLE, key, percent)
         return best
 
-    def _by_count(self, whole: int, dropped: frozenset[str]) -> _Alternative:
+    def _by_count(self, whole: int, dropped: frozenset[str]) -> Alternative:
         """Return the highest of (1 - d_k) * (the k dearest lines): see the module."""
         count = len(self._amounts) - len(dropped)
-        reached = [step for step in self._plan.steps if step[0] <= count]
-        denominator = self._plan.denominator
-        if not reached:
-            return _Alternative(denominator * whole, DiscountKind.LIST, "", Decimal(0))
+        steps = self._steps
+        if not steps or steps[0][0] > count:
+            return Alternative(self._denominator * whole, DiscountKind.LIST, "", _ZERO)
+        ranks = sorted([self._rank[key] for key in dropped])
         # Within a step the total rises with k, so only the last k of each step can be the highest.
-        ends = [step[0] - 1 for step in reached] + [count]
-        highest = _Alternative(
-            denominator * self._dearest(ends[0], dropped), DiscountKind.FEATURE_COUNT, str(ends[0]), Decimal(0)
-        )
-        for (_, kept, percent), last in zip(reached, ends[1:], strict=True):
-            total = kept * self._dearest(last, dropped)
-            if total >= highest.total:
-                highest = _Alternative(total, DiscountKind.FEATURE_COUNT, str(last), percent)
-        return highest
+        counted, percent = steps[0][0] - 1, _ZERO
+        highest = self._denominator * self._dearest(counted, ranks)
+        for number, (first, kept, step_percent) in enumerate(steps):
+            if first > count:
+                break
+            last = min(count, steps[number + 1][0] - 1) if number + 1 < len(steps) else count
+            total = kept * self._dearest(last, ranks)
+            if total >= highest:
+                highest, counted, percent = total, last, step_percent
+        return Alternative(highest, DiscountKind.FEATURE_COUNT, str(counted), percent)
 
-    def _dearest(self, count: int, dropped: frozenset[str]) -> int:
+    def _dearest(self, count: int, dropped_ranks: Sequence[int]) -> int:
         """Sum of the `count` dearest lines that are not dropped."""
         upto = count
         out = 0
-        for rank in sorted(self._rank[key] for key in dropped):
+        for rank in dropped_ranks:
             if rank >= upto:
                 break
             upto += 1
             out += self._prefix[rank + 1] - self._prefix[rank]
         return self._prefix[upto] - out
-
-
-def price_selection(
-    catalog: Catalog, rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal]
-) -> PricedSelection:
-    """Price chosen features, given their exact rated amounts.
-
-    `rated`: by feature, in the order of the lines. `absent`: for every feature of a bundle that is not
-    chosen, the list amount at its `least_quantity`.
-    """
-    return DiscountPlan(catalog).price(rated, absent)
 
 
 def _shares(amounts: Sequence[int], floors: Sequence[int], total: int) -> list[int]:
@@ -278,18 +261,33 @@ def _shares(amounts: Sequence[int], floors: Sequence[int], total: int) -> list[i
     return shares
 
 
-def _exponent(number: Decimal) -> int:
-    exponent = number.normalize(context=EXACT).as_tuple().exponent
-    return exponent if isinstance(exponent, int) else 0
+def _integers(
+    rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal]
+) -> tuple[int, dict[str, int], dict[str, int], dict[str, int]]:
+    """Return the digits of one exact integer scale, and list amounts, floors and absent amounts at it."""
+    digits = SHARE_DIGITS
+    while True:
+        try:
+            amounts = {key: _scaled(one.list_amount, digits, key) for key, one in rated.items()}
+            floors = {key: min(_scaled(one.floor, digits, key), amounts[key]) for key, one in rated.items()}
+            return digits, amounts, floors, {key: _scaled(amount, digits, key) for key, amount in absent.items()}
+        except _TooCoarseError:
+            digits += SHARE_DIGITS
 
 
-def _scale(amounts: Sequence[Decimal]) -> int:
-    return max((max(0, -_exponent(amount)) for amount in amounts), default=0)
+class _TooCoarseError(Exception):
+    """An amount has more digits than the scale tried."""
 
 
 def _scaled(amount: Decimal, digits: int, key: str) -> int:
     if amount < 0:
         raise InvalidValueError("must be >= 0", field=f"amounts.{key}", value=amount, code="negative_amount")
-    if amount.adjusted() + digits > _MAX_AMOUNT_DIGITS:
-        raise LimitExceededError(f"at most {_MAX_AMOUNT_DIGITS} digits", field=f"amounts.{key}", value=amount)
-    return int(amount.scaleb(digits, context=EXACT))
+    shifted = amount.scaleb(digits, EXACT)
+    whole = int(shifted)
+    if whole != shifted:
+        if digits > _MAX_AMOUNT_DIGITS:
+            raise LimitExceededError(
+                f"at most {_MAX_AMOUNT_DIGITS} decimal places", field=f"amounts.{key}", value=amount
+            )
+        raise _TooCoarseError
+    return whole

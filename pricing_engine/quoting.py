@@ -13,14 +13,15 @@ from decimal import Decimal
 from functools import lru_cache
 
 from models.values.money import Currency, round_to_minor
-from models.values.quantity import EXACT
+from models.values.quantity import EXACT, MAX_FRACTION_DIGITS
 from pricing_engine.catalog import HUNDRED, Chosen, Feature
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_book import PriceBook
-from pricing_engine.price_sheet import PriceSheet, ShownPrice, shown_price, tariff_at
-from pricing_engine.pricing import DiscountKind, DiscountPlan, PricedLine, PricedSelection, RatedFeature
+from pricing_engine.price_sheet import PriceSheet, SheetPrice, ShownPrice, shown_price, tariff_at
+from pricing_engine.pricing import DiscountKind, DiscountPlan, PricedLine, PricedSelection, RatedFeature, SelectionSums
 from pricing_engine.rating import CompiledTariff, Usage, UsageGroup, compile_tariff, parse_usage, rate
 from pricing_engine.tariffs.matrix import Matrix
+from pricing_engine.tariffs.scaling import decimals_of, scaled
 from pricing_engine.tariffs.tariff import Tariff
 
 _ZERO = Decimal(0)
@@ -91,6 +92,11 @@ class FeaturePrice:
     term: NegotiatedTerm | None = None
     rails: tuple[str, ...] = ()
 
+    @property
+    def is_list_price(self) -> bool:
+        """Whether the tariff is the book's own."""
+        return self.shown is None and (self.term is None or self.term.tariff is None)
+
     def rated(self, amount: Decimal, quantity: Decimal) -> RatedFeature:
         """Turn what the tariff gives for `quantity` into exact amounts: less the negotiated percent, not below cost."""
         cost = EXACT.multiply(self.feature.unit_cost, quantity)
@@ -121,6 +127,31 @@ def amount_of(tariff: CompiledTariff, chosen: Chosen, money: Currency) -> Decima
     return tariff.amount(chosen.quantity)
 
 
+_TOTAL_DIGITS = 100
+"""Digits behind the point of integer totals: more than any product of parsed numbers has."""
+
+
+class _IntegerPrice:
+    """A feature's list tariff and unit cost as integers of 10^-_TOTAL_DIGITS of the major unit."""
+
+    def __init__(self, price: FeaturePrice) -> None:
+        self._tariff = price.tariff
+        self._cost = 0 if price.below_cost else scaled(price.feature.unit_cost, MAX_FRACTION_DIGITS)
+
+    def amount_and_floor(self, quantity: Decimal) -> tuple[int, int]:
+        """Return the list amount, lifted to the cost floor, and that floor."""
+        tariff = self._tariff
+        units = int(quantity)
+        if units == quantity:
+            units *= 10**tariff.unit_exponent
+        else:
+            tariff = tariff.at(decimals_of(quantity))
+            units = scaled(quantity, tariff.unit_exponent)
+        amount = tariff.price_scaled(units) * 10 ** (_TOTAL_DIGITS - tariff.amount_exponent)
+        floor = self._cost * units * 10 ** (_TOTAL_DIGITS - MAX_FRACTION_DIGITS - tariff.unit_exponent)
+        return (amount, floor) if amount > floor else (floor, floor)
+
+
 class CompiledBook:
     """A price book compiled once, ready to price selections in microseconds."""
 
@@ -130,7 +161,29 @@ class CompiledBook:
         self.features = {feature.key: feature for feature in book.features}
         self._tariffs = {feature.key: _compiled(feature.tariff) for feature in book.features}
         self._bundled = {key for bundle in book.bundles for key in bundle.features}
+        self._plain = {
+            key: FeaturePrice(feature, self._tariffs[key], below_cost=bool(feature.rails.below_cost))
+            for key, feature in self.features.items()
+        }
+        self._least_amounts: dict[str, Decimal] = {}
+        self._least_amounts = {key: self._least(self._plain[key]) for key in self._bundled}
+        self._integer_prices = {key: _IntegerPrice(price) for key, price in self._plain.items()}
+        self._least_scaled = {key: scaled(amount, _TOTAL_DIGITS) for key, amount in self._least_amounts.items()}
         self._dependents = {key: frozenset(book.dropped_with(key, self.features)) for key in self.features}
+
+    def total(self, quantities: Mapping[str, Decimal]) -> Decimal:
+        """Return only the exact total of a selection at list prices: integers all the way, nothing explained.
+
+        It equals `price_quote(...).total` for the same quantities and no sheet, draw or term.
+        Raises InvalidValueError for a tariff that units alone do not price.
+        """
+        amounts: dict[str, int] = {}
+        floor = 0
+        for key, quantity in quantities.items():
+            amounts[key], own_floor = self._integer_prices[key].amount_and_floor(quantity)
+            floor += own_floor
+        least = SelectionSums(self.plan, amounts, self._least_scaled).least().total
+        return self.plan.decimal(max(least, floor * self.plan.denominator), _TOTAL_DIGITS)
 
     def feature_prices(
         self,
@@ -148,30 +201,35 @@ class CompiledBook:
             if not wanted.isdisjoint(bundle.features):
                 wanted |= set(bundle.features)
         sheet_prices = {price.feature: price for price in sheet.prices}
-        prices: dict[str, FeaturePrice] = {}
-        for key, feature in self.features.items():
-            if key not in wanted:
-                continue
-            term = terms.get(key)
-            tariff = self._tariffs[key]
-            shown: ShownPrice | None = None
-            rails: tuple[str, ...] = ()
-            if term is not None and term.tariff is not None:
-                tariff = _compiled(term.tariff)
-            elif feature.adaptive and key in sheet_prices:
-                shown = shown_price(sheet_prices[key], draws.get(key, _ZERO))
-                rails = sheet_prices[key].rails
-                tariff = _compiled(tariff_at(feature, shown.price))
-            prices[key] = FeaturePrice(
-                feature=feature,
-                tariff=tariff,
-                percent=term.percent or _ZERO if term is not None else _ZERO,
-                below_cost=bool(feature.rails.below_cost) or (term is not None and term.below_cost),
-                shown=shown,
-                term=term,
-                rails=rails,
-            )
-        return prices
+        return {
+            key: plain_price
+            if key not in terms and key not in sheet_prices
+            else self._special_price(plain_price, terms.get(key), sheet_prices.get(key), draws.get(key, _ZERO))
+            for key, plain_price in self._plain.items()
+            if key in wanted
+        }
+
+    def _special_price(
+        self, at_list: FeaturePrice, term: NegotiatedTerm | None, sheet_price: SheetPrice | None, draw: Decimal
+    ) -> FeaturePrice:
+        """Return the price under a negotiated term or, unless that names a tariff, at the sheet's price."""
+        feature = at_list.feature
+        tariff = at_list.tariff
+        shown: ShownPrice | None = None
+        if term is not None and term.tariff is not None:
+            tariff = _compiled(term.tariff)
+        elif feature.adaptive and sheet_price is not None:
+            shown = shown_price(sheet_price, draw)
+            tariff = _compiled(tariff_at(feature, shown.price))
+        return FeaturePrice(
+            feature=feature,
+            tariff=tariff,
+            percent=term.percent or _ZERO if term is not None else _ZERO,
+            below_cost=at_list.below_cost or (term is not None and term.below_cost),
+            shown=shown,
+            term=term,
+            rails=sheet_price.rails if shown is not None and sheet_price is not None else (),
+        )
 
     def price(self, amounts: Mapping[str, RatedFeature], prices: Mapping[str, FeaturePrice]) -> PricedSelection:
         """Apply bundle and number-of-features discounts to rated features: the step quote and invoice share."""
@@ -204,6 +262,10 @@ class CompiledBook:
         }
 
     def _least(self, price: FeaturePrice) -> Decimal:
+        """Return the amount at which a feature counts towards a bundle it is not chosen from."""
+        key = price.feature.key
+        if price is self._plain[key] and key in self._least_amounts:
+            return self._least_amounts[key]
         least = Chosen(price.feature.least_quantity)
         return price.rated(amount_of(price.tariff, least, self.book.money), least.quantity).list_amount
 
@@ -265,7 +327,7 @@ def _line(
     at_tariff: Decimal,
     savings: Mapping[str, tuple[Decimal, tuple[str, ...]]],
 ) -> QuoteLine:
-    listed = compiled.list_amount(line.feature, chosen)
+    listed = at_tariff if price.is_list_price else compiled.list_amount(line.feature, chosen)
     adjustments, rails = _adjustments(price, line, priced, listed, at_tariff)
     saved, dropped_with = savings[line.feature]
     return QuoteLine(

@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from functools import cache
+from math import lcm
 
 import iso4217
 
@@ -150,12 +151,17 @@ def allocate(total: int, weights: Sequence[Decimal | Fraction | int]) -> list[in
     if not weights or any(weight < 0 for weight in weights):
         raise InvalidValueError("needs at least one weight, none negative", field="weights", value=list(weights))
     exact = [Fraction(weight) for weight in weights]
-    whole = sum(exact)
+    common = lcm(*(weight.denominator for weight in exact))
+    shares = [weight.numerator * (common // weight.denominator) for weight in exact]
+    whole = sum(shares)
     if whole == 0:
-        exact, whole = [Fraction(1)] * len(exact), Fraction(len(exact))
-    shares = [abs(total) * weight / whole for weight in exact]
-    parts = [int(share) for share in shares]
-    by_remainder = sorted(range(len(parts)), key=lambda i: (parts[i] - shares[i], i))
+        shares, whole = [1] * len(shares), len(shares)
+    parts, rests = [], []
+    for share in shares:
+        part, rest = divmod(abs(total) * share, whole)
+        parts.append(part)
+        rests.append(rest)
+    by_remainder = sorted(range(len(parts)), key=lambda i: (-rests[i], i))
     for i in by_remainder[: abs(total) - sum(parts)]:
         parts[i] += 1
     return parts if total >= 0 else [-part for part in parts]
