@@ -17,6 +17,7 @@ from models.values.errors import ConflictError, InvalidValueError
 from models.values.money import RoundingMode, round_fraction
 from models.values.period import Period
 from models.values.quantity import EXACT, plain
+from pricing_engine.tariffs.scaling import decimals_of
 from pricing_engine.usage_event import Operation, SkipReason, UsageEvent, counted_text, event_order
 
 QUOTIENT_DIGITS = 12
@@ -24,6 +25,7 @@ QUOTIENT_DIGITS = 12
 
 _WHOLE = Decimal(100)
 _PRECISION_BOUND = 24
+_PERCENTILE_DIGITS = 6
 
 
 class AggregationKind(StrEnum):
@@ -108,6 +110,13 @@ class Aggregation:
         if self.percentile is not None and not 0 < self.percentile <= _WHOLE:
             raise InvalidValueError(
                 "must be above 0 and at most 100", field="percentile", value=self.percentile, code="out_of_range"
+            )
+        if decimals_of(self.percentile) > _PERCENTILE_DIGITS:
+            raise InvalidValueError(
+                f"has at most {_PERCENTILE_DIGITS} decimal places",
+                field="percentile",
+                value=self.percentile,
+                code="too_many_decimal_places",
             )
         if self.recurring and self.kind not in CARRYING:
             raise InvalidValueError(
@@ -250,8 +259,9 @@ def _refusal(aggregation: Aggregation, event: UsageEvent, period: Period) -> Ski
 def _repetition(event: UsageEvent, known: dict[str, UsageEvent]) -> SkipReason | None:
     if event.event_id is None:
         return None
-    first = known.setdefault(event.event_id, event)
-    if first is event:
+    first = known.get(event.event_id)
+    if first is None:
+        known[event.event_id] = event
         return None
     if first != event:
         raise ConflictError(
