@@ -8,7 +8,7 @@ A split of a period is the difference of two cumulative amounts, so splits alway
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from models.values.errors import InvalidValueError
@@ -20,16 +20,16 @@ from pricing_engine.tariffs.measure import Measure
 from pricing_engine.tariffs.modifiers import rounded, total_of
 from pricing_engine.tariffs.scaling import unscaled
 from pricing_engine.tariffs.tariff import Tariff
-from pricing_engine.tariffs.usage import Usage, UsageEvent, UsageGroup, parse_usage
+from pricing_engine.tariffs.usage import EventUsage, Usage, UsageGroup, parse_usage
 
 __all__ = [
     "CompiledTariff",
+    "EventUsage",
     "LineDiscount",
     "RatedLine",
     "Rating",
     "Step",
     "Usage",
-    "UsageEvent",
     "UsageGroup",
     "compile_tariff",
     "parse_usage",
@@ -94,30 +94,61 @@ def rate(tariff: Tariff | CompiledTariff, usage: Usage, currency: Currency, *, r
     """Rate one split of a period (by default the whole period).
 
     round_lines: round each line and each discount half away from zero to the currency, and sum those.
+    prior_billed that no earlier units explain (prior_units 0 or absent) only uses up the maximum.
     Raises InvalidValueError where the usage lacks or contradicts what the tariff needs.
     """
     compiled = tariff if isinstance(tariff, CompiledTariff) else compile_tariff(tariff)
     earlier = usage.earlier
+    billed = usage.prior_billed
+    if billed is not None and (earlier is None or not earlier.units):
+        found = _beside(compiled, usage, billed, currency, round_lines=round_lines)
+        if found is not None:
+            return found
     if earlier is None:
         compiled = compiled.for_usage((usage,))
-    else:
-        usage_now = usage.after(earlier)
-        compiled = compiled.for_usage((usage_now, earlier))
-    run = _Run(compiled, _minor(compiled, currency) if round_lines else 1)
-    if earlier is None:
-        if usage.prior_billed is not None:
-            raise InvalidValueError(
-                "needs prior_units", field="usage.prior_billed", code="prior_billed_without_prior_units"
-            )
+        run = _Run(compiled, _minor(compiled, currency) if round_lines else 1)
         return run.rating(run.lines(usage, final=usage.final, explain=True))
-    now = run.lines(usage_now, final=usage.final, explain=True)
+    cumulative = usage.after(earlier)
+    compiled = compiled.for_usage((cumulative, earlier))
+    run = _Run(compiled, _minor(compiled, currency) if round_lines else 1)
+    now = run.lines(cumulative, final=usage.final, explain=True)
     before = run.lines(earlier, final=False, explain=False)
-    return run.split_rating(now, before, usage.prior_billed, currency if round_lines else None)
+    return run.split_rating(now, before, billed, currency if round_lines else None)
+
+
+def _beside(
+    compiled: CompiledTariff, usage: Usage, billed: Decimal, currency: Currency, *, round_lines: bool
+) -> Rating | None:
+    """Rate a split beside which something was billed that no earlier units explain: it uses up the maximum.
+
+    Returns None where the earlier bill is what no units cost under this tariff (a flat fee, a minimum), so that
+    the ordinary difference applies. Raises InvalidValueError where there is no maximum to count it against.
+    """
+    tariff = compiled.tariff
+    nothing = replace(usage.earlier or Usage(units=_ZERO), prior=None)
+    if usage.earlier is not None and (
+        tariff.maximum_spend is None or billed <= rate(compiled, nothing, currency, round_lines=round_lines).amount
+    ):
+        return None
+    if tariff.maximum_spend is None:
+        raise InvalidValueError(
+            "needs prior_units, or a maximum_spend to count against",
+            field="usage.prior_billed",
+            value=billed,
+            code="prior_billed_without_prior_units",
+        )
+    room = max(EXACT.subtract(tariff.maximum_spend, billed), _ZERO)
+    least = tariff.minimum_spend
+    left = None if least is None else max(EXACT.subtract(least, billed), _ZERO)
+    alone = replace(usage, prior_units=None, prior_billed=None, prior=None)
+    rating = rate(replace(tariff, maximum_spend=room, minimum_spend=left), alone, currency, round_lines=round_lines)
+    rule = f"{plain(billed)} billed beside this usage counts against the maximum"
+    return replace(rating, steps=(Step("earlier_bill", "amount", tariff.maximum_spend, room, rule), *rating.steps))
 
 
 def _minor(compiled: CompiledTariff, currency: Currency) -> int:
     digits = compiled.amount_exponent - currency.exponent
-    return int(10**digits) if digits > 0 else 1
+    return int(10**digits) * compiled.divisor if digits >= 0 else 1
 
 
 class _Run:
@@ -158,7 +189,7 @@ class _Run:
         billable = _billable_total(measure)
         if billable is None:
             return
-        converted = unscaled(billable, self._compiled.billable_exponent)
+        converted = self._units(billable)
         if self._compiled.conversion is not None:
             raw = _raw_total(usage)
             rule = tariff.unit_conversion.describe() if tariff.unit_conversion else "whole blocks"
@@ -173,43 +204,59 @@ class _Run:
                 converted = left
 
     def _trace(self, name: str, before: int, after: int, rule: str) -> None:
-        exponent = self._compiled.amount_exponent
-        self._steps.append(Step(name, "amount", unscaled(before, exponent), unscaled(after, exponent), rule))
+        self._steps.append(Step(name, "amount", self._amount(before), self._amount(after), rule))
+
+    def _amount(self, amount: int) -> Decimal:
+        return unscaled(amount, self._compiled.amount_exponent, self._compiled.divisor)
+
+    def _units(self, units: int) -> Decimal:
+        return unscaled(units, self._compiled.billable_exponent, self._compiled.divisor)
 
     def rating(self, lines: list[LineDraft]) -> Rating:
         """Turn drafts into the result."""
-        amount = unscaled(total_of(lines), self._compiled.amount_exponent)
-        return Rating(amount, tuple(map(self._line, lines)), tuple(self._steps))
+        amount = self._amount(total_of(lines))
+        return Rating(amount, self._settled(lines, amount), tuple(self._steps))
 
     def split_rating(
         self, now: list[LineDraft], before: list[LineDraft], prior_billed: Decimal | None, rounded_to: Currency | None
     ) -> Rating:
         """Subtract what earlier splits billed."""
-        exponent = self._compiled.amount_exponent
-        cumulative = unscaled(total_of(now), exponent)
-        derived = unscaled(total_of(before), exponent)
+        cumulative = self._amount(total_of(now))
+        derived = self._amount(total_of(before))
         billed = derived if prior_billed is None else prior_billed
         if rounded_to is not None:
             billed = from_minor(round_to_minor(billed, rounded_to), rounded_to)
-        lines = [self._line(line) for line in difference(now, before)]
+        lines = self._settled(difference(now, before), EXACT.subtract(cumulative, derived))
         if billed != derived:
             correction = EXACT.subtract(derived, billed)
-            lines.append(RatedLine(PRIOR_BILLED, Decimal(1), correction, correction))
+            lines += (RatedLine(PRIOR_BILLED, Decimal(1), correction, correction),)
         amount = EXACT.subtract(cumulative, billed)
         rule = f"less {plain(billed)} billed by earlier splits"
-        return Rating(amount, tuple(lines), (*self._steps, Step("earlier_splits", "amount", cumulative, amount, rule)))
+        return Rating(amount, lines, (*self._steps, Step("earlier_splits", "amount", cumulative, amount, rule)))
+
+    def _settled(self, lines: list[LineDraft], amount: Decimal) -> tuple[RatedLine, ...]:
+        """Turn drafts into lines that sum to `amount`.
+
+        Only amounts without finite decimal form can miss it, by the last of 24 places: the last line takes that.
+        """
+        settled = [self._line(line) for line in lines]
+        if self._compiled.divisor != 1 and settled:
+            rest = amount
+            for line in settled:
+                rest = EXACT.subtract(rest, line.total)
+            settled[-1] = replace(settled[-1], amount=EXACT.add(settled[-1].amount, rest))
+        return tuple(settled)
 
     def _line(self, line: LineDraft) -> RatedLine:
-        exponent = self._compiled.amount_exponent
-        amount = unscaled(line.amount, exponent)
-        charges = unscaled(line.charge, exponent)
+        amount = self._amount(line.amount)
+        charges = self._amount(line.charge)
         unit_amount = line.unit_amount if line.unit_amount is not None else amount
         return RatedLine(
             line.component,
-            unscaled(line.quantity, self._compiled.billable_exponent),
+            self._units(line.quantity),
             charges if line.charge else unit_amount,
             amount,
-            tuple(LineDiscount(kind, unscaled(off, exponent)) for kind, off in line.discounts.items() if off),
+            tuple(LineDiscount(kind, self._amount(off)) for kind, off in line.discounts.items() if off),
             charges,
         )
 

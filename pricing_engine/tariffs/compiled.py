@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from models.values.errors import InvalidValueError
+from models.values.quantity import MAX_FRACTION_DIGITS
 from pricing_engine.tariffs.conversion import CEILING, DIVIDE, CompiledConversion, UnitConversion, compile_conversion
 from pricing_engine.tariffs.flat import IN_ARREARS, Flat
 from pricing_engine.tariffs.graduated import Graduated
 from pricing_engine.tariffs.measure import Measure, Pricer, ProratedChange
 from pricing_engine.tariffs.modifiers import CompiledModifiers, compile_percent
+from pricing_engine.tariffs.prorated import ProratedGraduatedPricer, ProratedVolumePricer
 from pricing_engine.tariffs.scaling import decimals_of, decimals_of_all, scaled, unscaled
 from pricing_engine.tariffs.table import Scale, Table
 from pricing_engine.tariffs.table_pricer import AlwaysPricer, TablePricer
@@ -19,6 +21,8 @@ from pricing_engine.tariffs.tier import in_block, in_blocks
 from pricing_engine.tariffs.usage import Usage
 from pricing_engine.tariffs.volume import Volume
 
+MAX_CURRENCY_EXPONENT = 12
+"""No currency or custom credit has a finer minor unit."""
 _ZERO = Decimal(0)
 
 
@@ -28,7 +32,9 @@ class CompiledTariff:
 
     A raw quantity x is the integer x * 10^unit_exponent; `conversion` (None: none) turns it into billable units of
     10^-billable_exponent; `table` (None: the shape needs more than one number) prices those as integers of
-    10^-amount_exponent of the currency's major unit; `modifiers` finish the amount. For a SegmentTable:
+    10^-amount_exponent of the currency's major unit; `modifiers` finish the amount. `divisor`, nearly always 1,
+    makes billable units and amounts that much finer where a conversion has no finite decimal form. For a
+    SegmentTable:
     price = bases[i] + rates[i] * (units - starts[i]), i = bisect_left(edges, units), at_free up to free_up_to.
     """
 
@@ -36,6 +42,7 @@ class CompiledTariff:
     unit_exponent: int
     billable_exponent: int
     amount_exponent: int
+    divisor: int
     conversion: CompiledConversion | None
     pricer: Pricer
     table: Table | None
@@ -71,7 +78,7 @@ class CompiledTariff:
         decimals = decimals_of(units)
         if decimals > self.unit_exponent:
             return self.at(decimals).amount(units)
-        return unscaled(self.price_scaled(scaled(units, self.unit_exponent)), self.amount_exponent)
+        return unscaled(self.price_scaled(scaled(units, self.unit_exponent)), self.amount_exponent, self.divisor)
 
     def billable(self, units: int) -> int:
         """Turn raw scaled units into billable ones."""
@@ -87,13 +94,16 @@ class CompiledTariff:
 
     def for_usage(self, usages: tuple[Usage, ...]) -> CompiledTariff:
         """Return this tariff compiled finely enough for every quantity in `usages`."""
-        return self.at(max(_usage_decimals(usage) for usage in usages))
+        weights = 0 if self.tariff.windows is None else self.tariff.windows.decimals()
+        return self.at(weights + max(_usage_decimals(usage) for usage in usages))
 
     def measure(self, usage: Usage) -> Measure:
         """Turn usage since the start of the period into scaled billable integers.
 
         Raises InvalidValueError for a negative quantity unless the tariff says what it means.
         """
+        if self.tariff.windows is not None:
+            usage = self.tariff.windows.weigh(usage)
         events = usage.events
         values = None if events is None else [event.value for event in events if event.value is not None]
         complete = values is not None and events is not None and len(values) == len(events)
@@ -106,13 +116,16 @@ class CompiledTariff:
             full_units=None if usage.full_units is None else self._quantity(usage.full_units),
             event_count=usage.event_count,
             values=tuple(map(self._quantity, values)) if values is not None and complete else None,
-            event_amounts=tuple(scaled(amount, self.amount_exponent) for amount in amounts) if amounts else None,
+            event_amounts=tuple(scaled(amount, self.amount_exponent) * self.divisor for amount in amounts)
+            if amounts
+            else None,
             running_total=None if usage.running_total is None else tuple(map(self._quantity, usage.running_total)),
             changes=self._changes(usage),
             buckets=None if usage.buckets is None else tuple(map(self._quantity, usage.buckets)),
             groups=None
             if usage.groups is None
             else tuple((dict(group.properties), self._quantity(group.units)) for group in usage.groups),
+            in_service=_in_service(usage),
         )
 
     def _changes(self, usage: Usage) -> tuple[ProratedChange, ...] | None:
@@ -135,6 +148,15 @@ class CompiledTariff:
         return self._signed(units)
 
 
+def _in_service(usage: Usage) -> tuple[int, int] | None:
+    """Return service days and full days as integers of one scale; None where not given."""
+    days, of_days = usage.service_days, usage.full_days
+    if days is None or of_days is None:
+        return None
+    exponent = decimals_of_all((days, of_days))
+    return scaled(days, exponent), scaled(of_days, exponent)
+
+
 def negative_units(units: Decimal) -> InvalidValueError:
     """Return the refusal of a negative quantity."""
     return InvalidValueError(
@@ -145,6 +167,7 @@ def negative_units(units: Decimal) -> InvalidValueError:
 def _usage_decimals(usage: Usage) -> int:
     numbers = [usage.units, usage.full_units, *(usage.running_total or ()), *(usage.buckets or ())]
     numbers += [group.units for group in usage.groups or ()]
+    numbers += [units for _, units in usage.window_units or ()]
     for event in usage.events or ():
         numbers += (event.value, event.amount, event.full, event.prorated)
     return decimals_of_all(numbers)
@@ -157,29 +180,42 @@ def compile_tariff(tariff: Tariff, unit_exponent: int = 0) -> CompiledTariff:
     """
     shape, conversion, included, discount = _unblocked(tariff)
     least = max(shape.unit_decimals(), decimals_of(included), decimals_of(discount))
+    if tariff.prorated:
+        least = MAX_FRACTION_DIGITS
     if conversion is None:
         raw = billable = max(unit_exponent, least)
-        compiled_conversion = None
+        compiled_conversion, divisor = None, 1
     else:
         raw = unit_exponent
-        compiled_conversion, billable = compile_conversion(conversion, raw, least)
+        compiled_conversion, billable, divisor = compile_conversion(conversion, raw, least)
     extra = _modifier_decimals(tariff)
     amount_exponent = extra + max(billable + shape.price_decimals(), raw, _modifier_amount_decimals(tariff))
-    scale = Scale(billable, amount_exponent, included, discount, tariff.zero_usage_flat_fee)
-    pricer = shape.pricer(scale)
+    if divisor != 1:
+        amount_exponent = max(amount_exponent, MAX_CURRENCY_EXPONENT)
+    scale = Scale(billable, amount_exponent, divisor, included, discount, tariff.zero_usage_flat_fee)
+    pricer = _pricer(tariff, shape, scale)
     modifiers = _compile_modifiers(tariff, scale)
     return CompiledTariff(
         tariff=tariff,
         unit_exponent=raw,
         billable_exponent=billable,
         amount_exponent=amount_exponent,
+        divisor=divisor,
         conversion=compiled_conversion,
         pricer=pricer,
-        table=pricer.table if isinstance(pricer, TablePricer | AlwaysPricer) else None,
+        table=pricer.table if isinstance(pricer, TablePricer | AlwaysPricer) and tariff.windows is None else None,
         modifiers=modifiers,
         is_plain=compiled_conversion is None and modifiers.is_identity,
         is_deferred=tariff.volume_split == LAST_ONLY or (isinstance(shape, Flat) and shape.payment_term == IN_ARREARS),
     )
+
+
+def _pricer(tariff: Tariff, shape: Shape, scale: Scale) -> Pricer:
+    if tariff.prorated and isinstance(shape, Graduated):
+        return ProratedGraduatedPricer(shape.table(scale))
+    if tariff.prorated and isinstance(shape, Volume):
+        return ProratedVolumePricer(shape.table(scale))
+    return shape.pricer(scale)
 
 
 def _unblocked(tariff: Tariff) -> tuple[Shape, UnitConversion | None, Decimal, Decimal]:
@@ -214,7 +250,7 @@ def _compile_modifiers(tariff: Tariff, scale: Scale) -> CompiledModifiers:
     overage_one = 10 ** decimals_of(factor)
     percent_off, percent_one = compile_percent(tariff.percentage_discount)
     return CompiledModifiers(
-        unit_one=10**scale.unit_exponent,
+        unit_one=scale.unit_one,
         event_minimum=amount(tariff.event_minimum),
         commitment=None if tariff.overage is None else amount(tariff.overage.commitment),
         overage_extra=scaled(factor, decimals_of(factor)) - overage_one,

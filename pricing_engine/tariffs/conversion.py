@@ -1,17 +1,18 @@
 """Unit conversion: from the metered unit to the one that is priced, then rounding. The first step of rating.
 
-A division that has no finite decimal form keeps 24 decimal places, rounded half away from zero; everything after
-it is exact again. It applies to the cumulative quantity, so the splits of a period always sum to the whole.
+It applies to the cumulative quantity, so the splits of a period always sum to the whole. A division that has no
+finite decimal form, such as seconds to hours, stays exact: quantities are then counted in finer units (`divisor`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from models.values.errors import InvalidValueError
-from models.values.quantity import MAX_FRACTION_DIGITS, plain
+from models.values.quantity import plain
 from pricing_engine.tariffs.reading import Fields
 from pricing_engine.tariffs.scaling import decimals_of, half_away, scaled
 
@@ -58,8 +59,7 @@ class UnitConversion:
 class CompiledConversion:
     """Integer form: result = raw * numerator / denominator, rounded, times `one`.
 
-    With rounding `none` the result already has the billable scale and `one` is 1; it is whole unless the division
-    has no finite form.
+    With rounding `none` the numerator already has the billable scale, so that the division leaves no rest.
     """
 
     numerator: int
@@ -74,17 +74,20 @@ class CompiledConversion:
             result = -(-magnitude // self.denominator)
         elif self.rounding == FLOOR:
             result = magnitude // self.denominator
-        else:
+        elif self.rounding == HALF_UP:
             result = half_away(magnitude, self.denominator)
+        else:
+            result = magnitude // self.denominator
         return result * self.one if raw >= 0 else -result * self.one
 
 
 def compile_conversion(
     conversion: UnitConversion, raw_exponent: int, least_exponent: int
-) -> tuple[CompiledConversion, int]:
-    """Compile for raw quantities of 10^-raw_exponent; return it with the exponent of billable units.
+) -> tuple[CompiledConversion, int, int]:
+    """Compile for raw quantities of 10^-raw_exponent; return it with exponent and divisor of billable units.
 
-    `least_exponent`: decimals that tier edges and allowances need at least.
+    `least_exponent`: decimals that tier edges and allowances need at least. The divisor is 1 but for a division
+    without finite decimal form that is not rounded.
     """
     decimals = decimals_of(conversion.factor)
     factor = scaled(conversion.factor, decimals)
@@ -93,14 +96,20 @@ def compile_conversion(
     else:
         numerator, denominator = 10**decimals, factor * 10**raw_exponent
     if conversion.rounding != NONE:
-        return CompiledConversion(numerator, denominator, conversion.rounding, 10**least_exponent), least_exponent
-    exponent = max(least_exponent, _decimals_needed(numerator, denominator))
-    return CompiledConversion(numerator * 10**exponent, denominator, NONE, 1), exponent
+        one = 10**least_exponent
+        return CompiledConversion(numerator, denominator, conversion.rounding, one), least_exponent, 1
+    exponent, divisor = _finite_form(Fraction(numerator, denominator).denominator)
+    exponent = max(least_exponent, exponent)
+    return CompiledConversion(numerator * 10**exponent * divisor, denominator, NONE, 1), exponent, divisor
 
 
-def _decimals_needed(numerator: int, denominator: int) -> int:
-    """Digits behind the point with which k * numerator / denominator is whole for every integer k."""
-    for exponent in range(MAX_FRACTION_DIGITS):
-        if numerator * 10**exponent % denominator == 0:
-            return exponent
-    return MAX_FRACTION_DIGITS
+def _finite_form(denominator: int) -> tuple[int, int]:
+    """Return (e, d) such that denominator divides 10^e * d, d without factors 2 and 5, both least."""
+    powers = []
+    for prime in (2, 5):
+        power = 0
+        while denominator % prime == 0:
+            denominator //= prime
+            power += 1
+        powers.append(power)
+    return max(powers), denominator

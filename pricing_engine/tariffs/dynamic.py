@@ -47,7 +47,7 @@ class Dynamic:
     def pricer(self, scale: Scale) -> DynamicPricer:
         """Compile to one factor."""
         return DynamicPricer(
-            unit_one=10**scale.unit_exponent,
+            unit_one=scale.unit_one,
             per_unit=scale.rate(self.multiplier),
             multiplier=scaled(self.multiplier, decimals_of(self.multiplier)),
             multiplier_one=10 ** decimals_of(self.multiplier),

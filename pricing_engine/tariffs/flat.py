@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from models.values.errors import InvalidValueError
-from models.values.quantity import plain
+from models.values.quantity import MAX_FRACTION_DIGITS, plain
 from pricing_engine.tariffs.reading import Fields
 from pricing_engine.tariffs.scaling import decimals_of
 from pricing_engine.tariffs.table import Piece, Scale, SegmentTable
@@ -50,15 +50,15 @@ class Flat:
         return 0
 
     def price_decimals(self) -> int:
-        """Digits behind the point of the amount."""
-        return decimals_of(self.amount)
+        """Digits behind the point of the amount; a part of it keeps 24."""
+        return MAX_FRACTION_DIGITS if self.proration else decimals_of(self.amount)
 
     def table(self, scale: Scale) -> SegmentTable:
         """Compile to one level piece."""
         amount = scale.amount(self.amount)
         piece = Piece("flat", None, "flat", self.amount, amount)
-        return SegmentTable(10**scale.unit_exponent, 0, amount, (), (0,), (0,), (amount,), True, (piece,))  # noqa: FBT003
+        return SegmentTable(scale.unit_one, 0, amount, (), (0,), (0,), (amount,), True, (piece,))  # noqa: FBT003
 
     def pricer(self, scale: Scale) -> AlwaysPricer:
         """Compile to a pricer of `usage.units`."""
-        return AlwaysPricer(self.table(scale))
+        return AlwaysPricer(self.table(scale), self.proration)

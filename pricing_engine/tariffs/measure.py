@@ -21,7 +21,7 @@ class ProratedChange:
 class Measure:
     """Integers of the tariff's unit scale (`event_amounts`: of its amount scale). None: not given.
 
-    groups: units by the properties they share.
+    groups: units by the properties they share. in_service: the part of the period in service, as (days, of days).
     """
 
     units: int | None = None
@@ -33,6 +33,7 @@ class Measure:
     changes: tuple[ProratedChange, ...] | None = None
     buckets: tuple[int, ...] | None = None
     groups: tuple[tuple[dict[str, str], int], ...] | None = None
+    in_service: tuple[int, int] | None = None
 
 
 class Pricer(Protocol):

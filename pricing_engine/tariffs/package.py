@@ -63,7 +63,7 @@ class Package:
     def table(self, scale: Scale) -> PackageTable:
         """Compile to size and amount."""
         return PackageTable(
-            unit_one=10**scale.unit_exponent,
+            unit_one=scale.unit_one,
             free_up_to=scale.units(EXACT.add(self.free_units, scale.free_front)),
             package_size=scale.units(self.package_size),
             package_amount=scale.amount(self.package_amount or Decimal(0)),

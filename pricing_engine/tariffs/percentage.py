@@ -84,7 +84,7 @@ class Percentage:
             return None if number is None else scale.amount(number)
 
         return PercentagePricer(
-            unit_one=10**scale.unit_exponent,
+            unit_one=scale.unit_one,
             front=scale.units(scale.free_front),
             unit_amount=self._fraction(),
             rate=scale.rate(self._fraction()),

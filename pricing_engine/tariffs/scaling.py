@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from models.values.quantity import EXACT
+from models.values.quantity import EXACT, MAX_FRACTION_DIGITS
 
 
 def decimals_of(number: Decimal | None) -> int:
@@ -26,8 +26,16 @@ def scaled(number: Decimal, exponent: int) -> int:
     return int(number.scaleb(exponent, EXACT))
 
 
-def unscaled(number: int, exponent: int) -> Decimal:
-    """Return `number` / 10^exponent, exact, without needless zeros."""
+def unscaled(number: int, exponent: int, divisor: int = 1) -> Decimal:
+    """Return `number` / (10^exponent * divisor), without needless zeros.
+
+    Exact, but for a quotient without finite decimal form: that keeps 24 decimal places, half away from zero.
+    """
+    if divisor != 1:
+        number, rest = divmod(number, divisor)
+        if rest:
+            number = half_away((number * divisor + rest) * 10**MAX_FRACTION_DIGITS, divisor * 10**exponent)
+            exponent = MAX_FRACTION_DIGITS
     if exponent == 0 or number == 0:
         return Decimal(number)
     whole, rest = divmod(number, 10**exponent)

@@ -2,6 +2,7 @@
 
 All numbers are integers: quantities of 10^-unit_exponent billable units, amounts of 10^-amount_exponent of the
 currency's major unit, rates of 10^-(amount_exponent - unit_exponent) per unit. So `rate * quantity` is an amount.
+Where a unit conversion divides by what has no finite decimal form, quantities and amounts are `divisor` times finer.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ class Scale:
 
     unit_exponent: int
     amount_exponent: int
+    divisor: int = 1
     included: Decimal = _ZERO
     usage_discount: Decimal = _ZERO
     zero_fee: bool = True
 
     def units(self, number: Decimal) -> int:
         """Scale a quantity."""
-        return scaled(number, self.unit_exponent)
+        return scaled(number, self.unit_exponent) * self.divisor
 
     def rate(self, number: Decimal) -> int:
         """Scale an amount per unit."""
@@ -42,7 +44,12 @@ class Scale:
 
     def amount(self, number: Decimal) -> int:
         """Scale an amount."""
-        return scaled(number, self.amount_exponent)
+        return scaled(number, self.amount_exponent) * self.divisor
+
+    @property
+    def unit_one(self) -> int:
+        """One unit."""
+        return int(10**self.unit_exponent) * self.divisor
 
     @property
     def free_front(self) -> Decimal:

@@ -28,6 +28,7 @@ from pricing_engine.tariffs.percentage import Percentage
 from pricing_engine.tariffs.reading import Fields
 from pricing_engine.tariffs.unit import Unit
 from pricing_engine.tariffs.volume import Volume
+from pricing_engine.tariffs.windows import Windows
 
 DIFFERENCE = "difference"
 LAST_ONLY = "last_only"
@@ -54,6 +55,8 @@ class Tariff:
     allow_negative: None refuses a negative quantity, False rates it as zero, True mirrors the price.
     volume_split: `difference` bills each split of a period at once, `last_only` all with the last one.
     may_fall: the seller knows that more units can cost less (volume).
+    prorated: tiers are picked by the level, units are priced by time (graduated, volume).
+    windows: weights of units by time of day.
     """
 
     shape: Shape
@@ -70,6 +73,8 @@ class Tariff:
     allow_negative: bool | None = None
     volume_split: str = DIFFERENCE
     may_fall: bool = False
+    prorated: bool = False
+    windows: Windows | None = None
     tax_category: str | None = None
 
     @property
@@ -93,6 +98,7 @@ def parse_tariff(document: Mapping[str, Any], field: str = "tariff") -> Tariff:
     shape = reader(fields)
     conversion = fields.object("unit_conversion")
     overage = fields.object("overage")
+    windows = fields.object("windows")
     category = fields.take("tax_category")
     tariff = Tariff(
         shape,
@@ -111,6 +117,8 @@ def parse_tariff(document: Mapping[str, Any], field: str = "tariff") -> Tariff:
         allow_negative=fields.flag("allow_negative"),
         volume_split=fields.choice("volume_split", (DIFFERENCE, LAST_ONLY), "unknown_volume_split") or DIFFERENCE,
         may_fall=fields.flag("may_fall") or False,
+        prorated=fields.flag("prorated") or False,
+        windows=None if windows is None else Windows.read(windows),
         tax_category=None if category is None else check_key(category, fields.path("tax_category")),
     )
     fields.finish()
@@ -133,11 +141,17 @@ def _check(tariff: Tariff, field: str) -> None:
             field=f"{field}.volume_split",
             code="split_without_volume",
         )
+    if tariff.prorated and not isinstance(tariff.shape, Graduated | Volume):
+        raise InvalidValueError(
+            "only graduated and volume prices know a level and its prorated units",
+            field=f"{field}.prorated",
+            code="prorated_without_tiers",
+        )
     if isinstance(tariff.shape, Flat):
-        quantities = (tariff.unit_conversion, tariff.included_units, tariff.usage_discount)
+        quantities = (tariff.unit_conversion, tariff.included_units, tariff.usage_discount, tariff.windows)
         if any(quantity is not None for quantity in quantities):
             raise InvalidValueError(
-                "a flat price has no units to convert, include or discount", field=field, code="flat_with_units"
+                "a flat price has no units to weigh, convert, include or discount", field=field, code="flat_with_units"
             )
     if tariff.billing_units is not None:
         if not isinstance(tariff.shape, Unit | Graduated | Volume):
@@ -161,6 +175,14 @@ _NUMBERS = (
     "maximum_spend",
     "minimum_spend",
 )
+_DEFAULTS: dict[str, object] = {
+    "zero_usage_flat_fee": True,
+    "allow_negative": None,
+    "volume_split": DIFFERENCE,
+    "may_fall": False,
+    "prorated": False,
+    "tax_category": None,
+}
 
 
 def tariff_document(tariff: Tariff) -> dict[str, Any]:
@@ -170,18 +192,12 @@ def tariff_document(tariff: Tariff) -> dict[str, Any]:
         number = getattr(tariff, name)
         if number is not None:
             document[name] = plain(number)
-    if tariff.unit_conversion is not None:
-        document["unit_conversion"] = tariff.unit_conversion.document()
-    if tariff.overage is not None:
-        document["overage"] = tariff.overage.document()
-    if not tariff.zero_usage_flat_fee:
-        document["zero_usage_flat_fee"] = False
-    if tariff.allow_negative is not None:
-        document["allow_negative"] = tariff.allow_negative
-    if tariff.volume_split != DIFFERENCE:
-        document["volume_split"] = tariff.volume_split
-    if tariff.may_fall:
-        document["may_fall"] = True
-    if tariff.tax_category is not None:
-        document["tax_category"] = tariff.tax_category
+    for name in ("unit_conversion", "overage", "windows"):
+        part = getattr(tariff, name)
+        if part is not None:
+            document[name] = part.document()
+    for name, default in _DEFAULTS.items():
+        value = getattr(tariff, name)
+        if value != default:
+            document[name] = value
     return document

@@ -152,7 +152,7 @@ def _table(
         for i, (tier, flat) in enumerate(zip(tiers, flats, strict=True), start=1)
     )
     return SegmentTable(
-        unit_one=10**scale.unit_exponent,
+        unit_one=scale.unit_one,
         free_up_to=scale.units(scale.free_front),
         at_free=flats[0] if scale.zero_fee and scale.included == 0 else 0,
         edges=edges,

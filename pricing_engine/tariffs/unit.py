@@ -52,4 +52,4 @@ def single_rate_table(component: str, unit_amount: Decimal | None, scale: Scale)
     front = scale.units(scale.free_front)
     piece = Piece(component, unit_amount, component, None, 0)
     rate = 0 if unit_amount is None else scale.rate(unit_amount)
-    return SegmentTable(10**scale.unit_exponent, front, 0, (), (front,), (rate,), (0,), True, (piece,))  # noqa: FBT003
+    return SegmentTable(scale.unit_one, front, 0, (), (front,), (rate,), (0,), True, (piece,))  # noqa: FBT003

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 from models.values.errors import InvalidValueError
+from models.values.period import parse_instant
 from models.values.quantity import EXACT, parse_decimal
 from pricing_engine.tariffs.reading import Fields
 
@@ -24,7 +26,7 @@ _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
-class UsageEvent:
+class EventUsage:
     """One event. `value`: its units; `amount`: the price it carries (dynamic).
 
     `full` and `prorated`: a change of a level and the part of it that the rest of the period makes.
@@ -34,6 +36,7 @@ class UsageEvent:
     amount: Decimal | None = None
     full: Decimal | None = None
     prorated: Decimal | None = None
+    time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Usage:
 
     running_total: cumulative units after each event from the start of the period, where events are not listed.
     full_units: the unprorated level that picks the tier, where `units` are prorated.
+    window_units: how many of `units` fall into each time-of-day window, by its name.
+    service_days, full_days: the part of the period in service, for a prorated flat price.
     prior: events, buckets or groups of earlier splits, for models that one number does not describe.
     """
 
@@ -58,11 +63,14 @@ class Usage:
     prior_billed: Decimal | None = None
     final: bool = True
     event_count: int | None = None
-    events: tuple[UsageEvent, ...] | None = None
+    events: tuple[EventUsage, ...] | None = None
     running_total: tuple[Decimal, ...] | None = None
     buckets: tuple[Decimal, ...] | None = None
     groups: tuple[UsageGroup, ...] | None = None
     full_units: Decimal | None = None
+    window_units: tuple[tuple[str, Decimal], ...] | None = None
+    service_days: Decimal | None = None
+    full_days: Decimal | None = None
     prior: Usage | None = None
 
     @property
@@ -76,7 +84,7 @@ class Usage:
         if self.prior_units is None:
             return None
         if self.prior_units != _ZERO:
-            for name in ("events", "buckets", "groups"):
+            for name in ("events", "buckets", "groups", "window_units"):
                 if getattr(self, name) is not None:
                     raise InvalidValueError(
                         f"earlier splits must list their {name} too", field=f"usage.prior.{name}", code="prior_required"
@@ -88,6 +96,7 @@ class Usage:
             events=None if self.events is None else (),
             buckets=None if self.buckets is None else (),
             groups=None if self.groups is None else (),
+            window_units=None if self.window_units is None else (),
         )
 
     def after(self, earlier: Usage) -> Usage:
@@ -100,6 +109,9 @@ class Usage:
             buckets=_join(earlier.buckets, self.buckets),
             groups=_join(earlier.groups, self.groups),
             full_units=self.full_units,
+            window_units=_join(earlier.window_units, self.window_units),
+            service_days=self.service_days,
+            full_days=self.full_days,
         )
 
 
@@ -151,6 +163,9 @@ def _read_measured(fields: Fields, **split: Any) -> Usage:  # noqa: ANN401 - fie
         buckets=None if buckets is None else _numbers(buckets, fields.path("buckets")),
         groups=_read_groups(fields, units),
         full_units=fields.decimal("full_units"),
+        window_units=_read_window_units(fields),
+        service_days=fields.amount("service_days", "negative_days"),
+        full_days=fields.amount("full_days", "negative_days"),
         **split,
     )
 
@@ -166,7 +181,7 @@ def _read_running(values: list[Any], path: str) -> tuple[Decimal, ...]:
     return running
 
 
-def _read_events(fields: Fields) -> tuple[UsageEvent, ...] | None:
+def _read_events(fields: Fields) -> tuple[EventUsage, ...] | None:
     rows = fields.array("events", MAX_EVENTS, "too_many_events")
     if rows is None:
         return None
@@ -174,27 +189,43 @@ def _read_events(fields: Fields) -> tuple[UsageEvent, ...] | None:
     return tuple(_read_event(row, f"{path}[{i}]") for i, row in enumerate(rows))
 
 
-def _read_event(row: object, path: str) -> UsageEvent:
+def _read_event(row: object, path: str) -> EventUsage:
     if not isinstance(row, Mapping):
-        return UsageEvent(parse_decimal(row, path))
+        return EventUsage(parse_decimal(row, path))
     fields = Fields(row, path)
     value, units = fields.decimal("value"), fields.decimal("units")
     if value is not None and units is not None:
         raise InvalidValueError("give value or units, not both", field=path, code="event_with_two_values")
-    event = UsageEvent(
+    event = EventUsage(
         units if value is None else value,
         fields.decimal("amount"),
         fields.decimal("full"),
         fields.decimal("prorated"),
+        _read_time(fields),
     )
     fields.finish("unknown_event_field")
-    if event == UsageEvent():
+    if event.value is None and event.amount is None and event.full is None:
         raise InvalidValueError("needs a value or an amount", field=path, code="empty_event")
     return event
 
 
+def _read_time(fields: Fields) -> datetime | None:
+    text = fields.take("time")
+    return None if text is None else parse_instant(text, fields.path("time"))
+
+
+def _read_window_units(fields: Fields) -> tuple[tuple[str, Decimal], ...] | None:
+    rows = fields.take("window_units")
+    path = fields.path("window_units")
+    if rows is None:
+        return None
+    if not isinstance(rows, Mapping):
+        raise InvalidValueError("must be an object", field=path, value=repr(rows), code="not_an_object")
+    return tuple((str(name), parse_decimal(units, f"{path}.{name}")) for name, units in rows.items())
+
+
 def _check_events(
-    fields: Fields, units: Decimal | None, event_count: int | None, events: tuple[UsageEvent, ...] | None
+    fields: Fields, units: Decimal | None, event_count: int | None, events: tuple[EventUsage, ...] | None
 ) -> None:
     if events is None:
         return
