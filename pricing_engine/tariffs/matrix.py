@@ -31,6 +31,8 @@ Inner = Unit | Flat | Graduated | Volume | GraduatedPercentage | Package
 _INNER: dict[str, type[Inner]] = {
     shape.model: shape for shape in (Unit, Flat, Graduated, Volume, GraduatedPercentage, Package)
 }
+INNER_MODELS = tuple(_INNER)
+"""Models that a rule may have."""
 
 
 @dataclass(frozen=True, slots=True)
