@@ -2,6 +2,9 @@
 
 import models.tables.catalog
 import models.tables.customer
+import models.tables.invoice
 import models.tables.ledger
 import models.tables.quote
+import models.tables.subscription
 import models.tables.usage
+import models.tables.wallet
