@@ -158,7 +158,7 @@ def _log_ratio(price: Decimal, base: Decimal) -> Decimal:
 
 def price_sheet_sections(sheet: PriceSheet) -> list[Section]:
     """Split a sheet for sealing. Prices are open to every buyer."""
-    document = _sheet_document(sheet)
+    document = price_sheet_document(sheet)
     prices: list[dict[str, Any]] = document.pop("prices")
     head = Section("sheet", Disclosure.BUYER, {**document, "features": [price["feature"] for price in prices]})
     return [head, *(Section(f"prices/{price['feature']}", Disclosure.BUYER, price) for price in prices)]
@@ -169,13 +169,19 @@ def opened_price_sheet(opened: Opened) -> PriceSheet:
     document: Mapping[str, Any] = opened.content("sheet")
     prices = [opened.content(f"prices/{feature}") for feature in document["features"]]
     body = {name: value for name, value in document.items() if name != "features"}
+    return parse_price_sheet({**body, "prices": prices})
+
+
+def parse_price_sheet(document: object) -> PriceSheet:
+    """Read a sheet from its document form. Raises InvalidValueError."""
     try:
-        return msgspec.convert({**body, "prices": prices}, PriceSheet)
+        return msgspec.convert(document, PriceSheet)
     except msgspec.ValidationError as error:
         raise InvalidValueError(str(error), field="price_sheet", code="malformed_price_sheet") from error
 
 
-def _sheet_document(sheet: PriceSheet) -> dict[str, Any]:
+def price_sheet_document(sheet: PriceSheet) -> dict[str, Any]:
+    """Return the document form, numbers as plain decimal strings."""
     built: dict[str, Any] = msgspec.to_builtins(sheet, builtin_types=(Decimal,))
     for price in built["prices"]:
         for name, value in price.items():

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -101,6 +102,15 @@ class Signer:
         if not isinstance(key, Ed25519PrivateKey):
             raise InvalidValueError("must be an Ed25519 key", field="signing_key")
         return cls(key)
+
+    def secret(self, purpose: str) -> bytes:
+        """Derive a secret for one purpose (salts, draws); it tells nothing of the key or of other secrets."""
+        raw = self._key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        return hmac.new(raw, purpose.encode(), hashlib.sha256).digest()
+
+    def salt_for(self, kind: str, content: Json) -> bytes:
+        """Return the salt of a document: the same content always gets the same one, nobody else can compute it."""
+        return hmac.new(self.secret(f"salt:{kind}"), canonical_bytes(content), hashlib.sha256).digest()
 
     def private_pem(self) -> bytes:
         """Return the private key as unencrypted PEM; the caller keeps it secret."""

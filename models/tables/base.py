@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, Table
 from sqlmodel import Field, SQLModel
 
 from models.values.ids import MAX_KEY_CHARS
@@ -27,3 +27,9 @@ def metadata() -> MetaData:
     import models.tables.every  # noqa: F401
 
     return SQLModel.metadata
+
+
+def table_of(row: type[TenantRow]) -> Table:
+    """Return the table of a row class, for statements."""
+    table: Table = row.__table__  # type: ignore[attr-defined]
+    return table

@@ -34,8 +34,6 @@ class QuoteRow(TenantRow, table=True):
     currency: str = Field(max_length=24)
     total: Decimal = Field(sa_type=ExactAmount)
     document: Any = Field(sa_type=CanonicalJson)
-    salt: str = Field(max_length=64)
-    signature: str = Field(max_length=128)
     state: str = Field(default="open", max_length=12)
     created_at: datetime = Field(sa_type=UtcTime)
     expires_at: datetime = Field(sa_type=UtcTime)

@@ -145,8 +145,6 @@ def upgrade() -> None:
         sa.Column("currency", sa.String(length=24), nullable=False),
         sa.Column("total", models.column_types.ExactAmount(), nullable=False),
         sa.Column("document", models.column_types.CanonicalJson(), nullable=False),
-        sa.Column("salt", sa.String(length=64), nullable=False),
-        sa.Column("signature", sa.String(length=128), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("created_at", models.column_types.UtcTime(), nullable=False),
         sa.Column("expires_at", models.column_types.UtcTime(), nullable=False),

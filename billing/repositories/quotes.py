@@ -1,0 +1,130 @@
+"""Quotes and the units they hold: rows <-> values, and the guarded moves between states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+
+from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.quote import FeatureSupplyRow, QuoteHoldRow, QuoteRow
+from models.values.errors import NotFoundError
+
+_QUOTE = table_of(QuoteRow)
+_HOLD = table_of(QuoteHoldRow)
+_SUPPLY = table_of(FeatureSupplyRow)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredQuote:
+    """A sealed quote (at auditor level, signature included) and where it stands."""
+
+    id: str
+    customer: str
+    book_hash: str
+    sheet_hash: str
+    currency: str
+    total: Decimal
+    sealed: Mapping[str, Any]
+    state: str
+    created_at: datetime
+    expires_at: datetime
+    resolved_at: datetime | None = None
+    accept_key: str | None = None
+
+
+_FIELDS = [name for name in StoredQuote.__slots__ if name != "sealed"]
+
+
+class QuoteRepository:
+    """The quotes of one tenant."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    def add(self, quote: StoredQuote) -> None:
+        """Store a new open quote."""
+        values = {name: getattr(quote, name) for name in _FIELDS}
+        self._uow.connection.execute(
+            insert(_QUOTE).values(
+                tenant=self._uow.tenant, quote_hash=quote.sealed["hash"], document=quote.sealed, **values
+            )
+        )
+
+    def get(self, quote_id: str) -> StoredQuote:
+        """Return one quote. Raises NotFoundError."""
+        row = self._uow.connection.execute(select(_QUOTE).where(self._is(quote_id))).mappings().first()
+        if row is None:
+            raise NotFoundError("no such quote", field="quote", value=quote_id, code="unknown_quote")
+        return StoredQuote(**{name: row[name] for name in _FIELDS}, sealed=row["document"])
+
+    def resolve(self, quote_id: str, state: str, at: datetime, accept_key: str | None = None) -> bool:
+        """Move an open quote to its last state; False where it is not open any more."""
+        changed = self._uow.connection.execute(
+            update(_QUOTE)
+            .where(self._is(quote_id), _QUOTE.c.state == "open")
+            .values(state=state, resolved_at=at, accept_key=accept_key)
+        )
+        return changed.rowcount == 1
+
+    def accepted_with(self, accept_key: str) -> str | None:
+        """Return the quote that was accepted under a key, or None."""
+        found: str | None = self._uow.connection.scalar(
+            select(_QUOTE.c.id).where(_QUOTE.c.tenant == self._uow.tenant, _QUOTE.c.accept_key == accept_key)
+        )
+        return found
+
+    def due_to_expire(self, at: datetime) -> list[str]:
+        """Return the open quotes whose time is over."""
+        rows = self._uow.connection.execute(
+            select(_QUOTE.c.id)
+            .where(_QUOTE.c.tenant == self._uow.tenant, _QUOTE.c.state == "open", _QUOTE.c.expires_at <= at)
+            .order_by(_QUOTE.c.id)
+        )
+        return [row.id for row in rows]
+
+    def since(self, after: datetime, before: datetime) -> list[StoredQuote]:
+        """Return the quotes made in [after, before), oldest first: what demand is learned from."""
+        rows = self._uow.connection.execute(
+            select(_QUOTE)
+            .where(_QUOTE.c.tenant == self._uow.tenant, _QUOTE.c.created_at >= after, _QUOTE.c.created_at < before)
+            .order_by(_QUOTE.c.created_at, _QUOTE.c.id)
+        ).mappings()
+        return [StoredQuote(**{name: row[name] for name in _FIELDS}, sealed=row["document"]) for row in rows]
+
+    def hold(self, quote_id: str, feature: str, units: int) -> bool:
+        """Hold units of a limited feature; False where not so many are left. Atomic under any concurrency."""
+        left = update(_SUPPLY).where(
+            self._supply_of(feature), _SUPPLY.c.held + _SUPPLY.c.sold + units <= _SUPPLY.c.supply_limit
+        )
+        if self._uow.connection.execute(left.values(held=_SUPPLY.c.held + units)).rowcount == 0:
+            return False
+        self._uow.connection.execute(
+            insert(_HOLD).values(tenant=self._uow.tenant, quote_id=quote_id, feature=feature, units=units)
+        )
+        return True
+
+    def end_holds(self, quote_id: str, *, sold: bool) -> None:
+        """End a quote's holds: the units are sold, or free again."""
+        mine = and_(_HOLD.c.tenant == self._uow.tenant, _HOLD.c.quote_id == quote_id)
+        rows = self._uow.connection.execute(
+            select(_HOLD.c.feature, _HOLD.c.units).where(mine).order_by(_HOLD.c.feature)
+        )
+        for feature, units in rows.all():
+            self._uow.connection.execute(
+                update(_SUPPLY)
+                .where(self._supply_of(feature))
+                .values(held=_SUPPLY.c.held - units, sold=_SUPPLY.c.sold + (units if sold else 0))
+            )
+        self._uow.connection.execute(delete(_HOLD).where(mine))
+
+    def _is(self, quote_id: str) -> ColumnElement[bool]:
+        return and_(_QUOTE.c.tenant == self._uow.tenant, _QUOTE.c.id == quote_id)
+
+    def _supply_of(self, feature: str) -> ColumnElement[bool]:
+        return and_(_SUPPLY.c.tenant == self._uow.tenant, _SUPPLY.c.feature == feature)
