@@ -17,7 +17,7 @@ from typing import Any
 
 from models.values.errors import InvalidValueError
 from models.values.ids import check_key
-from models.values.money import Currency, allocate, from_minor, round_fraction, round_to_minor
+from models.values.money import Currency, allocate, round_fraction, round_to_minor
 from models.values.quantity import plain
 from pricing_engine.tariffs.reading import Fields
 
@@ -110,9 +110,9 @@ def apply_coupons(lines: Sequence[InvoiceLine], uses: Sequence[CouponUse], of: C
             continue
         covered = [i for i, line in enumerate(lines) if left[i] > 0 and use.coupon.covers(line.feature)]
         taken = _amount_off(use, sum(left[i] for i in covered), of)
-        after[position] = replace(use, periods_used=use.periods_used + 1, minor_used=use.minor_used + taken)
         if not taken:
-            continue
+            continue  # A coupon that finds nothing to discount keeps its period.
+        after[position] = replace(use, periods_used=use.periods_used + 1, minor_used=use.minor_used + taken)
         for i, part in zip(covered, allocate(taken, [left[i] for i in covered]), strict=True):
             if part:
                 left[i] -= part
@@ -196,8 +196,3 @@ def coupon_document(coupon: Coupon) -> dict[str, Any]:
     if coupon.carries_rest:
         document["carries_rest"] = True
     return document
-
-
-def rest_of(use: CouponUse, of: Currency) -> Decimal:
-    """Return what is left of a fixed coupon that carries its rest, in major units."""
-    return from_minor(round_to_minor(use.coupon.amount_off or _ZERO, of) - use.minor_used, of)

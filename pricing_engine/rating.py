@@ -15,7 +15,7 @@ from models.values.errors import InvalidValueError
 from models.values.money import Currency, from_minor, round_to_minor
 from models.values.quantity import EXACT, plain
 from pricing_engine.tariffs.compiled import CompiledTariff, compile_tariff
-from pricing_engine.tariffs.drafts import LineDraft, difference
+from pricing_engine.tariffs.drafts import LineDraft, difference, is_shown
 from pricing_engine.tariffs.measure import Measure
 from pricing_engine.tariffs.modifiers import rounded, total_of
 from pricing_engine.tariffs.scaling import unscaled
@@ -182,7 +182,7 @@ class _Run:
             minor=self._minor,
             trace=self._trace if explain else None,
         )
-        return [line for line in lines if line.amount or line.charge or _is_free_of_charge(line)]
+        return [line for line in lines if is_shown(line)]
 
     def _explain_units(self, usage: Usage, measure: Measure) -> None:
         tariff = self._compiled.tariff
@@ -250,7 +250,8 @@ class _Run:
     def _line(self, line: LineDraft) -> RatedLine:
         amount = self._amount(line.amount)
         charges = self._amount(line.charge)
-        unit_amount = line.unit_amount if line.unit_amount is not None else amount
+        lump = amount if line.quantity >= 0 else -amount
+        unit_amount = lump if line.unit_amount is None else line.unit_amount
         return RatedLine(
             line.component,
             self._units(line.quantity),
@@ -259,11 +260,6 @@ class _Run:
             tuple(LineDiscount(kind, self._amount(off)) for kind, off in line.discounts.items() if off),
             charges,
         )
-
-
-def _is_free_of_charge(line: LineDraft) -> bool:
-    """Return whether the price is zero: such a line shows what was used for nothing; what rounds to zero is cut."""
-    return line.unit_amount == _ZERO
 
 
 def _billable_total(measure: Measure) -> int | None:

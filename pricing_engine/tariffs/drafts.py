@@ -46,6 +46,11 @@ def merge(lines: list[LineDraft]) -> list[LineDraft]:
     return list(merged.values())
 
 
+def is_shown(line: LineDraft) -> bool:
+    """Return whether a line bills something, or shows what was used at a price of zero; not what rounds to zero."""
+    return bool(line.amount or line.charge or any(line.discounts.values()) or line.unit_amount == 0)
+
+
 def negated(lines: list[LineDraft]) -> list[LineDraft]:
     """Return the opposite of freshly priced lines."""
     return [LineDraft(line.component, -line.quantity, line.unit_amount, -line.amount) for line in lines]
@@ -66,7 +71,7 @@ def difference(now: list[LineDraft], before: list[LineDraft]) -> list[LineDraft]
         )
         for line in earlier.values()
     ]
-    return [line for line in changed if line.quantity or line.amount or line.charge or any(line.discounts.values())]
+    return [line for line in changed if is_shown(line) and not _is_nothing(line)]
 
 
 def _minus(line: LineDraft, before: LineDraft | None) -> LineDraft:
@@ -81,3 +86,7 @@ def _minus(line: LineDraft, before: LineDraft | None) -> LineDraft:
         line.charge - before.charge,
         {kind: line.discounts.get(kind, 0) - before.discounts.get(kind, 0) for kind in kinds},
     )
+
+
+def _is_nothing(line: LineDraft) -> bool:
+    return not (line.quantity or line.amount or line.charge or any(line.discounts.values()))
