@@ -1,0 +1,77 @@
+"""`alacarte customers`: load customers and legal entities from a YAML file, list them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from api.cli.workspace import open_workspace
+from billing.customers import Customer, LegalEntity
+from billing.repositories.customers import CustomerRepository
+from models.values.errors import InvalidValueError
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its actions."""
+    command = commands.add_parser("customers", help="load and list customers")
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    load = actions.add_parser("load", help="add or change customers from a file with legal_entities and customers")
+    load.add_argument("file", type=Path)
+    load.set_defaults(run=run_load)
+    actions.add_parser("list", help="list all customers").set_defaults(run=run_list)
+
+
+def run_load(options: argparse.Namespace) -> int:
+    """Load one file, all or nothing."""
+    entities, customers = read_customers(options.file)
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        repository = CustomerRepository(uow)
+        for entity in entities:
+            repository.save_legal_entity(entity)
+        repository.save(customers, datetime.now(UTC))
+    print(f"{len(entities)} legal entities, {len(customers)} customers")
+    return 0
+
+
+def run_list(_options: argparse.Namespace) -> int:
+    """Print each customer's key, name, currency and segment."""
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        for customer in CustomerRepository(uow).all():
+            print(f"{customer.key}\t{customer.legal_name}\t{customer.currency}\t{customer.segment}")
+    return 0
+
+
+def read_customers(path: Path) -> tuple[list[LegalEntity], list[Customer]]:
+    """Read a customers file. Raises InvalidValueError naming the file and the entry."""
+    try:
+        document = YAML(typ="safe", pure=True).load(path.read_text())
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise InvalidValueError(str(error), field=str(path), code="unreadable_file") from error
+    if not isinstance(document, dict) or not document.keys() <= {"legal_entities", "customers"}:
+        raise InvalidValueError("must have legal_entities and customers", field=str(path))
+    entities = [
+        _read(item, LegalEntity, f"{path}: legal_entities[{i}]")
+        for i, item in enumerate(document.get("legal_entities", []))
+    ]
+    customers = [
+        _read(item, Customer, f"{path}: customers[{i}]") for i, item in enumerate(document.get("customers", []))
+    ]
+    return entities, customers
+
+
+def _read(item: Any, wanted: type[Any], where: str) -> Any:  # noqa: ANN401
+    known = {field.name for field in fields(wanted)}
+    if not isinstance(item, dict) or not item.keys() <= known:
+        unknown = sorted(item.keys() - known) if isinstance(item, dict) else item
+        raise InvalidValueError("has unknown fields", field=where, value=unknown, code="unknown_field")
+    try:
+        return msgspec.convert(item, wanted)
+    except msgspec.ValidationError as error:
+        raise InvalidValueError(str(error), field=where, code="malformed_customer") from error

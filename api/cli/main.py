@@ -1,0 +1,62 @@
+"""The `alacarte` command.
+
+Exit status: 0 done, 1 a check failed (a quote that does not verify, a ledger that does not balance),
+2 bad usage, 3 refused by a rule of the domain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from models.values.errors import DomainError
+
+_COMMANDS = (
+    "catalog",
+    "customers",
+    "verify",
+    "rate",
+    "aggregate",
+    "prorate",
+)
+"""Modules of this package, each adding its command with `register`."""
+
+_REFUSED = 3
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="alacarte", description="Dynamic pricing by feature, and micro-billing to the last unit."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in _COMMANDS:
+        importlib.import_module(f"api.cli.{name}").register(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. See the module for the exit status."""
+    _check_packages_side_by_side()
+    options = build_parser().parse_args(argv)
+    try:
+        status: int = options.run(options)
+    except DomainError as error:
+        print(f"alacarte: {error.code}: {error}", file=sys.stderr)
+        return _REFUSED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return status
+
+
+def _check_packages_side_by_side() -> None:
+    """Refuse to run on somebody else's `models`: another distribution may have overwritten ours."""
+    homes = {
+        name: [path.rsplit("/", 1)[0].rsplit("\\", 1)[0] for path in importlib.import_module(name).__path__]
+        for name in ("api", "billing", "models", "pricing_engine")
+    }
+    if len({tuple(home) for home in homes.values()}) != 1:
+        raise SystemExit(f"alacarte: its packages do not lie side by side: {homes}")

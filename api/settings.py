@@ -1,0 +1,45 @@
+"""Settings: from the environment, with a default for each so that nothing needs configuring to try it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.values.ids import DEFAULT_TENANT
+from pricing_engine.sealing import Signer, new_signer
+
+DEMO_HOME = Path("out") / "demo"
+"""Where `make demo` leaves its database and key, and where `alacarte` looks without configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the database and the signing key are, and for which tenant a command works."""
+
+    database_url: str
+    signing_key: Path
+    tenant: str = DEFAULT_TENANT
+    environment: str = "sandbox"
+
+    def signer(self) -> Signer:
+        """Read the signing key, making one on first use; the file is readable by its owner only."""
+        if not self.signing_key.exists():
+            self.signing_key.parent.mkdir(parents=True, exist_ok=True)
+            signer = new_signer()
+            with os.fdopen(os.open(self.signing_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as key_file:
+                key_file.write(signer.private_pem())
+            self.signing_key.with_suffix(".public.pem").write_bytes(signer.public_pem)
+            return signer
+        return Signer.from_pem(self.signing_key.read_bytes())
+
+
+def load_settings(environment: dict[str, str] | None = None) -> Settings:
+    """Read ALACARTE_DATABASE_URL, ALACARTE_SIGNING_KEY, ALACARTE_TENANT and ALACARTE_ENVIRONMENT."""
+    given = dict(os.environ) if environment is None else environment
+    return Settings(
+        database_url=given.get("ALACARTE_DATABASE_URL", f"sqlite:///{DEMO_HOME / 'alacarte.db'}"),
+        signing_key=Path(given.get("ALACARTE_SIGNING_KEY", str(DEMO_HOME / "signing_key.pem"))),
+        tenant=given.get("ALACARTE_TENANT", DEFAULT_TENANT),
+        environment=given.get("ALACARTE_ENVIRONMENT", "sandbox"),
+    )
