@@ -127,8 +127,9 @@ def _draft_of(stored: StoredJournal | None) -> JournalDraft | None:
 
 def _append(uow: UnitOfWork, drafts: list[JournalDraft], recorded_at: datetime) -> dict[str, int]:
     """Write `drafts` as numbered, chained journals; return key -> number."""
-    states = _accounts(uow, drafts)
+    states, opened = _accounts(uow, drafts)
     _move(uow, drafts, states)
+    rows.open_accounts(uow, opened)
     last = rows.head(uow)
     recorded = max(utc_text(recorded_at), last.recorded_at)
     number, previous = last.journal, last.hash
@@ -155,19 +156,18 @@ def _append(uow: UnitOfWork, drafts: list[JournalDraft], recorded_at: datetime) 
     return numbers
 
 
-def _accounts(uow: UnitOfWork, drafts: list[JournalDraft]) -> dict[Account, AccountState]:
-    """Return the state of every account the drafts touch, opening those that are new."""
+def _accounts(
+    uow: UnitOfWork, drafts: list[JournalDraft]
+) -> tuple[dict[Account, AccountState], dict[Account, AccountState]]:
+    """Return the state of every account the drafts touch, and those among them that are to be opened."""
     wanted = sorted(accounts_of(drafts))
     states = rows.account_states(uow, wanted)
     missing = [account for account in wanted if account not in states]
-    if missing:
-        for account in missing:
-            check_account(account)
-        first = rows.last_account(uow) + 1
-        opened = {account: AccountState(first + i, 0, 0) for i, account in enumerate(missing)}
-        rows.open_accounts(uow, opened)
-        states |= opened
-    return states
+    for account in missing:
+        check_account(account)
+    first = rows.last_account(uow) + 1 if missing else 0
+    opened = {account: AccountState(first + i, 0, 0) for i, account in enumerate(missing)}
+    return states | opened, opened
 
 
 def _move(uow: UnitOfWork, drafts: list[JournalDraft], states: dict[Account, AccountState]) -> None:

@@ -378,6 +378,20 @@ class PrepaidBurn(_OfWallet):
 
 
 @_rule
+class PrepaidUse(Fact):
+    """Prepaid credit pays for usage that was priced in credits and is earned with its use."""
+
+    customer: str
+    asset: str
+    wallet: str
+    feature: str
+    units: int
+
+    def moves(self) -> Iterator[Move]:
+        yield Move(_wallet(self.asset, self.customer, self.wallet), _revenue(self.asset, self.feature), self.units)
+
+
+@_rule
 class PrepaidApplied(_OfWallet):
     """Prepaid credit pays an invoice."""
 

@@ -145,7 +145,7 @@ def append(uow: UnitOfWork, batch: Batch) -> None:
 
 
 def open_accounts(uow: UnitOfWork, opened: dict[Account, AccountState]) -> None:
-    """Write new accounts with a balance of zero."""
+    """Write new accounts, with a balance of zero for now; their states hold what they come to."""
     _insert(uow, "account", _ACCOUNT, [(state.id, *account) for account, state in opened.items()])
     zeros = [(state.id, 0, 0, kind_of(account.code).bounded) for account, state in opened.items()]
     _insert(uow, "account_balance", _BALANCE, zeros)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from alembic.operations import Operations
 from sqlalchemy import text
 
-IMMUTABLE = ("account", "journal", "entry", "journal_seal", "accrual")
+IMMUTABLE = ("account", "journal", "entry", "journal_seal", "accrual", "burn")
 
 _SQLITE_REPLACED = (
     ("account", "id", "id = new.id"),
@@ -19,6 +19,7 @@ _SQLITE_REPLACED = (
     ("journal", "reverses", "reverses = new.reverses"),
     ("journal_seal", "journal", "journal = new.journal"),
     ("accrual", "key", "key = new.key"),
+    ("burn", "key", "key = new.key and credit_grant = new.credit_grant"),
 )
 """Each unique key of an immutable table: a replace through any of them would remove a row unseen."""
 

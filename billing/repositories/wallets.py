@@ -1,0 +1,153 @@
+"""Rows of wallets, grants, burns and holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
+
+from billing.burn_down import Grant, GrantKind, Taking
+from billing.unit_of_work import UnitOfWork
+from models.tables.wallet import BurnRow, CreditGrantRow, CreditHoldRow, HoldPartRow, WalletRow
+
+WALLET = WalletRow.__table__  # type: ignore[attr-defined]
+GRANT = CreditGrantRow.__table__  # type: ignore[attr-defined]
+BURN = BurnRow.__table__  # type: ignore[attr-defined]
+HOLD = CreditHoldRow.__table__  # type: ignore[attr-defined]
+PART = HoldPartRow.__table__  # type: ignore[attr-defined]
+
+
+def wallets(uow: UnitOfWork, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
+    """Return wallets in the order in which they pay."""
+    query = select(WALLET).where(WALLET.c.tenant == uow.tenant, *conditions).order_by(WALLET.c.priority, WALLET.c.id)
+    return list(uow.connection.execute(query))
+
+
+def add_wallet(uow: UnitOfWork, **columns: object) -> None:
+    """Write a wallet."""
+    uow.connection.execute(insert(WALLET).values(tenant=uow.tenant, **columns))
+
+
+def lock_wallets(uow: UnitOfWork, customer: str) -> None:
+    """Make this transaction the only one that takes credit from a customer, until it ends."""
+    query = select(WALLET.c.id).where(WALLET.c.tenant == uow.tenant, WALLET.c.customer == customer)
+    uow.connection.execute(query.order_by(WALLET.c.id).with_for_update()).all()
+
+
+def grants(uow: UnitOfWork, *conditions: ColumnElement[bool]) -> list[Grant]:
+    """Return grants with what their wallets say, oldest first."""
+    query = (
+        select(GRANT, WALLET.c.customer, WALLET.c.asset, WALLET.c.features, WALLET.c.priority.label("wallet_priority"))
+        .join(WALLET, (WALLET.c.tenant == GRANT.c.tenant) & (WALLET.c.id == GRANT.c.wallet))
+        .where(GRANT.c.tenant == uow.tenant, *conditions)
+        .order_by(GRANT.c.sequence)
+    )
+    return [_grant(row) for row in uow.connection.execute(query).all()]
+
+
+def grants_of(uow: UnitOfWork, customer: str, asset: str) -> list[Grant]:
+    """Return a customer's grants in `asset` that still hold something."""
+    return grants(uow, WALLET.c.customer == customer, WALLET.c.asset == asset, GRANT.c.remaining > 0)
+
+
+def next_sequence(uow: UnitOfWork) -> int:
+    """Return the number of the next grant; asked for under the ledger's lock."""
+    query = select(func.coalesce(func.max(GRANT.c.sequence), 0)).where(GRANT.c.tenant == uow.tenant)
+    return int(uow.connection.execute(query).scalar_one()) + 1
+
+
+def add_grant(uow: UnitOfWork, grant: Grant, recorded_at: datetime) -> None:
+    """Write a new grant."""
+    names = {column.name for column in GRANT.c} - {"tenant", "recorded_at", "cost_units"}
+    columns = {name: getattr(grant, name) for name in names}
+    row = {**columns, "tenant": uow.tenant, "cost_units": grant.cost_remaining, "recorded_at": recorded_at}
+    uow.connection.execute(insert(GRANT).values(**row))
+
+
+def burns(uow: UnitOfWork, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
+    """Return what was taken from grants."""
+    return list(uow.connection.execute(select(BURN).where(BURN.c.tenant == uow.tenant, *conditions)))
+
+
+def take(uow: UnitOfWork, key: str, kind: str, takings: Iterable[Taking], at: datetime) -> None:
+    """Write takings and lower what their grants hold."""
+    for taking in takings:
+        row = {"key": key, "credit_grant": taking.grant.id, "kind": kind, "units": taking.units}
+        uow.connection.execute(insert(BURN).values(tenant=uow.tenant, cost_units=taking.cost_units, at=at, **row))
+        uow.connection.execute(
+            update(GRANT)
+            .where(GRANT.c.tenant == uow.tenant, GRANT.c.id == taking.grant.id)
+            .values(
+                remaining=GRANT.c.remaining - taking.units, cost_remaining=GRANT.c.cost_remaining - taking.cost_units
+            )
+        )
+
+
+def hold(uow: UnitOfWork, key: str) -> Row[Any] | None:
+    """Return one hold. Holds change only under the lock of their customer's wallets."""
+    query = select(HOLD).where(HOLD.c.tenant == uow.tenant, HOLD.c.key == key)
+    return uow.connection.execute(query).first()
+
+
+def due_holds(uow: UnitOfWork, at: datetime, customer: str | None = None) -> list[str]:
+    """Return the keys of pending holds that have expired by `at`."""
+    query = select(HOLD.c.key).where(HOLD.c.tenant == uow.tenant, HOLD.c.state == "pending", HOLD.c.expires_at <= at)
+    if customer is not None:
+        query = query.where(HOLD.c.customer == customer)
+    return list(uow.connection.execute(query.order_by(HOLD.c.key)).scalars())
+
+
+def add_hold(uow: UnitOfWork, takings: Sequence[Taking], **columns: object) -> None:
+    """Write a hold and keep its units in the grants."""
+    uow.connection.execute(insert(HOLD).values(tenant=uow.tenant, **columns))
+    for taking in takings:
+        part = {"hold": columns["key"], "credit_grant": taking.grant.id, "units": taking.units}
+        uow.connection.execute(insert(PART).values(tenant=uow.tenant, **part))
+        _change_held(uow, taking.grant.id, taking.units)
+
+
+def hold_parts(uow: UnitOfWork, key: str) -> dict[str, int]:
+    """Return how much of each grant a hold keeps."""
+    query = select(PART.c.credit_grant, PART.c.units).where(PART.c.tenant == uow.tenant, PART.c.hold == key)
+    return {row.credit_grant: row.units for row in uow.connection.execute(query)}
+
+
+def free_hold(uow: UnitOfWork, key: str, state: str, at: datetime, settled_units: int = 0) -> None:
+    """End a hold: what it kept of each grant is free again."""
+    for grant, units in sorted(hold_parts(uow, key).items()):
+        _change_held(uow, grant, -units)
+    uow.connection.execute(
+        update(HOLD)
+        .where(HOLD.c.tenant == uow.tenant, HOLD.c.key == key)
+        .values(state=state, resolved_at=at, settled_units=settled_units)
+    )
+
+
+def _change_held(uow: UnitOfWork, grant: str, units: int) -> None:
+    where = update(GRANT).where(GRANT.c.tenant == uow.tenant, GRANT.c.id == grant)
+    uow.connection.execute(where.values(held=GRANT.c.held + units))
+
+
+def _grant(row: Row[*tuple[Any, ...]]) -> Grant:
+    return Grant(
+        id=row.id,
+        wallet=row.wallet,
+        customer=row.customer,
+        asset=row.asset,
+        kind=GrantKind(row.kind),
+        remaining=row.remaining,
+        starts_at=row.starts_at,
+        sequence=row.sequence,
+        held=row.held,
+        units=row.units,
+        priority=row.priority,
+        wallet_priority=row.wallet_priority,
+        features=None if row.features is None else frozenset(row.features),
+        expires_at=row.expires_at,
+        cost_asset=row.cost_asset,
+        cost_remaining=row.cost_remaining,
+        rollover_units=row.rollover_units,
+        rollover_days=row.rollover_days,
+    )

@@ -1,0 +1,270 @@
+"""Wallets: credit granted, used, expired and paid back. Holds on credit are in `billing.holds`.
+
+Every function runs in the caller's unit of work, takes the ledger's lock first and is idempotent by its key.
+`at` is when it happens, `recorded_at` when we write it down. Units are ledger units of the wallet's asset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row
+
+from billing import credit_facts, ledger
+from billing.burn_down import Grant, InsufficientCreditError, Taking, plan_burn, rolled_over, take, total
+from billing.carrying import Parts
+from billing.posting_rules import Fact, journal
+from billing.repositories import journals
+from billing.repositories import wallets as rows
+from billing.repositories.wallets import BURN, GRANT, WALLET
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import ConflictError, InvalidValueError, NotFoundError
+from models.values.money import currency
+
+
+class Pays(StrEnum):
+    """What a burn pays for: usage accrued and not yet invoiced, or an open invoice."""
+
+    USAGE = "usage"
+    INVOICE = "invoice"
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """Credit of one customer in one asset. `features`: None for all. Lower `priority` pays first.
+
+    When less than `top_up_below` units are free, `top_up_units` more are due; both or neither.
+    """
+
+    id: str
+    customer: str
+    asset: str
+    priority: int = 0
+    features: tuple[str, ...] | None = None
+    top_up_below: int | None = None
+    top_up_units: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WalletBalance:
+    """What a wallet holds at an instant: free units, units held, and the grants behind them."""
+
+    wallet: Wallet
+    free: int
+    held: int
+    grants: tuple[Grant, ...]
+
+
+def open_wallet(uow: UnitOfWork, wallet: Wallet, *, recorded_at: datetime) -> None:
+    """Open a wallet; the same one again changes nothing. Raises ConflictError where its id is another wallet's."""
+    currency(wallet.asset)
+    if (wallet.top_up_below is None) != (wallet.top_up_units is None):
+        raise InvalidValueError("needs both a threshold and an amount, or neither", field="top_up")
+    journals.lock(uow)
+    existing = rows.wallets(uow, WALLET.c.id == wallet.id)
+    if not existing:
+        features = None if wallet.features is None else list(wallet.features)
+        columns = {name: getattr(wallet, name) for name in Wallet.__slots__ if name != "features"}
+        rows.add_wallet(uow, **columns, features=features, recorded_at=recorded_at)
+    elif _wallet(existing[0]) != wallet:
+        raise ConflictError("is another wallet", field="wallet", value=wallet.id, code="wallet_conflict")
+
+
+def grant_credit(
+    uow: UnitOfWork, grant: Grant, *, recorded_at: datetime, processor: str | None = None, taxes: Parts = ()
+) -> Grant:
+    """Hand out credit once by `grant.id` and return it with its number.
+
+    Of `grant`, `sequence`, `customer`, `asset` and `features` are taken from the wallet; `remaining` and `units`
+    are the same number. `processor`: who collected the money for paid credit; None where an invoice asks for it.
+    Raises NotFoundError (wallet), InvalidValueError (units), ConflictError (id used for another grant).
+    """
+    if grant.units <= 0 or grant.units != grant.remaining or grant.held:
+        raise InvalidValueError("a new grant is whole and more than nothing", field="units", value=grant.units)
+    journals.lock(uow)
+    wallet = _the_wallet(uow, grant.wallet)
+    earlier = rows.grants(uow, GRANT.c.id == grant.id)
+    sequence = earlier[0].sequence if earlier else rows.next_sequence(uow)
+    features = None if wallet.features is None else frozenset(wallet.features)
+    whole = replace(
+        grant,
+        sequence=sequence,
+        customer=wallet.customer,
+        asset=wallet.asset,
+        features=features,
+        wallet_priority=wallet.priority,
+    )
+    if earlier:
+        as_new = replace(earlier[0], remaining=grant.units, held=0, cost_remaining=grant.cost_remaining)
+        if as_new != whole:
+            raise ConflictError("is another grant", field="credit_grant", value=grant.id, code="grant_conflict")
+        return earlier[0]
+    facts = credit_facts.granted(whole, processor=processor, taxes=taxes)
+    _post(uow, f"grant:{grant.id}", grant.starts_at, facts, recorded_at)
+    rows.add_grant(uow, whole, recorded_at)
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class BurnRequest:
+    """Credit asked for: `units` of `asset`, for usage of `feature` or to pay an invoice for it, at `at`.
+
+    `key`: unique for ever; the same request again takes nothing more.
+    """
+
+    key: str
+    customer: str
+    asset: str
+    feature: str
+    units: int
+    at: datetime
+    pays: Pays = Pays.USAGE
+
+    @property
+    def memo(self) -> str:
+        """What the journal says was asked for."""
+        return f"{self.units} for {self.feature}"
+
+
+def burn(uow: UnitOfWork, request: BurnRequest, *, recorded_at: datetime, partial: bool = False) -> int:
+    """Take credit in burn order and return how many units were taken; a request served before returns what it took.
+
+    Raises InsufficientCreditError where there is less than asked for, unless `partial`: then takes what there is
+    (where there is nothing, nothing is remembered of it). ConflictError for a key used for another request.
+    """
+    if request.units <= 0:
+        raise InvalidValueError("must be more than nothing", field="units", value=request.units)
+    journals.lock(uow)
+    earlier = taken_before(uow, request)
+    if earlier is not None:
+        return earlier
+    rows.lock_wallets(uow, request.customer)
+    takings = plan_burn(
+        rows.grants_of(uow, request.customer, request.asset), request.units, request.feature, request.at
+    )
+    if total(takings) < request.units and not partial:
+        raise InsufficientCreditError(f"has {total(takings)} free units", field=request.customer, value=request.units)
+    write_burn(uow, request, takings, recorded_at)
+    return total(takings)
+
+
+def taken_before(uow: UnitOfWork, request: BurnRequest) -> int | None:
+    """Return what this request took when it was served, None if it was not. Raises ConflictError, as `burn`."""
+    earlier = rows.burns(uow, BURN.c.key == request.key)
+    if not earlier:
+        return None
+    posted = ledger.find(uow, f"burn:{request.key}")
+    same = posted is not None and (posted.draft.memo, posted.draft.effective_at) == (request.memo, request.at)
+    if not same or rows.grants(uow, GRANT.c.id == earlier[0].credit_grant)[0].customer != request.customer:
+        raise ConflictError("is another burn", field="burn", value=request.key, code="burn_conflict")
+    return int(sum(row.units for row in earlier))
+
+
+def write_burn(uow: UnitOfWork, request: BurnRequest, takings: Sequence[Taking], recorded_at: datetime) -> None:
+    """Take and post what was planned under the locks."""
+    facts = []
+    for taking in takings:
+        usage = request.pays is Pays.USAGE
+        facts += credit_facts.burned(taking, request.feature) if usage else credit_facts.applied(taking)
+    if facts:
+        rows.take(uow, request.key, "burn", takings, request.at)
+        _post(uow, f"burn:{request.key}", request.at, facts, recorded_at, request.memo)
+
+
+def expire_credit(uow: UnitOfWork, *, at: datetime, recorded_at: datetime) -> list[Taking]:
+    """End every grant that has expired by `at`, but for what holds keep; roll over what may roll over."""
+    journals.lock(uow)
+    takings = []
+    for grant in rows.grants(uow, GRANT.c.expires_at <= at, GRANT.c.remaining > GRANT.c.held):
+        if grant.expires_at is not None:
+            takings += _expire(uow, grant, grant.expires_at, recorded_at)
+    return takings
+
+
+def refund_credit(
+    uow: UnitOfWork, key: str, grant_id: str, *, units: int, processor: str, at: datetime, recorded_at: datetime
+) -> None:
+    """Pay unused credit of one grant back, or withdraw it where it was promotional. Once by `key`.
+
+    Raises NotFoundError, InsufficientCreditError.
+    """
+    journals.lock(uow)
+    if rows.burns(uow, BURN.c.key == key):
+        return
+    grants = rows.grants(uow, GRANT.c.id == grant_id)
+    if not grants:
+        raise NotFoundError("no such grant", field="credit_grant", value=grant_id)
+    if not 0 < units <= grants[0].free:
+        raise InsufficientCreditError(f"has {grants[0].free} free units", field=grant_id, value=units)
+    taking = take(grants[0], units)
+    rows.take(uow, key, "refund", [taking], at)
+    _post(uow, f"credit-refund:{key}", at, credit_facts.refunded(taking, processor), recorded_at)
+
+
+def balances(uow: UnitOfWork, customer: str, at: datetime) -> list[WalletBalance]:
+    """Return what each wallet of a customer holds at `at`, in the order in which they pay."""
+    found = []
+    for row in rows.wallets(uow, WALLET.c.customer == customer):
+        wallet = _wallet(row)
+        grants = rows.grants(uow, GRANT.c.wallet == wallet.id, GRANT.c.remaining > 0)
+        live = tuple(grant for grant in grants if grant.in_force(at))
+        found.append(WalletBalance(wallet, sum(g.free for g in live), sum(g.held for g in grants), live))
+    return found
+
+
+def free_credit(uow: UnitOfWork, customer: str, asset: str, feature: str, at: datetime) -> int:
+    """Return the units that a customer may use for `feature` now."""
+    return sum(grant.free for grant in rows.grants_of(uow, customer, asset) if grant.pays_for(feature, at))
+
+
+def due_top_ups(uow: UnitOfWork, customer: str, at: datetime) -> list[WalletBalance]:
+    """Return the wallets that have fallen below their top-up threshold."""
+    return [
+        balance
+        for balance in balances(uow, customer, at)
+        if balance.wallet.top_up_below is not None and balance.free < balance.wallet.top_up_below
+    ]
+
+
+def _expire(uow: UnitOfWork, grant: Grant, expires_at: datetime, recorded_at: datetime) -> list[Taking]:
+    """End what is free of a grant. As holds on it end, a grant may expire in pieces; each has its own key."""
+    piece = f"{grant.id}:{grant.units - grant.remaining}"
+    before = rows.burns(uow, BURN.c.credit_grant == grant.id, BURN.c.kind == "rollover")
+    living_on = rolled_over(grant, sum(row.units for row in before))
+    takings = []
+    if living_on is not None:
+        kept = take(grant, living_on.units)
+        rows.take(uow, f"rollover:{piece}", "rollover", [kept], expires_at)
+        rows.add_grant(uow, replace(living_on, sequence=rows.next_sequence(uow)), recorded_at)
+        takings.append(kept)
+        grant = replace(
+            grant, remaining=grant.remaining - kept.units, cost_remaining=grant.cost_remaining - kept.cost_units
+        )
+    if grant.free > 0:
+        lapsed = take(grant, grant.free)
+        rows.take(uow, f"expiry:{piece}", "expiry", [lapsed], expires_at)
+        _post(uow, f"expiry:{piece}", expires_at, credit_facts.expired(lapsed), recorded_at)
+        takings.append(lapsed)
+    return takings
+
+
+def _the_wallet(uow: UnitOfWork, wallet: str) -> Wallet:
+    found = rows.wallets(uow, WALLET.c.id == wallet)
+    if not found:
+        raise NotFoundError("no such wallet", field="wallet", value=wallet)
+    return _wallet(found[0])
+
+
+def _wallet(row: Row[Any]) -> Wallet:
+    features = None if row.features is None else tuple(row.features)
+    return Wallet(row.id, row.customer, row.asset, row.priority, features, row.top_up_below, row.top_up_units)
+
+
+def _post(uow: UnitOfWork, key: str, at: datetime, facts: list[Fact], recorded_at: datetime, memo: str = "") -> None:
+    draft = journal(key, at, *facts, memo=memo)
+    if draft.legs:
+        ledger.post(uow, [draft], recorded_at=recorded_at)
