@@ -50,6 +50,38 @@ class QuoteDesign:
         return np.asarray(self.offered @ (self.chosen != 0), dtype=np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedQuotes:
+    """n decided quotes: `chosen` (n, K), `segment` (n,), `price`, `unit_cost`, `accepted`, `density` (n,).
+
+    `density`: of the shown price, per major unit; nan where the price was not drawn at random.
+    """
+
+    features: tuple[str, ...]
+    segments: tuple[str, ...]
+    chosen: Floats
+    segment: NDArray[np.int64]
+    price: Floats
+    unit_cost: Floats
+    accepted: Floats
+    density: Floats
+
+    def profit(self) -> Floats:
+        """Return what each quote earned (n,), major units."""
+        return np.asarray(self.accepted * (self.price - self.unit_cost))
+
+    def design(self, rows: NDArray[np.bool_]) -> QuoteDesign:
+        """Collapse some of the quotes."""
+        return quote_design(
+            self.chosen[rows],
+            self.price[rows],
+            self.accepted[rows],
+            features=self.features,
+            segment=self.segment[rows],
+            segments=self.segments,
+        )
+
+
 def quote_design(
     chosen: Floats,
     price: Floats,

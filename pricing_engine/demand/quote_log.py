@@ -1,0 +1,171 @@
+"""The quote log: what was asked for, at what price, and what came of it, as a polars frame.
+
+One row a quote. An outcome teaches demand only if the customer decided at the price shown:
+  * accepted, declined: a decision, counted;
+  * sold_out: the customer never had the choice, so it is censored, not a refusal;
+  * expired: nobody knows whether price or inattention; left out, or counted as a refusal in the share the
+    caller names (`expiry_rises_with_price` in `diagnostics` says when leaving out is wrong);
+  * honoured: an old price kept for someone; the decision was already counted when that price was quoted;
+  * open: not decided yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.values.errors import InvalidValueError
+from pricing_engine.demand.design import LoggedQuotes, QuoteDesign, quote_design
+from pricing_engine.demand.price_basis import Floats
+
+
+class QuoteOutcome(StrEnum):
+    """What came of a quote."""
+
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    SOLD_OUT = "sold_out"
+    HONOURED = "honoured"
+    OPEN = "open"
+
+
+class PriceSource(StrEnum):
+    """Who set the price: a known draw, the list, or a person who may have known more than the log does."""
+
+    RANDOMISED = "randomised"
+    LIST = "list"
+    HUMAN = "human"
+
+
+COLUMNS: dict[str, str] = {
+    "quote_id": "text, unique",
+    "quoted_at": "UTC instant",
+    "segment": "text",
+    "features": "list of feature keys",
+    "price": "total shown, major units",
+    "unit_cost": "total cost, major units",
+    "outcome": "a QuoteOutcome",
+    "price_source": "a PriceSource",
+    "density": "probability density of the shown price per major unit, null unless randomised",
+    "channel": "text: where the quote was shown",
+}
+
+
+def check_quote_log(log: pl.DataFrame) -> pl.DataFrame:
+    """Return `log` if it has the documented columns and legal values; raises InvalidValueError."""
+    missing = [name for name in COLUMNS if name not in log.columns]
+    if missing:
+        raise InvalidValueError("lacks columns", field="quote_log", value=missing)
+    for name, allowed in (("outcome", list(QuoteOutcome)), ("price_source", list(PriceSource))):
+        strange = log.filter(~pl.col(name).is_in([str(value) for value in allowed]))[name].unique().to_list()
+        if strange:
+            raise InvalidValueError(f"must be one of {', '.join(allowed)}", field=name, value=strange)
+    if log["quote_id"].n_unique() != log.height:
+        raise InvalidValueError("must be unique", field="quote_id")
+    if log.filter((pl.col("price") < 0) | pl.col("price").is_null()).height:
+        raise InvalidValueError("must be >= 0", field="price")
+    return log
+
+
+def decisions(log: pl.DataFrame, *, expired_as_refusal: float = 0.0) -> pl.DataFrame:
+    """Return the rows that teach demand, with `accepted` 0 or 1 and `weight`.
+
+    `expired_as_refusal`: the weight of an expired quote as a refusal, 0 to 1.
+    """
+    if not 0.0 <= expired_as_refusal <= 1.0:
+        raise InvalidValueError("must be within 0..1", field="expired_as_refusal", value=expired_as_refusal)
+    weight = (
+        pl.when(pl.col("outcome").is_in(["accepted", "declined"]))
+        .then(1.0)
+        .when(pl.col("outcome") == "expired")
+        .then(expired_as_refusal)
+        .otherwise(0.0)
+    )
+    return log.with_columns(accepted=(pl.col("outcome") == "accepted").cast(pl.Float64), weight=weight).filter(
+        pl.col("weight") > 0
+    )
+
+
+def features_of(log: pl.DataFrame) -> list[str]:
+    """Return every feature key in the log, sorted."""
+    keys: list[str] = log["features"].explode().drop_nulls().unique().sort().to_list()
+    return keys
+
+
+def design_from_log(
+    log: pl.DataFrame,
+    *,
+    features: Sequence[str] | None = None,
+    as_of: datetime | None = None,
+    half_life_days: float | None = None,
+    expired_as_refusal: float = 0.0,
+) -> QuoteDesign:
+    """Collapse the log's decisions to a design.
+
+    `half_life_days`: quotes that old at `as_of` count half. Raises InvalidValueError when a half-life has
+    no `as_of`, or a quote is younger than `as_of`.
+    """
+    rows = decisions(log, expired_as_refusal=expired_as_refusal)
+    keys = features_of(log) if features is None else list(features)
+    if half_life_days is not None:
+        rows = _discounted(rows, as_of, half_life_days)
+    segments = log["segment"].unique().sort().to_list()
+    return quote_design(
+        _chosen(rows, keys),
+        rows["price"].cast(pl.Float64).to_numpy(),
+        rows["accepted"].to_numpy(),
+        features=keys,
+        segment=_segment_index(rows, segments),
+        segments=segments,
+        weight=rows["weight"].to_numpy(),
+    )
+
+
+def logged_quotes(log: pl.DataFrame, *, features: Sequence[str] | None = None) -> LoggedQuotes:
+    """Return the log's decisions one by one in order of time, for evaluation and diagnosis."""
+    rows = decisions(log).sort("quoted_at", "quote_id")
+    keys = features_of(log) if features is None else list(features)
+    segments = log["segment"].unique().sort().to_list()
+    randomised = pl.when(pl.col("price_source") == "randomised").then(pl.col("density"))
+    return LoggedQuotes(
+        tuple(keys),
+        tuple(segments),
+        _chosen(rows, keys),
+        _segment_index(rows, segments),
+        rows["price"].cast(pl.Float64).to_numpy(),
+        rows["unit_cost"].cast(pl.Float64).to_numpy(),
+        rows["accepted"].to_numpy(),
+        rows.select(randomised.cast(pl.Float64).fill_null(float("nan"))).to_series().to_numpy(),
+    )
+
+
+def _segment_index(rows: pl.DataFrame, segments: Sequence[str]) -> NDArray[np.int64]:
+    index = rows["segment"].replace_strict(list(segments), list(range(len(segments))), return_dtype=pl.Int64)
+    return index.to_numpy()
+
+
+def _chosen(rows: pl.DataFrame, features: Sequence[str]) -> Floats:
+    columns = [pl.col("features").list.contains(feature).cast(pl.Float64).alias(feature) for feature in features]
+    return rows.select(columns).to_numpy() if columns else np.empty((rows.height, 0))
+
+
+def outcome_counts(log: pl.DataFrame) -> dict[str, int]:
+    """Return how many quotes ended in each outcome, zeros included."""
+    counted = dict(log["outcome"].value_counts().iter_rows())
+    return {str(outcome): int(counted.get(str(outcome), 0)) for outcome in QuoteOutcome}
+
+
+def _discounted(rows: pl.DataFrame, as_of: datetime | None, half_life_days: float) -> pl.DataFrame:
+    if as_of is None or half_life_days <= 0:
+        raise InvalidValueError("a half-life above zero needs as_of", field="half_life_days", value=half_life_days)
+    age_days = (pl.lit(as_of) - pl.col("quoted_at")).dt.total_microseconds() / 86_400e6
+    aged = rows.with_columns(age_days=age_days)
+    if aged.filter(pl.col("age_days") < 0).height:
+        raise InvalidValueError("must not lie before a quote of the log", field="as_of", value=as_of)
+    return aged.with_columns(weight=pl.col("weight") * 0.5 ** (pl.col("age_days") / half_life_days))

@@ -1,0 +1,115 @@
+"""Each check must raise its flag on the fault it is for, and keep quiet otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pricing_engine.demand.design import LoggedQuotes, quote_design
+from pricing_engine.demand.diagnostics import (
+    Verdict,
+    calibration,
+    confounding,
+    drift,
+    expiry_rises_with_price,
+    placebo,
+    price_effect,
+)
+from tests.unit.demand.worlds import world
+
+
+def test_a_placebo_price_is_seen_as_no_effect_in_nine_of_ten_logs() -> None:
+    contains = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        price = rng.uniform(2, 20, 400)
+        design = quote_design(np.zeros((400, 0)), price, (rng.random(400) < 0.3).astype(float), features=[])
+        effect = price_effect(design)
+        contains.append(effect.low <= 0 <= effect.high)
+    assert 0.86 <= np.mean(contains) <= 0.94
+
+
+def test_a_true_effect_is_seen_and_vanishes_when_prices_are_dealt_anew() -> None:
+    rng = np.random.default_rng(1)
+    design = world(rng, segments=3).quotes(rng, 4000)
+    assert price_effect(design).seen
+    vanished = [placebo(design, np.random.default_rng(seed)).seen for seed in range(20)]
+    assert np.mean(vanished) <= 0.25
+
+
+def confounded_log(
+    rng: np.random.Generator, known_to_seller: float, noise: float = 0.0
+) -> tuple[LoggedQuotes, np.ndarray]:
+    """Sellers ask more of customers whom they see to be keen; keenness is not in the log."""
+    count = 6000
+    keen, jitter = rng.standard_normal(count), rng.uniform(-0.25, 0.25, count)
+    chosen = (rng.random((count, 2)) < 0.5).astype(float)
+    price = 8 * np.exp(known_to_seller * keen + noise * rng.standard_normal(count) + jitter)
+    log_odds = 1 + chosen @ [0.4, 0.8] + 1.2 * keen - 3 * np.log(price / 8)
+    accepted = (rng.random(count) < 1 / (1 + np.exp(-log_odds))).astype(float)
+    nothing = np.zeros(count, dtype=np.int64)
+    quotes = LoggedQuotes(
+        ("a", "b"), ("all",), chosen, nothing, price, np.ones(count), accepted, np.full(count, np.nan)
+    )
+    return quotes, jitter[:, None]
+
+
+def test_a_confounded_log_is_flagged_and_its_naive_slope_is_wrong() -> None:
+    quotes, jitter = confounded_log(np.random.default_rng(2), known_to_seller=0.3)
+    found = confounding(quotes, jitter)
+    assert found.verdict is Verdict.CONFOUNDED
+    assert found.flagged
+    assert found.naive > -1.0  # Far from the truth; with keenness unseen, -3 shrinks to about -2.5.
+    assert -3.3 < found.corrected < -1.9
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_a_clean_log_is_cleared_nineteen_times_in_twenty(noise: float) -> None:
+    """Prices that also move by themselves, but not with demand, do not confound."""
+    verdicts = [
+        confounding(*confounded_log(np.random.default_rng(seed), known_to_seller=0.0, noise=noise)).verdict
+        for seed in range(40)
+    ]
+    assert verdicts.count(Verdict.CLEAR) >= 38
+
+
+def test_a_log_without_an_instrument_cannot_be_cleared() -> None:
+    quotes, jitter = confounded_log(np.random.default_rng(3), known_to_seller=0.3)
+    assert confounding(quotes, None).verdict is Verdict.UNTESTABLE
+    noise = np.random.default_rng(4).standard_normal(jitter.shape)
+    weak = confounding(quotes, noise)
+    assert weak.verdict is Verdict.UNTESTABLE
+    assert weak.flagged
+
+
+def test_calibration_is_perfect_for_the_truth_and_shows_overconfidence() -> None:
+    rng = np.random.default_rng(5)
+    log_odds = rng.normal(0, 1, 20_000)
+    accepted = (rng.random(20_000) < 1 / (1 + np.exp(-log_odds))).astype(float)
+    true, sure = (calibration(1 / (1 + np.exp(-scale * log_odds)), accepted) for scale in (1, 2))
+    assert true.slope == pytest.approx(1, abs=0.06)
+    assert true.expected_error < 0.015
+    assert sure.slope == pytest.approx(0.5, abs=0.04)
+    assert sure.expected_error > 0.05
+    assert true.log_score > sure.log_score
+    assert sum(row.quotes for row in true.bins) == 20_000
+
+
+def test_drift_alarms_after_a_jump_and_not_before() -> None:
+    rng = np.random.default_rng(6)
+    predicted = np.full(5_050, 0.5)
+    truth = np.where(np.arange(5_050) < 3_000, 0.5, 0.25)
+    state = drift(predicted, (rng.random(5_050) < truth).astype(float))
+    assert len(state.z) == 50
+    assert state.alarmed
+    assert min(state.alarms) >= 30
+    assert len(state.alarms) >= 15
+
+
+def test_expiry_as_quiet_refusal_is_seen() -> None:
+    rng = np.random.default_rng(7)
+    price = rng.uniform(2, 20, 3000)
+    quiet = expiry_rises_with_price(price, (rng.random(3000) < price / 25).astype(float))
+    idle = expiry_rises_with_price(price, (rng.random(3000) < 0.3).astype(float))
+    assert quiet.interval(1)[0] > 0
+    assert idle.interval(1)[0] < 0
