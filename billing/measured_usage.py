@@ -1,0 +1,221 @@
+"""Measured usage: events of one meter over stretches of time become what a tariff prices, in one pass.
+
+A window is a stretch from the start of a billing period (or of a price) on; windows of one meter may overlap, as
+what a later part of a period costs is the difference of two cumulative amounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from billing.metering.counters import Counter, Number, counter_of, operation_of, read_value, text_of
+from billing.metering.history import StoredEvent
+from models.values.errors import DomainError
+from models.values.period import Period
+from models.values.quantity import EXACT
+from pricing_engine.aggregation import Aggregation, AggregationKind, GroupKey, aggregate
+from pricing_engine.catalog import Meter
+from pricing_engine.rating import Usage, UsageGroup
+from pricing_engine.tariffs.bucketed import Bucketed
+from pricing_engine.tariffs.matrix import Matrix
+from pricing_engine.tariffs.tariff import Tariff
+from pricing_engine.tariffs.usage import EventUsage
+from pricing_engine.usage_event import Operation
+from pricing_engine.usage_event import UsageEvent as MeteredEvent
+
+_ADDED = {AggregationKind.SUM, AggregationKind.COUNT}
+_BY_EVENT = {"percentage", "dynamic"}
+_ZERO = Decimal(0)
+
+
+class Window(NamedTuple):
+    """Which usage: of one meter, over one period, and whether its tariff asks for each event."""
+
+    meter: str
+    start: datetime
+    end: datetime
+    by_event: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one window held. `listed` has the events, in order, where the tariff asks for them."""
+
+    units: Decimal
+    event_count: int
+    groups: tuple[tuple[GroupKey, Decimal], ...]
+    listed: tuple[tuple[datetime, Decimal], ...] = ()
+
+    def usage(self, tariff: Tariff, group_by: tuple[str, ...]) -> Usage:
+        """Return it in the form `tariff` prices."""
+        if isinstance(tariff.shape, Matrix):
+            groups = tuple(UsageGroup(_properties(group_by, key), units) for key, units in self.groups if units)
+            return Usage(groups=groups, event_count=self.event_count)
+        if isinstance(tariff.shape, Bucketed):
+            return Usage(buckets=self._buckets(), event_count=self.event_count)
+        if asks_for_events(tariff):
+            events = tuple(EventUsage(value=value, time=at) for at, value in self.listed)
+            return Usage(units=self.units, event_count=self.event_count, events=events)
+        return Usage(units=self.units, event_count=self.event_count)
+
+    def _buckets(self) -> tuple[Decimal, ...]:
+        """Sum by UTC hour, in order."""
+        sums: dict[datetime, Decimal] = {}
+        for at, value in self.listed:
+            hour = at.replace(minute=0, second=0, microsecond=0)
+            sums[hour] = EXACT.add(sums.get(hour, _ZERO), value)
+        return tuple(sums[hour] for hour in sorted(sums))
+
+
+NOTHING = Measured(_ZERO, 0, ())
+
+
+def asks_for_events(tariff: Tariff) -> bool:
+    """Return whether the tariff prices events, or hours, and not only their aggregate."""
+    return tariff.model in _BY_EVENT or tariff.windows is not None or isinstance(tariff.shape, Bucketed)
+
+
+def window_of(meter: Meter, tariff: Tariff, period: Period) -> Window:
+    """Return the window of a meter's usage that `tariff` needs."""
+    return Window(meter.key, period.start, period.end, asks_for_events(tariff))
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Running totals of one window by group."""
+
+    sums: dict[GroupKey, Number] = field(default_factory=dict)
+    count: int = 0
+    listed: list[tuple[datetime, str, Decimal]] = field(default_factory=list)
+
+
+class UsageMeasurer:
+    """Measures windows of one customer's meters while that customer's events pass by, once each."""
+
+    def __init__(self, meters: Mapping[str, Meter], windows: Iterable[Window]) -> None:
+        self._readers: dict[str, list[_Reader]] = {}
+        by_meter: dict[str, list[Window]] = {}
+        for window in sorted(set(windows)):
+            by_meter.setdefault(window.meter, []).append(window)
+        for key, wanted in by_meter.items():
+            reader = _Reader(meters[key], wanted)
+            self._readers.setdefault(meters[key].event_type, []).append(reader)
+
+    def spans(self) -> dict[str, Period]:
+        """Return, by event type, the stretch of time whose events have to pass by."""
+        return {
+            event_type: Period(
+                min(window.start for reader in readers for window in reader.windows),
+                max(window.end for reader in readers for window in reader.windows),
+            )
+            for event_type, readers in sorted(self._readers.items())
+        }
+
+    def add(self, event: StoredEvent) -> None:
+        """Count one event."""
+        data = event.data
+        for reader in self._readers.get(event.event_type, ()):
+            reader.add(event, data)
+
+    def measured(self) -> dict[Window, Measured]:
+        """Return what each window held."""
+        return {
+            window: measured
+            for readers in self._readers.values()
+            for reader in readers
+            for window, measured in reader.measured()
+        }
+
+
+class _Reader:
+    """One meter with its windows."""
+
+    def __init__(self, meter: Meter, windows: list[Window]) -> None:
+        self.windows = windows
+        self._counter: Counter = counter_of(meter)
+        self._kind = AggregationKind(meter.aggregation)
+        self._group_by = meter.group_by
+        self._sums = [_Sums() for _ in windows]
+        self._events: list[list[MeteredEvent]] = [[] for _ in windows]
+
+    def add(self, event: StoredEvent, data: Mapping[str, object]) -> None:
+        """Count one event in each window that holds it; an event that cannot be read counts nowhere."""
+        at = event.occurred_at
+        holding = [i for i, window in enumerate(self.windows) if window.start <= at < window.end]
+        if not holding:
+            return
+        try:
+            reading = read_value(self._counter, data)
+        except DomainError:
+            return  # It stands among the unmatched, with this as the reason.
+        number = getattr(reading, "number", None)
+        if number is None:
+            return
+        key = tuple(text_of(data.get(name)) for name in self._group_by)
+        for i in holding:
+            if self._kind in _ADDED:
+                self._add_up(i, event, key, 1 if self._kind is AggregationKind.COUNT else number)
+            else:
+                self._events[i].append(self._metered(event, data, number))
+
+    def _add_up(self, i: int, event: StoredEvent, key: GroupKey, number: Number) -> None:
+        sums = self._sums[i]
+        sums.count += 1
+        before = sums.sums.get(key, 0)
+        if isinstance(before, int) and isinstance(number, int):
+            sums.sums[key] = before + number
+        else:
+            sums.sums[key] = EXACT.add(Decimal(before), Decimal(number))
+        if self.windows[i].by_event:
+            sums.listed.append((event.occurred_at, f"{event.source}\x00{event.event_id}", Decimal(number)))
+
+    def _metered(self, event: StoredEvent, data: Mapping[str, object], number: Number) -> MeteredEvent:
+        is_unique = self._kind is AggregationKind.UNIQUE_COUNT
+        value = text_of(data.get(self._counter.value_property or "")) if is_unique else Decimal(number)
+        return MeteredEvent(
+            event.occurred_at,
+            value,
+            event_id=f"{event.source}\x00{event.event_id}",
+            operation=operation_of(data) if is_unique else Operation.ADD,
+            properties={name: text for name in self._group_by if (text := text_of(data.get(name))) is not None},
+        )
+
+    def measured(self) -> Iterable[tuple[Window, Measured]]:
+        """Yield each window with what it held."""
+        for i, window in enumerate(self.windows):
+            yield window, self._added_up(i) if self._kind in _ADDED else self._aggregated(i, window)
+
+    def _added_up(self, i: int) -> Measured:
+        sums = self._sums[i]
+        groups = tuple((key, Decimal(sums.sums[key])) for key in sorted(sums.sums, key=_group_order))
+        listed = tuple((at, value) for at, _, value in sorted(sums.listed))
+        return Measured(_total(units for _, units in groups), sums.count, groups, listed)
+
+    def _aggregated(self, i: int, window: Window) -> Measured:
+        result = aggregate(
+            Aggregation(self._kind, group_by=self._group_by), self._events[i], Period(window.start, window.end)
+        )
+        groups = tuple((group.key, group.units) for group in result.groups)
+        ordered = sorted(self._events[i], key=lambda event: (event.time, event.event_id or ""))
+        listed = tuple((event.time, event.value) for event in ordered if isinstance(event.value, Decimal))
+        return Measured(result.units, result.event_count, groups, listed if window.by_event else ())
+
+
+def _total(numbers: Iterable[Decimal]) -> Decimal:
+    total = _ZERO
+    for number in numbers:
+        total = EXACT.add(total, number)
+    return total
+
+
+def _properties(group_by: tuple[str, ...], key: GroupKey) -> tuple[tuple[str, str], ...]:
+    pairs = zip(group_by, key, strict=True) if key else ()
+    return tuple(sorted((name, value) for name, value in pairs if value is not None))
+
+
+def _group_order(key: GroupKey) -> tuple[tuple[bool, str], ...]:
+    return tuple((value is None, value or "") for value in key)

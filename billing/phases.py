@@ -1,0 +1,246 @@
+"""A subscription as a value: phases that are only ever added to, and the billing periods they are cut into. Pure.
+
+A phase says what is in force from its start on, and replaces every phase of a lower sequence from there. So a
+change is one more phase, a change of a future change is another, and what was known at any time can be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any
+
+from models.values.errors import InvalidValueError
+from models.values.period import BillingCycle, Interval, Period, parse_zone
+from models.values.quantity import parse_decimal, plain
+from pricing_engine.negotiated_terms import NegotiatedTerm, parse_term, term_document
+from pricing_engine.proration import ProrationBasis, ProrationRule, ProrationUnit
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
+"""End of what has no end."""
+
+
+class PhaseState(StrEnum):
+    """Whether a phase bills."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Amounts of usage at which an invoice is made before the period ends: once each, then every `recurring`."""
+
+    amounts: tuple[Decimal, ...] = ()
+    recurring: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What was accepted: prices by hash, features with quantities, the billing cycle and how it is prorated.
+
+    The quantity of a metered feature is what was expected when it was quoted; its usage is what is billed.
+    `draws` and `terms` are those of the quote. `minimum_spend`: the least a full period costs, in major units.
+    """
+
+    book_hash: str
+    selection: Mapping[str, Decimal]
+    cycle: BillingCycle
+    sheet_hash: str | None = None
+    quote_id: str | None = None
+    draws: Mapping[str, Decimal] = field(default_factory=dict)
+    terms: Mapping[str, NegotiatedTerm] = field(default_factory=dict)
+    unit: ProrationUnit = ProrationUnit.DAY
+    basis: ProrationBasis = ProrationBasis.CALENDAR
+    minimum_spend: Decimal = Decimal(0)
+    thresholds: Thresholds = Thresholds()
+
+    @property
+    def proration(self) -> ProrationRule:
+        """How parts of a period are counted."""
+        return ProrationRule(self.cycle.zone, self.unit, self.basis)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What is in force from `starts_at` on, until the next phase."""
+
+    sequence: int
+    starts_at: datetime
+    state: PhaseState
+    action: str
+    agreement: Agreement
+    reason: str = ""
+    actor: str = ""
+    recorded_at: datetime = FOREVER
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A phase with the time in which it is in force."""
+
+    phase: Phase
+    period: Period
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a billing period under one agreement, inside or outside the trial."""
+
+    phase: Phase
+    period: Period
+    in_trial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CyclePeriod:
+    """One billing period: `full` as the cycle has it, `span` what the subscription has of it, and its segments."""
+
+    full: Period
+    span: Period
+    segments: tuple[Segment, ...]
+
+    @property
+    def ends_at(self) -> datetime:
+        """When all of it is known and can be billed."""
+        return self.span.end
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A customer's subscription with all its phases, in order of sequence."""
+
+    id: str
+    customer: str
+    currency: str
+    starts_at: datetime
+    trial_ends_at: datetime | None
+    phases: tuple[Phase, ...]
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Return the phases in force, each with its time, in order and without gap, up to the end or for ever."""
+        in_force: list[Phase] = []
+        reached = FOREVER
+        for phase in reversed(self.phases):
+            if phase.starts_at < reached:
+                in_force.append(phase)
+                reached = phase.starts_at
+        in_force.reverse()
+        ends = [phase.starts_at for phase in in_force[1:]] + [FOREVER]
+        stretches = []
+        for phase, end in zip(in_force, ends, strict=True):
+            if phase.state is PhaseState.ENDED:
+                break
+            stretches.append(Stretch(phase, Period(phase.starts_at, end)))
+        return tuple(stretches)
+
+    def phase_at(self, instant: datetime) -> Phase | None:
+        """Return the phase in force at an instant, or None before the start and after the end."""
+        return next((each.phase for each in self.stretches() if instant in each.period), None)
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the subscription ends, as known now; None where it goes on."""
+        stretches = self.stretches()
+        end = stretches[-1].period.end if stretches else self.starts_at
+        return None if end == FOREVER else end
+
+    def cycle_periods(self, window: Period) -> Iterator[CyclePeriod]:
+        """Yield the billing periods that share an instant with `window`, in order.
+
+        A change of the cycle ends the billing period in which it falls; the new cycle begins with a part of the
+        full period that ends at its next anchor.
+        """
+        for era in self._eras():
+            reach = era[0].period.start, min(era[-1].period.end, window.end)
+            if reach[0] >= reach[1]:
+                continue
+            cycle = era[0].phase.agreement.cycle
+            begin = max(reach[0], min(window.start, reach[1]))
+            for full in cycle.periods(Period(begin, reach[1])):
+                span = full.intersection(Period(reach[0], era[-1].period.end))
+                if span is not None and span.intersection(window) is not None:
+                    yield CyclePeriod(full, span, self._segments(era, span))
+
+    def _eras(self) -> list[list[Stretch]]:
+        """Return the stretches grouped by unbroken use of one cycle."""
+        eras: list[list[Stretch]] = []
+        for stretch in self.stretches():
+            if eras and eras[-1][-1].phase.agreement.cycle == stretch.phase.agreement.cycle:
+                eras[-1].append(stretch)
+            else:
+                eras.append([stretch])
+        return eras
+
+    def _segments(self, era: list[Stretch], span: Period) -> tuple[Segment, ...]:
+        segments = []
+        for stretch in era:
+            part = stretch.period.intersection(span)
+            if part is None or stretch.phase.state is PhaseState.PAUSED:
+                continue
+            cuts = [part.start, part.end]
+            if self.trial_ends_at is not None and part.start < self.trial_ends_at < part.end:
+                cuts.insert(1, self.trial_ends_at)
+            for start, end in pairwise(cuts):
+                in_trial = self.trial_ends_at is not None and start < self.trial_ends_at
+                segments.append(Segment(stretch.phase, Period(start, end), in_trial))
+        return tuple(segments)
+
+
+def agreement_document(agreement: Agreement) -> dict[str, Any]:
+    """Return what of an agreement has no column of its own, numbers as plain decimal strings."""
+    cycle = agreement.cycle
+    return {
+        "selection": {key: plain(quantity) for key, quantity in agreement.selection.items()},
+        "draws": {key: plain(draw) for key, draw in agreement.draws.items()},
+        "terms": {key: term_document(term) for key, term in agreement.terms.items()},
+        "cycle": {
+            "interval": cycle.interval.value,
+            "zone": cycle.zone.key,
+            "anchor": cycle.anchor.isoformat(),
+            "day": cycle.day,
+        },
+        "proration": {"unit": agreement.unit.value, "basis": agreement.basis.value},
+        "minimum_spend": plain(agreement.minimum_spend),
+        "thresholds": {
+            "amounts": [plain(amount) for amount in agreement.thresholds.amounts],
+            "recurring": None if agreement.thresholds.recurring is None else plain(agreement.thresholds.recurring),
+        },
+    }
+
+
+def read_agreement(
+    document: Mapping[str, Any], *, book_hash: str, sheet_hash: str | None, quote_id: str | None
+) -> Agreement:
+    """Read an agreement back from its document. Raises InvalidValueError for a malformed one."""
+    try:
+        cycle, thresholds = document["cycle"], document["thresholds"]
+        recurring = thresholds["recurring"]
+        return Agreement(
+            book_hash=book_hash,
+            sheet_hash=sheet_hash,
+            quote_id=quote_id,
+            selection={key: parse_decimal(value, f"selection.{key}") for key, value in document["selection"].items()},
+            cycle=BillingCycle(
+                Interval(cycle["interval"]),
+                parse_zone(cycle["zone"]),
+                date.fromisoformat(cycle["anchor"]),
+                cycle["day"],
+            ),
+            draws={key: parse_decimal(value, f"draws.{key}") for key, value in document["draws"].items()},
+            terms={key: parse_term(term) for key, term in document["terms"].items()},
+            unit=ProrationUnit(document["proration"]["unit"]),
+            basis=ProrationBasis(document["proration"]["basis"]),
+            minimum_spend=parse_decimal(document["minimum_spend"], "minimum_spend"),
+            thresholds=Thresholds(
+                tuple(parse_decimal(amount, "thresholds") for amount in thresholds["amounts"]),
+                None if recurring is None else parse_decimal(recurring, "thresholds.recurring"),
+            ),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidValueError("lacks a field or has one of another type", field="agreement", value=error) from error

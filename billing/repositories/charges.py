@@ -1,0 +1,228 @@
+"""Charges and rated usage: rows <-> values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from billing.charges import ChargeDraft
+from billing.metering.sets import members
+from billing.rated_usage import Billed, Key, Kind, RatedUsage
+from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.invoice import ChargeRow, CouponUseRow, RatedUsageRow
+from models.values.period import Period
+from models.values.quantity import EXACT
+
+_CHARGE = table_of(ChargeRow)
+_RATED = table_of(RatedUsageRow)
+_COUPON_USE = table_of(CouponUseRow)
+_COMPARED = (Kind.USAGE, Kind.RECURRING, Kind.COMMITMENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A posted charge: its exact sum and the ledger units it came to."""
+
+    id: str
+    customer: str
+    currency: str
+    kind: str
+    period: str
+    known_at: datetime
+    exact: Decimal
+    units: int
+    invoice: str | None
+
+
+class ChargeRepository:
+    """The charges of one tenant."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    def add(self, posted: Sequence[tuple[ChargeDraft, int]], at: datetime) -> None:
+        """Store charges with the ledger units each came to."""
+        if not posted:
+            return
+        tenant = self._uow.tenant
+        charges = [
+            {
+                "tenant": tenant,
+                "id": draft.id,
+                "customer": draft.customer,
+                "currency": draft.currency,
+                "kind": draft.kind,
+                "period": draft.period,
+                "known_at": draft.known_at,
+                "exact": draft.exact,
+                "units": units,
+                "invoice": None,
+                "recorded_at": at,
+            }
+            for draft, units in posted
+        ]
+        self._uow.connection.execute(insert(_CHARGE), charges)
+        rows = [
+            _rated_values(tenant, draft.id, position, row)
+            for draft, _ in posted
+            for position, row in enumerate(draft.rows)
+        ]
+        if rows:
+            self._uow.connection.execute(insert(_RATED), rows)
+        uses = [
+            {"tenant": tenant, "customer": draft.customer, "code": use.code, "charge": draft.id, "amount": use.amount}
+            for draft, _ in posted
+            for use in draft.coupons
+        ]
+        if uses:
+            self._uow.connection.execute(insert(_COUPON_USE), uses)
+
+    def find(self, charge: str) -> Charge | None:
+        """Return one charge."""
+        query = select(_CHARGE).where(_CHARGE.c.tenant == self._uow.tenant, _CHARGE.c.id == charge)
+        row = self._uow.connection.execute(query).one_or_none()
+        return None if row is None else _charge(row)
+
+    def open(self, customers: Collection[str]) -> list[Charge]:
+        """Return the charges of some customers that no live invoice has taken up, by customer and id."""
+        query = select(_CHARGE).where(
+            _CHARGE.c.tenant == self._uow.tenant,
+            members(self._uow, _CHARGE.c.customer, customers),
+            _CHARGE.c.invoice.is_(None),
+        )
+        return sorted(map(_charge, self._uow.connection.execute(query)), key=_order)
+
+    def of_invoices(self, invoices: Collection[str]) -> list[Charge]:
+        """Return the charges that some live invoices took up, by customer and id."""
+        query = select(_CHARGE).where(
+            _CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.invoice, invoices)
+        )
+        return sorted(map(_charge, self._uow.connection.execute(query)), key=_order)
+
+    def take_up(self, charges: Collection[str], invoice: str | None) -> None:
+        """Say which invoice has taken some charges up; None releases them."""
+        self._uow.connection.execute(
+            update(_CHARGE)
+            .where(_CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.id, charges))
+            .values(invoice=invoice)
+        )
+
+    def rows(self, charges: Collection[str]) -> Iterator[tuple[str, int, RatedUsage]]:
+        """Yield (charge, position, rated usage) in that order."""
+        query = select(_RATED).where(_RATED.c.tenant == self._uow.tenant, members(self._uow, _RATED.c.charge, charges))
+        found = sorted(self._uow.connection.execute(query), key=lambda row: (row.charge, row.position))
+        for row in found:
+            yield row.charge, row.position, _rated(row)
+
+    def row(self, charge: str, position: int) -> RatedUsage:
+        """Return one rated usage."""
+        query = select(_RATED).where(
+            _RATED.c.tenant == self._uow.tenant, _RATED.c.charge == charge, _RATED.c.position == position
+        )
+        return _rated(self._uow.connection.execute(query).one())
+
+    def billed(self, subscriptions: Collection[str], since: datetime) -> dict[str, dict[Key, Billed]]:
+        """Return by subscription what was billed for billing periods that end after `since`, summed by key.
+
+        Coupons and additions stay out: they are not differences.
+        """
+        query = select(_RATED).where(
+            _RATED.c.tenant == self._uow.tenant,
+            members(self._uow, _RATED.c.subscription, subscriptions),
+            _RATED.c.cycle_end > since,
+        )
+        found: dict[str, dict[Key, Billed]] = {}
+        order = self._run_order(query)
+        for row in sorted(self._uow.connection.execute(query), key=lambda row: (order[row.charge], row.position)):
+            rated = _rated(row)
+            if rated.kind in _COMPARED:
+                by_key = found.setdefault(row.subscription, {})
+                by_key[rated.key] = _summed(by_key.get(rated.key), rated, row.charge)
+        return found
+
+    def _run_order(self, rated: Any) -> dict[str, tuple[datetime, str]]:  # noqa: ANN401
+        """Return when each charge in question was recorded, to sum in that order."""
+        names = {row.charge for row in self._uow.connection.execute(rated)}
+        query = select(_CHARGE.c.id, _CHARGE.c.known_at).where(
+            _CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.id, names)
+        )
+        return {row.id: (row.known_at, row.id) for row in self._uow.connection.execute(query)}
+
+
+def _summed(earlier: Billed | None, row: RatedUsage, charge: str) -> Billed:
+    """Add a row to what its key was billed so far; the first row says from where, the last one until when."""
+    if earlier is None:
+        return Billed(row, charge)
+    was = earlier.row
+    shrank = row.service.end == was.service.end and row.service.start > was.service.start
+    end = row.service.start if shrank else max(row.service.end, was.service.end)
+    total = replace(
+        row,
+        service=Period(was.service.start, end),
+        quantity=EXACT.add(was.quantity, row.quantity),
+        list_amount=EXACT.add(was.list_amount, row.list_amount),
+        amount=EXACT.add(was.amount, row.amount),
+        cost=EXACT.add(was.cost, row.cost),
+    )
+    return Billed(total, charge)
+
+
+def _order(charge: Charge) -> tuple[str, datetime, str]:
+    return charge.customer, charge.known_at, charge.id
+
+
+def _charge(row: Any) -> Charge:  # noqa: ANN401
+    return Charge(
+        row.id, row.customer, row.currency, row.kind, row.period, row.known_at, row.exact, row.units, row.invoice
+    )
+
+
+def _rated_values(tenant: str, charge: str, position: int, row: RatedUsage) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "charge": charge,
+        "position": position,
+        "subscription": row.subscription,
+        "feature": row.feature,
+        "kind": row.kind.value,
+        "in_advance": row.in_advance,
+        "cycle_start": row.cycle.start,
+        "cycle_end": row.cycle.end,
+        "segment_start": row.segment_start,
+        "service_start": row.service.start,
+        "service_end": row.service.end,
+        "quantity": row.quantity,
+        "list_amount": row.list_amount,
+        "amount": row.amount,
+        "cost": row.cost,
+        "tax_category": row.tax_category,
+        "book_hash": row.book_hash,
+        "corrects": row.corrects,
+        "detail": dict(row.detail),
+    }
+
+
+def _rated(row: Any) -> RatedUsage:  # noqa: ANN401
+    return RatedUsage(
+        subscription=row.subscription,
+        feature=row.feature,
+        kind=Kind(row.kind),
+        in_advance=row.in_advance,
+        cycle=Period(row.cycle_start, row.cycle_end),
+        segment_start=row.segment_start,
+        service=Period(row.service_start, row.service_end),
+        quantity=row.quantity,
+        list_amount=row.list_amount,
+        amount=row.amount,
+        cost=row.cost,
+        tax_category=row.tax_category,
+        book_hash=row.book_hash,
+        corrects=row.corrects,
+        detail=row.detail,
+    )

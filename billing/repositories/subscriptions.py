@@ -1,0 +1,126 @@
+"""Subscriptions and their phases: rows <-> values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from billing.metering.sets import members
+from billing.phases import Phase, PhaseState, Subscription, agreement_document, read_agreement
+from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.subscription import SubscriptionPhaseRow, SubscriptionRow
+from models.values.errors import NotFoundError
+
+_SUBSCRIPTION = table_of(SubscriptionRow)
+_PHASE = table_of(SubscriptionPhaseRow)
+
+
+class SubscriptionRepository:
+    """The subscriptions of one tenant."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    def add(self, subscription: Subscription, at: datetime) -> None:
+        """Store a new subscription with its phases."""
+        self._uow.connection.execute(
+            insert(_SUBSCRIPTION).values(
+                tenant=self._uow.tenant,
+                id=subscription.id,
+                customer=subscription.customer,
+                currency=subscription.currency,
+                starts_at=subscription.starts_at,
+                trial_ends_at=subscription.trial_ends_at,
+                recorded_at=at,
+            )
+        )
+        for phase in subscription.phases:
+            self.add_phase(subscription.id, phase)
+
+    def add_phase(self, subscription: str, phase: Phase) -> None:
+        """Append a phase; the database refuses a sequence that is there already."""
+        agreement = phase.agreement
+        self._uow.connection.execute(
+            insert(_PHASE).values(
+                tenant=self._uow.tenant,
+                subscription=subscription,
+                sequence=phase.sequence,
+                starts_at=phase.starts_at,
+                state=phase.state.value,
+                action=phase.action,
+                book_hash=agreement.book_hash,
+                sheet_hash=agreement.sheet_hash,
+                quote_id=agreement.quote_id,
+                document=agreement_document(agreement),
+                reason=phase.reason,
+                actor=phase.actor,
+                recorded_at=phase.recorded_at,
+            )
+        )
+
+    def get(self, subscription: str) -> Subscription:
+        """Return one subscription. Raises NotFoundError."""
+        found = self.find(subscription)
+        if found is None:
+            raise NotFoundError(
+                "no such subscription", field="subscription", value=subscription, code="unknown_subscription"
+            )
+        return found
+
+    def find(self, subscription: str) -> Subscription | None:
+        """Return one subscription, or None."""
+        query = select(_SUBSCRIPTION).where(
+            _SUBSCRIPTION.c.tenant == self._uow.tenant, _SUBSCRIPTION.c.id == subscription
+        )
+        return next(iter(self._read(self._uow.connection.execute(query).all())), None)
+
+    def of_customers(self, customers: Collection[str]) -> list[Subscription]:
+        """Return the subscriptions of some customers, by customer and id."""
+        query = select(_SUBSCRIPTION).where(
+            _SUBSCRIPTION.c.tenant == self._uow.tenant, members(self._uow, _SUBSCRIPTION.c.customer, customers)
+        )
+        return self._read(self._uow.connection.execute(query).all())
+
+    def customers(self) -> list[str]:
+        """Return every customer that has, or had, a subscription, in order."""
+        query = select(_SUBSCRIPTION.c.customer).where(_SUBSCRIPTION.c.tenant == self._uow.tenant).distinct()
+        return sorted(self._uow.connection.execute(query).scalars())
+
+    def _read(self, rows: Iterable[Any]) -> list[Subscription]:
+        found = sorted(rows, key=lambda row: (row.customer, row.id))
+        phases: dict[str, list[Phase]] = {row.id: [] for row in found}
+        query = select(_PHASE).where(
+            _PHASE.c.tenant == self._uow.tenant, members(self._uow, _PHASE.c.subscription, list(phases))
+        )
+        for row in self._uow.connection.execute(query):
+            phases[row.subscription].append(_phase(row))
+        return [
+            Subscription(
+                id=row.id,
+                customer=row.customer,
+                currency=row.currency,
+                starts_at=row.starts_at,
+                trial_ends_at=row.trial_ends_at,
+                phases=tuple(sorted(phases[row.id], key=lambda phase: phase.sequence)),
+            )
+            for row in found
+        ]
+
+
+def _phase(row: Any) -> Phase:  # noqa: ANN401
+    return Phase(
+        sequence=row.sequence,
+        starts_at=row.starts_at,
+        state=PhaseState(row.state),
+        action=row.action,
+        agreement=read_agreement(
+            row.document, book_hash=row.book_hash, sheet_hash=row.sheet_hash, quote_id=row.quote_id
+        ),
+        reason=row.reason,
+        actor=row.actor,
+        recorded_at=row.recorded_at,
+    )

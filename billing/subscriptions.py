@@ -1,0 +1,304 @@
+"""Subscriptions at work: started from an accepted quote, changed, paused, moved, ended. Each change is one phase more.
+
+A change is worked out first (`Change`, pure: look at it, preview what it bills with `billing.previews`), then
+recorded with `record`. Nothing is ever edited: a change of mind is the next phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from billing.phases import Agreement, Phase, PhaseState, Subscription, Thresholds
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.price_books import PriceBookRepository
+from billing.repositories.quotes import StoredQuote
+from billing.repositories.subscriptions import SubscriptionRepository
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import ConflictError, InvalidValueError, RuleBrokenError
+from models.values.ids import check_external_id
+from models.values.period import BillingCycle, Interval, Period, as_utc, parse_zone
+from models.values.quantity import plain
+from pricing_engine.catalog import FeatureKind, selection_of
+from pricing_engine.price_book import PriceBook
+from pricing_engine.proration import trial_end
+from pricing_engine.quote_document import QUOTE_KIND, read_quote
+from pricing_engine.sealing import open_sealed
+
+_ANCHOR_SECONDS = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionTerms:
+    """How a subscription is billed, besides what the quote says.
+
+    `anchor_day` None: calendar periods. `zone` None: the customer's. `trial_days`: switches and quantities are free
+    until then, counted in local days.
+    """
+
+    interval: Interval = Interval.MONTH
+    anchor_day: int | None = None
+    zone: str | None = None
+    trial_days: int = 0
+    minimum_spend: Decimal = Decimal(0)
+    thresholds: Thresholds = Thresholds()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A phase to be recorded, with what it was worked out from."""
+
+    subscription: Subscription
+    phase: Phase
+
+    @property
+    def outcome(self) -> Subscription:
+        """The subscription as it will be."""
+        return replace(self.subscription, phases=(*self.subscription.phases, self.phase))
+
+
+def start_from_quote(
+    uow: UnitOfWork,
+    quote: StoredQuote,
+    starts_at: datetime,
+    recorded_at: datetime,
+    terms: SubscriptionTerms | None = None,
+    *,
+    subscription_id: str | None = None,
+) -> Subscription:
+    """Start the subscription of an accepted quote, on its price-book version, prices and negotiated terms.
+
+    The id defaults to the quote's, so that a quote starts one subscription: again it is answered with that one.
+    Raises RuleBrokenError for a quote that is not accepted.
+    """
+    if quote.state != "accepted":
+        raise RuleBrokenError("must be accepted first", field="quote", value=quote.id, code="quote_not_accepted")
+    facts = read_quote(open_sealed(quote.sealed, QUOTE_KIND))
+    agreement = replace(
+        agreed(
+            quote.book_hash,
+            {key: one.quantity for key, one in facts.selection.items()},
+            _cycle(uow, quote, terms, starts_at),
+        ),
+        sheet_hash=quote.sheet_hash,
+        quote_id=quote.id,
+        draws=facts.draws,
+        terms=facts.terms,
+        minimum_spend=terms.minimum_spend if terms else Decimal(0),
+        thresholds=terms.thresholds if terms else Thresholds(),
+    )
+    return start(
+        uow,
+        subscription_id or quote.id,
+        quote.customer,
+        quote.currency,
+        agreement,
+        starts_at,
+        recorded_at,
+        trial_days=terms.trial_days if terms else 0,
+    )
+
+
+def agreed(book_hash: str, selection: Mapping[str, Decimal], cycle: BillingCycle) -> Agreement:
+    """Return a plain agreement at list prices."""
+    return Agreement(book_hash=book_hash, selection=selection, cycle=cycle)
+
+
+def start(
+    uow: UnitOfWork,
+    subscription_id: str,
+    customer: str,
+    currency: str,
+    agreement: Agreement,
+    starts_at: datetime,
+    recorded_at: datetime,
+    *,
+    trial_days: int = 0,
+) -> Subscription:
+    """Start a subscription; the same id again with the same facts is answered with what is there.
+
+    Raises InvalidValueError (another currency than the book's), ConflictError (the id is another subscription's).
+    """
+    check_external_id(subscription_id, "subscription")
+    CustomerRepository(uow).get(customer)
+    book = PriceBookRepository(uow).get(agreement.book_hash).book
+    if currency != book.currency:
+        raise InvalidValueError(
+            f"the price book is in {book.currency}", field="currency", value=currency, code="wrong_currency"
+        )
+    starts_at = as_utc(starts_at, "starts_at")
+    trial = trial_end(starts_at, trial_days, agreement.cycle.zone) if trial_days else None
+    first = Phase(1, starts_at, PhaseState.ACTIVE, "start", agreement, recorded_at=recorded_at)
+    wanted = Subscription(subscription_id, customer, currency, starts_at, trial, (first,))
+    repository = SubscriptionRepository(uow)
+    known = repository.find(subscription_id)
+    if known is None:
+        repository.add(wanted, recorded_at)
+        return wanted
+    same = replace(known, phases=(replace(known.phases[0], recorded_at=recorded_at),))
+    if same != wanted:
+        raise ConflictError(
+            "is another subscription", field="subscription", value=subscription_id, code="subscription_exists"
+        )
+    return known
+
+
+def record(uow: UnitOfWork, change: Change) -> Subscription:
+    """Record a change. Raises ConflictError where the subscription was changed since the change was worked out."""
+    now = SubscriptionRepository(uow).get(change.subscription.id)
+    if len(now.phases) != len(change.subscription.phases):
+        raise ConflictError(
+            "was changed meanwhile; look again",
+            field="subscription",
+            value=change.subscription.id,
+            code="subscription_changed",
+        )
+    SubscriptionRepository(uow).add_phase(change.subscription.id, change.phase)
+    return change.outcome
+
+
+# Changes: pure.
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who changes a subscription, why, and when it is recorded."""
+
+    recorded_at: datetime
+    actor: str = ""
+    reason: str = ""
+
+
+def change_selection(
+    subscription: Subscription, book: PriceBook, selection: Mapping[str, Decimal], at: datetime, who: Who
+) -> Change:
+    """Return the change to another selection from `at` on: other quantities, features added or dropped.
+
+    Raises SelectionRefusedError and the like where the catalog's rules refuse it.
+    """
+    chosen = selection_of({key: plain(quantity) for key, quantity in selection.items()}, book)
+    agreement = replace(
+        _in_force(subscription, at).agreement, selection={key: one.quantity for key, one in chosen.items()}
+    )
+    return _change(subscription, "change", agreement, at, who)
+
+
+def change_quantity(
+    subscription: Subscription, book: PriceBook, feature: str, quantity: Decimal, at: datetime, who: Who
+) -> Change:
+    """Return the change of one feature's quantity. Raises InvalidValueError for one that is not a quantity."""
+    agreement = _in_force(subscription, at).agreement
+    if book.feature(feature).kind is not FeatureKind.QUANTITY or feature not in agreement.selection:
+        raise InvalidValueError("is no quantity of this subscription", field="feature", value=feature)
+    return change_selection(subscription, book, {**agreement.selection, feature: quantity}, at, who)
+
+
+def add_feature(
+    subscription: Subscription, book: PriceBook, feature: str, quantity: Decimal, at: datetime, who: Who
+) -> Change:
+    """Return the change that adds a feature."""
+    agreement = _in_force(subscription, at).agreement
+    return change_selection(subscription, book, {**agreement.selection, feature: quantity}, at, who)
+
+
+def drop_feature(subscription: Subscription, book: PriceBook, feature: str, at: datetime, who: Who) -> Change:
+    """Return the change that drops a feature, together with all that requires it."""
+    agreement = _in_force(subscription, at).agreement
+    if feature not in agreement.selection:
+        raise InvalidValueError("is not chosen", field="feature", value=feature)
+    gone = book.dropped_with(feature, agreement.selection)
+    kept = {key: quantity for key, quantity in agreement.selection.items() if key not in gone}
+    return change_selection(subscription, book, kept, at, who)
+
+
+def upgrade(subscription: Subscription, agreement: Agreement, at: datetime, who: Who) -> Change:
+    """Return the change to another agreement at once; what of the old one was billed ahead is credited."""
+    return _change(subscription, "upgrade", agreement, at, who)
+
+
+def downgrade(subscription: Subscription, agreement: Agreement, at: datetime, who: Who) -> Change:
+    """Return the change to another agreement at the end of the billing period that holds `at`."""
+    return _change(subscription, "downgrade", agreement, period_end(subscription, at), who)
+
+
+def move_to_book(subscription: Subscription, book_hash: str, book: PriceBook, at: datetime, who: Who) -> Change:
+    """Return the move to another price-book version at list prices; negotiated terms go along.
+
+    Raises SelectionRefusedError or NotFoundError where the new book does not sell the selection.
+    """
+    old = _in_force(subscription, at).agreement
+    selection_of({key: plain(quantity) for key, quantity in old.selection.items()}, book)
+    if book.currency != subscription.currency:
+        raise InvalidValueError(
+            f"the subscription is in {subscription.currency}",
+            field="price_book",
+            value=book.currency,
+            code="wrong_currency",
+        )
+    moved = replace(old, book_hash=book_hash, sheet_hash=None, quote_id=None, draws={})
+    return _change(subscription, "move", moved, at, who)
+
+
+def change_cycle(subscription: Subscription, cycle: BillingCycle, at: datetime, who: Who) -> Change:
+    """Return the change of the billing cycle: the period is cut at `at`, and bridged to the new anchor."""
+    agreement = replace(_in_force(subscription, at).agreement, cycle=cycle)
+    return _change(subscription, "cycle", agreement, at, who)
+
+
+def pause(subscription: Subscription, at: datetime, who: Who) -> Change:
+    """Return the pause from `at` on: nothing is billed until it is resumed."""
+    return _change(subscription, "pause", _in_force(subscription, at).agreement, at, who, PhaseState.PAUSED)
+
+
+def resume(subscription: Subscription, at: datetime, who: Who) -> Change:
+    """Return the end of a pause. Raises RuleBrokenError where there is none."""
+    phase = _in_force(subscription, at)
+    if phase.state is not PhaseState.PAUSED:
+        raise RuleBrokenError("is not paused", field="subscription", value=subscription.id, code="not_paused")
+    return _change(subscription, "resume", phase.agreement, at, who)
+
+
+def cancel(subscription: Subscription, at: datetime, who: Who, *, at_period_end: bool = False) -> Change:
+    """Return the end of the subscription: now, or with the billing period that holds `at`."""
+    phase = _in_force(subscription, at)
+    ends_at = period_end(subscription, at) if at_period_end else at
+    return _change(subscription, "cancel", phase.agreement, ends_at, who, PhaseState.ENDED)
+
+
+def period_end(subscription: Subscription, at: datetime) -> datetime:
+    """Return the end of the billing period that holds `at`."""
+    return next(iter(subscription.cycle_periods(Period(at, at + _ANCHOR_SECONDS)))).span.end
+
+
+def _change(
+    subscription: Subscription,
+    action: str,
+    agreement: Agreement,
+    at: datetime,
+    who: Who,
+    state: PhaseState = PhaseState.ACTIVE,
+) -> Change:
+    at = as_utc(at, "at")
+    sequence = subscription.phases[-1].sequence + 1
+    phase = Phase(sequence, at, state, action, agreement, who.reason, who.actor, who.recorded_at)
+    return Change(subscription, phase)
+
+
+def _in_force(subscription: Subscription, at: datetime) -> Phase:
+    phase = subscription.phase_at(as_utc(at, "at"))
+    if phase is None:
+        raise RuleBrokenError(
+            "is not running at that time", field="subscription", value=subscription.id, code="subscription_not_running"
+        )
+    return phase
+
+
+def _cycle(uow: UnitOfWork, quote: StoredQuote, terms: SubscriptionTerms | None, starts_at: datetime) -> BillingCycle:
+    terms = terms or SubscriptionTerms()
+    zone: ZoneInfo = parse_zone(terms.zone or CustomerRepository(uow).get(quote.customer).zone)
+    if terms.anchor_day is None:
+        return BillingCycle.calendar(terms.interval, zone)
+    return BillingCycle.on_day(terms.interval, zone, terms.anchor_day, starts_at)
