@@ -22,7 +22,7 @@ def catalog_schema() -> dict[str, Any]:
 
 
 def _allow_numbers(node: Any) -> None:  # noqa: ANN401
-    """A decimal may be written with or without quotes: a catalog file keeps its digits either way."""
+    """Let a decimal be written with or without quotes: a catalog file keeps its digits either way."""
     if isinstance(node, dict):
         if node.get("format") == "decimal":
             node.clear()

@@ -170,6 +170,17 @@ def open_sealed(document: object, kind: str) -> Opened:
 
     Raises SealBrokenError when anything is not what was sealed.
     """
+    opened, stated = open_unchecked(document, kind)
+    if opened.hash != stated:
+        raise SealBrokenError(f"hash does not match: the sections give {opened.hash}", field="hash", value=stated)
+    return opened
+
+
+def open_unchecked(document: object, kind: str) -> tuple[Opened, object]:
+    """Read a sealed document whose hash may be wrong: under the hash its sections give, and the stated one.
+
+    Raises SealBrokenError where the form is not that of a sealed document.
+    """
     if not isinstance(document, Mapping) or document.get("kind") != kind:
         raise SealBrokenError(f"must be a sealed document of kind {kind}", field="kind")
     sections = document.get("sections")
@@ -187,14 +198,10 @@ def open_sealed(document: object, kind: str) -> Opened:
         else:
             raise SealBrokenError("section must have content, level and salt, or a leaf hash", field=path)
     root = _merkle_root(leaves).hex()
-    if root != document.get("hash"):
-        raise SealBrokenError(
-            f"hash does not match: the sections give {root}", field="hash", value=document.get("hash")
-        )
-    return Opened(kind, root, visible, frozenset(sections.keys() - visible.keys()))
+    return Opened(kind, root, visible, frozenset(sections.keys() - visible.keys())), document.get("hash")
 
 
-def verify_signature(document: Mapping[str, Any], public_pem: bytes) -> None:
+def verify_signature(document: object, public_pem: bytes) -> None:
     """Raise SealBrokenError unless the signature over the document's hash is by this key."""
     try:
         key = load_pem_public_key(public_pem)
@@ -202,6 +209,8 @@ def verify_signature(document: Mapping[str, Any], public_pem: bytes) -> None:
         raise InvalidValueError("must be a PEM public key", field="key") from error
     if not isinstance(key, Ed25519PublicKey):
         raise InvalidValueError("must be an Ed25519 key", field="key")
+    if not isinstance(document, Mapping):
+        raise SealBrokenError("must be a sealed document", field="signature")
     signature = document.get("signature")
     if not isinstance(signature, Mapping) or not isinstance(signature.get("value"), str):
         raise SealBrokenError("document is not signed", field="signature")

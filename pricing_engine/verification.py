@@ -24,7 +24,7 @@ from pricing_engine.quote_document import (
     read_quote,
 )
 from pricing_engine.quoting import CompiledBook, PricedQuote, QuoteFacts, price_quote
-from pricing_engine.sealing import Opened, open_sealed, verify_signature
+from pricing_engine.sealing import Opened, open_unchecked, verify_signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,44 +51,48 @@ class Verdict:
         return not self.findings
 
 
-def verify_quote(quote: Mapping[str, Any], book: object, sheet: object, public_pem: bytes) -> Verdict:
+def verify_quote(quote: object, book: object, sheet: object, public_pem: bytes) -> Verdict:
     """Recompute a sealed quote against its sealed price book and price sheet.
 
-    A broken seal, a foreign signature or a hash that does not link is a finding, not an exception.
+    A broken seal, a foreign signature or a hash that does not link is a finding, not an exception; where a hash
+    is wrong the lines are recomputed all the same, so that the one that was changed is named.
     """
     opened: list[Opened] = []
-    for name, document, kind in (
-        ("quote", quote, QUOTE_KIND),
-        ("price_book", book, BOOK_KIND),
-        ("price_sheet", sheet, SHEET_KIND),
-    ):
+    findings: list[Finding] = []
+    documents = (("quote", quote, QUOTE_KIND), ("price_book", book, BOOK_KIND), ("price_sheet", sheet, SHEET_KIND))
+    for name, document, kind in documents:
         try:
-            opened.append(open_sealed(document, kind))
-            verify_signature(document, public_pem)  # type: ignore[arg-type]
+            read, stated = open_unchecked(document, kind)
+            opened.append(read)
+            if read.hash != stated:
+                findings.append(Finding(f"{name}.hash", str(stated), read.hash))
+            verify_signature(document, public_pem)
         except DomainError as error:
-            return _refused(name, error)
+            findings.append(_refused(name, error))
+    if len(opened) < len(documents):
+        return Verdict("", (), tuple(findings), ())
     try:
-        return _recompute(*opened)
+        return _recompute(opened[0], opened[1], opened[2], findings)
     except DomainError as error:
-        return _refused("quote", error)
+        return Verdict("", (), (*findings, _refused("quote", error)), ())
 
 
-def _refused(name: str, error: DomainError) -> Verdict:
-    where = f"{name}.{error.field}" if error.field else name
-    return Verdict("", (), (Finding(where, str(error.value or ""), error.rule),), ())
+def _refused(name: str, error: DomainError) -> Finding:
+    return Finding(f"{name}.{error.field}" if error.field else name, str(error.value or ""), error.rule)
 
 
-def _recompute(quote: Opened, book: Opened, sheet: Opened) -> Verdict:
+def _recompute(quote: Opened, book: Opened, sheet: Opened, broken: list[Finding]) -> Verdict:
+    """Price the quote's facts again. `broken`: what is wrong with the seals already."""
     stated = read_quote(quote)
-    findings = _broken_links(stated, book, sheet)
-    if findings:
-        return Verdict(stated.head.id, (), tuple(findings), ())
+    if not broken:
+        broken = _broken_links(stated, book, sheet)
+        if broken:
+            return Verdict(stated.head.id, (), tuple(broken), ())
     price_book = opened_price_book(book)
     facts = QuoteFacts(opened_price_sheet(sheet), stated.selection, stated.draws, stated.terms)
     priced = price_quote(CompiledBook(price_book), facts)
     undisclosed = _bounded_by_hidden_floor(stated, book)
-    findings += _differences(stated, priced, price_book, undisclosed)
-    findings += _cost_differences(quote, priced)
+    findings = [*broken, *_differences(stated, priced, price_book, undisclosed), *_cost_differences(quote, priced)]
     return Verdict(stated.head.id, tuple(stated.stated_lines), tuple(findings), tuple(undisclosed))
 
 

@@ -32,7 +32,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
     diff = actions.add_parser("diff", help="compare two files, or a file with the book in force")
     diff.add_argument(
-        "before", type=Path, help="a file, or with one argument the file to compare with what is in force"
+        "before", type=Path, help="a file; alone it is compared with the book in force"
     )
     diff.add_argument("after", type=Path, nargs="?")
     diff.set_defaults(run=run_diff)
@@ -126,7 +126,7 @@ def _in_force(uow: UnitOfWork, key: str) -> StoredBook:
 
 
 def _change_line(change: Change) -> str:
-    sides = (
-        json.dumps(side, ensure_ascii=False) if side is not None else "absent" for side in (change.before, change.after)
+    before, after = (
+        "absent" if side is None else json.dumps(side, ensure_ascii=False) for side in (change.before, change.after)
     )
-    return f"{change.path}: {' -> '.join(sides)}"
+    return f"{change.path}: {before} -> {after}"
