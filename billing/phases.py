@@ -40,6 +40,9 @@ class Thresholds:
     recurring: Decimal | None = None
 
 
+NO_THRESHOLDS = Thresholds()
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """What was accepted: prices by hash, features with quantities, the billing cycle and how it is prorated.
@@ -58,7 +61,7 @@ class Agreement:
     unit: ProrationUnit = ProrationUnit.DAY
     basis: ProrationBasis = ProrationBasis.CALENDAR
     minimum_spend: Decimal = Decimal(0)
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = NO_THRESHOLDS
 
     @property
     def proration(self) -> ProrationRule:
@@ -122,15 +125,19 @@ class Subscription:
     trial_ends_at: datetime | None
     phases: tuple[Phase, ...]
 
-    def stretches(self) -> tuple[Stretch, ...]:
-        """Return the phases in force, each with its time, in order and without gap, up to the end or for ever."""
-        in_force: list[Phase] = []
+    def in_force(self) -> tuple[Phase, ...]:
+        """Return the phases that no later one replaced, in order of time, an end included."""
+        found: list[Phase] = []
         reached = FOREVER
         for phase in reversed(self.phases):
             if phase.starts_at < reached:
-                in_force.append(phase)
+                found.append(phase)
                 reached = phase.starts_at
-        in_force.reverse()
+        return tuple(reversed(found))
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Return the phases in force, each with its time, in order and without gap, up to the end or for ever."""
+        in_force = self.in_force()
         ends = [phase.starts_at for phase in in_force[1:]] + [FOREVER]
         stretches = []
         for phase, end in zip(in_force, ends, strict=True):

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from billing.phases import Agreement, Phase, PhaseState, Subscription, Thresholds
+from billing.phases import NO_THRESHOLDS, Agreement, Phase, PhaseState, Subscription, Thresholds
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.price_books import PriceBookRepository
 from billing.repositories.quotes import StoredQuote
@@ -28,7 +28,7 @@ from pricing_engine.proration import trial_end
 from pricing_engine.quote_document import QUOTE_KIND, read_quote
 from pricing_engine.sealing import open_sealed
 
-_ANCHOR_SECONDS = timedelta(microseconds=1)
+_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +44,20 @@ class SubscriptionTerms:
     zone: str | None = None
     trial_days: int = 0
     minimum_spend: Decimal = Decimal(0)
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = NO_THRESHOLDS
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A phase to be recorded, with what it was worked out from."""
+    """Phases to be recorded, with what they were worked out from: the change, and what stays scheduled after it."""
 
     subscription: Subscription
-    phase: Phase
+    phases: tuple[Phase, ...]
 
     @property
     def outcome(self) -> Subscription:
         """The subscription as it will be."""
-        return replace(self.subscription, phases=(*self.subscription.phases, self.phase))
+        return replace(self.subscription, phases=self.subscription.phases + self.phases)
 
 
 def start_from_quote(
@@ -88,7 +88,7 @@ def start_from_quote(
         draws=facts.draws,
         terms=facts.terms,
         minimum_spend=terms.minimum_spend if terms else Decimal(0),
-        thresholds=terms.thresholds if terms else Thresholds(),
+        thresholds=terms.thresholds if terms else NO_THRESHOLDS,
     )
     return start(
         uow,
@@ -156,7 +156,8 @@ def record(uow: UnitOfWork, change: Change) -> Subscription:
             value=change.subscription.id,
             code="subscription_changed",
         )
-    SubscriptionRepository(uow).add_phase(change.subscription.id, change.phase)
+    for phase in change.phases:
+        SubscriptionRepository(uow).add_phase(change.subscription.id, phase)
     return change.outcome
 
 
@@ -268,9 +269,15 @@ def cancel(subscription: Subscription, at: datetime, who: Who, *, at_period_end:
     return _change(subscription, "cancel", phase.agreement, ends_at, who, PhaseState.ENDED)
 
 
+def unschedule(subscription: Subscription, at: datetime, who: Who) -> Change:
+    """Return the change that drops whatever is scheduled after `at`: a cancellation or downgrade at period end."""
+    phase = _in_force(subscription, at)
+    return _change(subscription, "unschedule", phase.agreement, at, who, phase.state, keep_schedule=False)
+
+
 def period_end(subscription: Subscription, at: datetime) -> datetime:
     """Return the end of the billing period that holds `at`."""
-    return next(iter(subscription.cycle_periods(Period(at, at + _ANCHOR_SECONDS)))).span.end
+    return next(iter(subscription.cycle_periods(Period(at, at + _MOMENT)))).span.end
 
 
 def _change(
@@ -280,11 +287,19 @@ def _change(
     at: datetime,
     who: Who,
     state: PhaseState = PhaseState.ACTIVE,
+    *,
+    keep_schedule: bool = True,
 ) -> Change:
     at = as_utc(at, "at")
-    sequence = subscription.phases[-1].sequence + 1
-    phase = Phase(sequence, at, state, action, agreement, who.reason, who.actor, who.recorded_at)
-    return Change(subscription, phase)
+    last = subscription.phases[-1].sequence
+    first = Phase(last + 1, at, state, action, agreement, who.reason, who.actor, who.recorded_at)
+    if state is PhaseState.ENDED or not keep_schedule:
+        return Change(subscription, (first,))
+    scheduled = tuple(
+        replace(phase, sequence=last + 2 + i, recorded_at=who.recorded_at)
+        for i, phase in enumerate(phase for phase in subscription.in_force() if phase.starts_at > at)
+    )
+    return Change(subscription, (first, *scheduled))
 
 
 def _in_force(subscription: Subscription, at: datetime) -> Phase:
