@@ -55,12 +55,12 @@ class CompiledTariff:
         """Return the whole period's amount of `units` (both scaled), minimum and maximum included.
 
         The fast path, about a microsecond: integers in, an integer out, no explanation. It equals `rate`.
-        Raises InvalidValueError for a shape that units alone do not price, and for a negative quantity unless
+        Raises InvalidValueError for a tariff that units alone do not price, and for a negative quantity unless
         the tariff says what it means.
         """
         table = self.table
-        if table is None:
-            raise InvalidValueError("units alone do not price this model", field="usage", code="units_not_enough")
+        if table is None or self.modifiers.event_minimum is not None:
+            raise InvalidValueError("units alone do not price this tariff", field="usage", code="units_not_enough")
         if units < 0:
             return self._negative_scaled(units, table)
         if self.is_plain:
@@ -70,8 +70,11 @@ class CompiledTariff:
     def _negative_scaled(self, units: int, table: Table) -> int:
         if self.tariff.allow_negative is None:
             raise negative_units(unscaled(units, self.unit_exponent))
-        price = table.price(self.billable(-units)) if self.tariff.allow_negative else -table.price(0)
-        return self.modifiers.total(-price)
+        billable = self.billable(-units)
+        # What converts to nothing, and what is due whatever the usage, has no mirror image.
+        if not billable or not self.tariff.allow_negative or isinstance(self.pricer, AlwaysPricer):
+            return self.modifiers.total(table.price(0))
+        return self.modifiers.total(-table.price(billable))
 
     def amount(self, units: Decimal) -> Decimal:
         """Return the whole period's exact amount of `units`, in major units. See `price_scaled`."""
