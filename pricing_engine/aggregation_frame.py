@@ -71,7 +71,8 @@ def aggregate_frame(
         selected = pl.concat([_as_events(carried, aggregation, groups), selected], how="diagonal_relaxed")
     _require_summable(aggregation, selected)
     fold = _FOLDS[aggregation.kind]
-    units, scale = fold(aggregation, selected, period, groups, value_scale)
+    folded, scale = fold(aggregation, selected, period, groups, value_scale)
+    units = folded.with_columns(pl.col(_UNITS).cast(INT128))  # Without rows some folds leave the type open.
     rounding = aggregation.rounding
     if rounding is not None and rounding.precision < scale:
         unit = power_of_ten(scale - rounding.precision)

@@ -1,0 +1,283 @@
+"""Rating over polars frames: millions of totals through the integers of a compiled tariff.
+
+The same specification as `rating`, which defines it: amounts are equal to the last digit, modifiers included, or the
+frame is refused. Every bound is proven in Python integers from the largest quantity before polars multiplies.
+Shapes that one number per row does not price are rated row by row by the scalar pricer itself.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import zip_longest
+from typing import Any
+
+import polars as pl
+
+from models.values.errors import InvalidValueError
+from models.values.money import Currency
+from pricing_engine.int128 import (
+    INT128,
+    half_away,
+    int128,
+    largest,
+    power_of_ten,
+    require,
+    require_integer,
+)
+from pricing_engine.tariffs.compiled import CompiledTariff, compile_tariff, negative_units
+from pricing_engine.tariffs.conversion import CEILING, HALF_UP, CompiledConversion
+from pricing_engine.tariffs.modifiers import CompiledModifiers, total_of
+from pricing_engine.tariffs.scaling import unscaled
+from pricing_engine.tariffs.table import PackageTable, SegmentTable, Table
+from pricing_engine.tariffs.table_pricer import AlwaysPricer
+from pricing_engine.tariffs.tariff import Tariff
+from pricing_engine.tariffs.usage import EventUsage, Usage
+
+UNITS, EVENT_COUNT, AMOUNT = "units", "event_count", "amount"
+EXPONENT, DIVISOR, LEDGER_UNITS = "exponent", "divisor", "ledger_units"
+_FULL_UNITS, _BUCKETS, _VALUES, _AMOUNTS = "full_units", "buckets", "event_values", "event_amounts"
+_SLICE_ROWS = 131_072
+
+
+@dataclass(frozen=True, slots=True)
+class RatedFrame:
+    """The totals with `amount`, Int128: integers of 1 / (10^exponent x divisor) of a major unit."""
+
+    frame: pl.DataFrame
+    exponent: int
+    divisor: int
+
+    def with_ledger_units(self, of: Currency) -> pl.DataFrame:
+        """Add `ledger_units`, rounded half away from zero, and `exponent` and `divisor` as columns."""
+        up, down = max(of.ledger_exponent - self.exponent, 0), max(self.exponent - of.ledger_exponent, 0)
+        bound = require(largest(self.frame, AMOUNT) * power_of_ten(up), AMOUNT)
+        step = require(power_of_ten(down) * self.divisor, AMOUNT)
+        amount = pl.col(AMOUNT) * int128(power_of_ten(up)) if up else pl.col(AMOUNT)
+        rounded = half_away(amount, int128(step)) if step != 1 and bound else amount
+        return self.frame.with_columns(
+            rounded.alias(LEDGER_UNITS),
+            pl.lit(self.exponent, pl.Int32).alias(EXPONENT),
+            int128(self.divisor).alias(DIVISOR),
+        )
+
+
+def rate_frame(totals: pl.DataFrame, tariff: Tariff | CompiledTariff, *, unit_scale: int) -> RatedFrame:
+    """Rate whole periods, one a row, each as `rate` would, unrounded.
+
+    `totals`: `units`, integers of 10^-unit_scale metered units; `event_count` where the tariff has a minimum per
+    event; for shapes that need more, `full_units`, or lists of integers in `buckets`, `event_values` (scaled like
+    units) and `event_amounts` (of 10^-unit_scale major units). Other columns pass through.
+    Raises LimitExceededError where 128 bits might not hold a step, InvalidValueError as `rate` does or for a
+    missing or unfit column.
+    """
+    given = tariff if isinstance(tariff, CompiledTariff) else compile_tariff(tariff, unit_scale)
+    compiled = given.at(unit_scale)
+    if compiled.table is None:
+        amounts = [_rate_one(compiled, row, unit_scale) for row in totals.iter_rows(named=True)]
+        require(max(map(abs, amounts), default=0), AMOUNT)
+        rated = totals.with_columns(pl.Series(AMOUNT, amounts, dtype=INT128))
+    else:
+        rated = _rate_column(totals, compiled, compiled.table, unit_scale)
+    return RatedFrame(rated, compiled.amount_exponent, compiled.divisor)
+
+
+def rate_frames(
+    totals: pl.DataFrame, tariffs: Mapping[Any, Tariff | CompiledTariff], *, by: str, unit_scale: int, of: Currency
+) -> pl.DataFrame:
+    """Rate each row by the tariff that its column `by` names; see `rate_frame` and `with_ledger_units`.
+
+    Rows come back grouped by tariff. Raises InvalidValueError for a row without tariff.
+    """
+    parts = []
+    for (key,), part in totals.partition_by(by, as_dict=True, maintain_order=True).items():
+        if key not in tariffs:
+            raise InvalidValueError("has no tariff", field=by, value=key, code="tariff_missing")
+        parts.append(rate_frame(part, tariffs[key], unit_scale=unit_scale).with_ledger_units(of))
+    return pl.concat(parts) if parts else totals
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantity:
+    """Quantities >= 0 as Int128, none above `most`; `narrow`: the same in the type of the column, if comparable."""
+
+    wide: pl.Expr
+    narrow: pl.Expr
+    dtype: pl.DataType
+    most: int
+
+
+def _rate_column(totals: pl.DataFrame, compiled: CompiledTariff, table: Table, unit_scale: int) -> pl.DataFrame:
+    amount = _amount_expression(totals, compiled, table, unit_scale).alias(AMOUNT)
+    if totals.height <= _SLICE_ROWS:
+        return totals.with_columns(amount)
+    # Slices keep the intermediate columns in the processor's cache, and run on all cores.
+    slices = totals.select(pl.selectors.by_name(UNITS, EVENT_COUNT, require_all=False)).iter_slices(_SLICE_ROWS)
+    return totals.with_columns(
+        pl.concat(part.lazy().select(amount) for part in slices).collect(engine="in-memory").to_series()
+    )
+
+
+def _amount_expression(totals: pl.DataFrame, compiled: CompiledTariff, table: Table, unit_scale: int) -> pl.Expr:
+    dtype = totals.schema.get(UNITS)
+    require_integer(dtype, UNITS)
+    units = totals.get_column(UNITS)
+    if units.null_count():
+        raise InvalidValueError("must not be null", field=UNITS, code="units_required")
+    finer = power_of_ten(compiled.unit_exponent - unit_scale)
+    most = require(largest(totals, UNITS) * finer)
+    lowest: int = units.min() if totals.height else 0  # type: ignore[assignment]
+    if lowest < 0 and compiled.tariff.allow_negative is None:
+        raise negative_units(unscaled(lowest * finer, compiled.unit_exponent))
+    wide = pl.col(UNITS).cast(INT128)
+    wide = wide.abs() if lowest < 0 else wide
+    if finer != 1:
+        wide = wide * int128(finer)
+    comparable = lowest >= 0 and finer == 1 and dtype is not None
+    quantity = _Quantity(wide, pl.col(UNITS), dtype, most) if comparable else _Quantity(wide, wide, INT128, most)  # type: ignore[arg-type]
+    billable = _converted(quantity, compiled.conversion)
+    price, bound = _priced(billable, table)
+    if lowest < 0:
+        price, bound = _mirrored(price, bound, billable, compiled, table.price(0))
+    price, bound = _with_event_minimum(totals, price, bound, compiled.modifiers)
+    return _modified(price, bound, compiled.modifiers)
+
+
+def _mirrored(
+    price: pl.Expr, bound: int, billable: _Quantity, compiled: CompiledTariff, at_zero: int
+) -> tuple[pl.Expr, int]:
+    """Give negative rows minus the price of their magnitude.
+
+    What converts to nothing, what the tariff rates as nothing, and what is due whatever the usage has no mirror image.
+    """
+    negative, bound = pl.col(UNITS) < 0, max(bound, abs(at_zero))
+    if not compiled.tariff.allow_negative or isinstance(compiled.pricer, AlwaysPricer):
+        return pl.when(negative).then(int128(at_zero)).otherwise(price), bound
+    return pl.when(negative & (billable.wide > 0)).then(-1 * price).otherwise(price), bound
+
+
+def _converted(raw: _Quantity, conversion: CompiledConversion | None) -> _Quantity:
+    """Turn raw units into billable ones."""
+    if conversion is None:
+        return raw
+    numerator, denominator = int128(conversion.numerator), int128(conversion.denominator)
+    require(raw.most * conversion.numerator + conversion.denominator)
+    product = raw.wide * numerator
+    if conversion.rounding == CEILING:
+        whole = (product + int128(conversion.denominator - 1)) // denominator
+    elif conversion.rounding == HALF_UP:
+        whole = half_away(product, denominator)
+    else:
+        whole = product // denominator
+    billable = whole * int128(conversion.one)
+    return _Quantity(billable, billable, INT128, require(conversion.apply(raw.most)))
+
+
+def _priced(units: _Quantity, table: Table) -> tuple[pl.Expr, int]:
+    """Price billable units; return the amount and its bound."""
+    if isinstance(table, PackageTable):
+        return _package_price(units, table)
+    if isinstance(table, SegmentTable):
+        return _segment_price(units, table)
+    raise TypeError(f"no frame form of {type(table).__name__}")
+
+
+def _segment_price(units: _Quantity, table: SegmentTable) -> tuple[pl.Expr, int]:
+    # bases[i] + rates[i] * (units - starts[i]) as levels[i] + rates[i] * units. Tiers that no row reaches are left
+    # out: their integers need not fit.
+    reached = bisect_left(table.edges, units.most)
+    edges, rates = table.edges[:reached], table.rates[: reached + 1]
+    levels = [table.bases[i] - rates[i] * table.starts[i] for i in range(reached + 1)]
+    highest = max(map(abs, levels)) + max(map(abs, rates)) * units.most
+    bound = require(max(highest, abs(table.at_free)), AMOUNT)
+    if edges:
+        tier = pl.lit(pl.Series(edges, dtype=units.dtype)).search_sorted(units.narrow, side="left")
+        level, rate = (pl.lit(pl.Series(values, dtype=INT128)).gather(tier) for values in (levels, rates))
+    else:
+        level, rate = int128(levels[0]), int128(rates[0])
+    price = level + rate * units.wide
+    if table.free_up_to == 0 and table.at_free == levels[0]:
+        return price, bound  # Nothing used costs what the first tier's line says at zero.
+    free = pl.lit(min(table.free_up_to, units.most), dtype=units.dtype)
+    return pl.when(units.narrow <= free).then(int128(table.at_free)).otherwise(price), bound
+
+
+def _package_price(units: _Quantity, table: PackageTable) -> tuple[pl.Expr, int]:
+    require(units.most + table.free_up_to + table.package_size)
+    bound = require((units.most // table.package_size + 1) * abs(table.package_amount), AMOUNT)
+    beyond = pl.max_horizontal(units.wide - int128(table.free_up_to), int128(0))
+    begun = beyond + int128(table.package_size - 1) if table.round_up else beyond
+    return begun // int128(table.package_size) * int128(table.package_amount), bound
+
+
+def _with_event_minimum(
+    totals: pl.DataFrame, price: pl.Expr, bound: int, modifiers: CompiledModifiers
+) -> tuple[pl.Expr, int]:
+    if modifiers.event_minimum is None:
+        return price, bound
+    if EVENT_COUNT not in totals.schema:
+        raise InvalidValueError(
+            "a minimum per event needs the number of events",
+            field=EVENT_COUNT,
+            code="event_count_required_for_minimum",
+        )
+    require_integer(totals.schema[EVENT_COUNT], EVENT_COUNT)
+    most = require(largest(totals, EVENT_COUNT) * modifiers.event_minimum, AMOUNT)
+    due = pl.col(EVENT_COUNT).cast(INT128) * int128(modifiers.event_minimum)
+    return pl.max_horizontal(price, due), max(bound, most)
+
+
+def _modified(amount: pl.Expr, bound: int, modifiers: CompiledModifiers) -> pl.Expr:
+    """Overage, percentage discount, maximum, minimum: `CompiledModifiers.total` as an expression."""
+    if modifiers.commitment is not None:
+        bound = require((bound + abs(modifiers.commitment)) * (abs(modifiers.overage_extra) + 1), AMOUNT)
+        commitment = int128(modifiers.commitment)
+        extra = (amount - commitment) * int128(modifiers.overage_extra) // int128(modifiers.overage_one)
+        amount = pl.when(amount > commitment).then(amount + extra).otherwise(amount)
+    if modifiers.percent_off:
+        require(bound * modifiers.percent_off, AMOUNT)
+        amount = amount - amount * int128(modifiers.percent_off) // int128(modifiers.percent_one)
+    if modifiers.maximum is not None:
+        amount = pl.min_horizontal(amount, int128(modifiers.maximum))
+    if modifiers.minimum is not None:
+        amount = pl.max_horizontal(amount, int128(modifiers.minimum))
+    return amount
+
+
+def _rate_one(compiled: CompiledTariff, row: dict[str, Any], unit_scale: int) -> int:
+    """Rate one row with the scalar pricer: what `rate` sums, still scaled."""
+    usage = _usage(row, unit_scale)
+    exact = compiled.for_usage((usage,))
+    if (exact.amount_exponent, exact.divisor) != (compiled.amount_exponent, compiled.divisor):
+        raise InvalidValueError(
+            "a row cannot be finer than the frame's scale", field="unit_scale", value=unit_scale, code="scale_mismatch"
+        )
+    measure = exact.measure(usage)
+    lines = exact.pricer.lines(measure)
+    exact.modifiers.apply(lines, event_count=measure.event_count, final=True, minor=1, trace=None)
+    return total_of(lines)
+
+
+def _usage(row: dict[str, Any], unit_scale: int) -> Usage:
+    def number(name: str) -> Decimal | None:
+        value = row.get(name)
+        return None if value is None else unscaled(value, unit_scale)
+
+    def numbers(name: str) -> list[Decimal] | None:
+        values = row.get(name)
+        return None if values is None else [unscaled(value, unit_scale) for value in values]
+
+    values, amounts, buckets = numbers(_VALUES), numbers(_AMOUNTS), numbers(_BUCKETS)
+    events = None
+    if values is not None or amounts is not None:
+        pairs = zip_longest(values or [], amounts or [])
+        events = tuple(EventUsage(value=value, amount=amount) for value, amount in pairs)
+    return Usage(
+        units=number(UNITS),
+        event_count=row.get(EVENT_COUNT),
+        events=events,
+        buckets=None if buckets is None else tuple(buckets),
+        full_units=number(_FULL_UNITS),
+    )
