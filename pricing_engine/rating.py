@@ -137,9 +137,11 @@ def _beside(
             value=billed,
             code="prior_billed_without_prior_units",
         )
-    room = max(EXACT.subtract(tariff.maximum_spend, billed), _ZERO)
+    spent = _rounded(billed, currency) if round_lines else billed
+    most = _rounded(tariff.maximum_spend, currency) if round_lines else tariff.maximum_spend
+    room = max(EXACT.subtract(most, spent), _ZERO)
     least = tariff.minimum_spend
-    left = None if least is None else max(EXACT.subtract(least, billed), _ZERO)
+    left = None if least is None else max(EXACT.subtract(least, spent), _ZERO)
     alone = replace(usage, prior_units=None, prior_billed=None, prior=None)
     rating = rate(replace(tariff, maximum_spend=room, minimum_spend=left), alone, currency, round_lines=round_lines)
     rule = f"{plain(billed)} billed beside this usage counts against the maximum"
@@ -225,7 +227,7 @@ class _Run:
         derived = self._amount(total_of(before))
         billed = derived if prior_billed is None else prior_billed
         if rounded_to is not None:
-            billed = from_minor(round_to_minor(billed, rounded_to), rounded_to)
+            billed = _rounded(billed, rounded_to)
         lines = self._settled(difference(now, before), EXACT.subtract(cumulative, derived))
         if billed != derived:
             correction = EXACT.subtract(derived, billed)
@@ -260,6 +262,10 @@ class _Run:
             tuple(LineDiscount(kind, self._amount(off)) for kind, off in line.discounts.items() if off),
             charges,
         )
+
+
+def _rounded(amount: Decimal, of: Currency) -> Decimal:
+    return from_minor(round_to_minor(amount, of), of)
 
 
 def _billable_total(measure: Measure) -> int | None:

@@ -89,16 +89,17 @@ class Matrix:
             document["default"] = _price_document(self.default)
         return document
 
-    def _prices(self) -> list[Inner]:
+    def prices(self) -> list[Inner]:
+        """Every price, the default last."""
         return [rule.price for rule in self.rules] + ([] if self.default is None else [self.default])
 
     def unit_decimals(self) -> int:
         """Digits behind the point of quantities in any price."""
-        return max(price.unit_decimals() for price in self._prices())
+        return max(price.unit_decimals() for price in self.prices())
 
     def price_decimals(self) -> int:
         """Digits behind the point of amounts in any price."""
-        return max(price.price_decimals() for price in self._prices())
+        return max(price.price_decimals() for price in self.prices())
 
     def pricer(self, scale: Scale) -> MatrixPricer:
         """Compile every price, and an index of the rules by the names they ask for."""

@@ -145,13 +145,13 @@ class PercentagePricer:
         if not self.free_amount:
             return reached, self.free_events
         below = sum(1 for total in running if total < self.free_amount)
-        return min(reached, self.free_amount), below
+        return min(reached, self.free_amount), min(below, self.free_events) if self.free_events else below
 
     def _running_total(self, measure: Measure, values: list[int] | None, units: int) -> list[int]:
         if values is not None:
             running = list(accumulate(values))
         elif measure.running_total is not None:
-            running = [max(total - self.front, 0) for total in measure.running_total]
+            return [max(total - self.front, 0) for total in measure.running_total]
         elif not self.free_events and self.fixed_amount is None:
             running = [units]  # Without a price per event only the total matters.
         elif measure.event_count == 1:

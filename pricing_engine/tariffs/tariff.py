@@ -83,6 +83,16 @@ class Tariff:
         return self.shape.model
 
 
+def price_can_fall(tariff: Tariff) -> bool:
+    """Return whether more units can cost less, which only volume prices do. Sellers say so with `may_fall`."""
+    shape = tariff.shape
+    if isinstance(shape, Volume):
+        return shape.can_fall(tariff.included_units or _ZERO)
+    if isinstance(shape, Matrix):
+        return any(isinstance(price, Volume) and price.can_fall(_ZERO) for price in shape.prices())
+    return isinstance(shape, Bucketed) and isinstance(shape.inner, Volume) and shape.inner.can_fall(_ZERO)
+
+
 def parse_tariff(document: Mapping[str, Any], field: str = "tariff") -> Tariff:
     """Read a tariff from its wire form.
 

@@ -51,7 +51,7 @@ class UsageGroup:
 class Usage:
     """Usage of one split of a period; by default the split is the whole period.
 
-    running_total: cumulative units after each event from the start of the period, where events are not listed.
+    running_total: where events are not listed, the cumulative units after each of those that may be free.
     full_units: the unprorated level that picks the tier, where `units` are prorated.
     window_units: how many of `units` fall into each time-of-day window, by its name.
     service_days, full_days: the part of the period in service, for a prorated flat price.
@@ -133,7 +133,7 @@ def parse_usage(document: Mapping[str, Any], field: str = "usage") -> Usage:
     prior = fields.object("prior")
     usage = _read_measured(
         fields,
-        prior_units=fields.amount("prior_units", "negative_prior_units"),
+        prior_units=fields.decimal("prior_units"),
         prior_billed=fields.decimal("prior_billed"),
         final=fields.flag("final") is not False,
         prior=None if prior is None else _read_measured(prior),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
+from models.values.quantity import EXACT
 from pricing_engine.tariffs.reading import Fields
 from pricing_engine.tariffs.table import Scale, SegmentTable
 from pricing_engine.tariffs.table_pricer import TablePricer
 from pricing_engine.tariffs.tier import Tier, amount_decimals, edge_decimals, read_tiers, tiers_document, volume_table
+
+_ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,14 @@ class Volume:
         """Write the fields of this shape."""
         return {"tiers": tiers_document(self.tiers, "unit_amount")}
 
+    def can_fall(self, included: Decimal) -> bool:
+        """Return whether passing the edge of a tier can lower the amount; `included` shifts the edges."""
+        for tier, following in pairwise(self.tiers):
+            reached = EXACT.add(tier.up_to or _ZERO, included)
+            if _amount(following, reached) < _amount(tier, reached):
+                return True
+        return False
+
     def unit_decimals(self) -> int:
         """Digits behind the point of the edges."""
         return edge_decimals(self.tiers)
@@ -43,3 +56,7 @@ class Volume:
     def pricer(self, scale: Scale) -> TablePricer:
         """Compile to a pricer of `usage.units`."""
         return TablePricer(self.table(scale))
+
+
+def _amount(tier: Tier, units: Decimal) -> Decimal:
+    return EXACT.add(EXACT.multiply(units, tier.unit_amount or _ZERO), tier.flat_amount or _ZERO)
