@@ -31,9 +31,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     schema.set_defaults(run=run_schema)
 
     diff = actions.add_parser("diff", help="compare two files, or a file with the book in force")
-    diff.add_argument(
-        "before", type=Path, help="a file; alone it is compared with the book in force"
-    )
+    diff.add_argument("before", type=Path, help="a file; alone it is compared with the book in force")
     diff.add_argument("after", type=Path, nargs="?")
     diff.set_defaults(run=run_diff)
 

@@ -16,6 +16,7 @@ from models.values.errors import DomainError
 _COMMANDS = (
     "catalog",
     "customers",
+    "quote",
     "verify",
     "rate",
     "aggregate",

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import uuid_utils
-from billing.acceptance import accept_and_subscribe
 from rich.console import Console
 from rich.table import Table
 
 from api.cli.workspace import open_workspace
+from billing.acceptance import accept_and_subscribe
 from billing.publishing import sealed_book, sealed_sheet
 from billing.quotes import QuoteRequest, create_quote, price_request, release_quote
 from billing.repositories.price_books import PriceBookRepository
@@ -87,7 +87,7 @@ def run_accept(options: argparse.Namespace) -> int:
     """Accept."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
         accepted = accept_and_subscribe(uow, options.quote, options.key or options.quote, datetime.now(UTC))
-    print(f"{options.quote} accepted; subscription {accepted.subscription_id}")
+    print(f"{options.quote} accepted; subscription {accepted.id}")
     return 0
 
 
