@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     SmallInteger,
-    UniqueConstraint,
     text,
 )
 from sqlmodel import Field
@@ -49,6 +48,8 @@ class UsageEventRow(TenantRow, table=True):
             "tenant",
             "corrects_source",
             "corrects_id",
+            "customer",
+            "event_type",
             unique=True,
             sqlite_where=_IS_CORRECTION,
             postgresql_where=_IS_CORRECTION,
@@ -119,7 +120,10 @@ class UsageCutoffRow(TenantRow, table=True):
 
 
 class UsageLateRow(TenantRow, table=True):
-    """An event that came after `run` had billed its time. Settled once a later run has billed the difference."""
+    """An event that came after `run` had billed the time it changes; settled once a later run billed the difference.
+
+    A correction may have two rows: it takes usage from one time and adds it at another.
+    """
 
     __tablename__ = "usage_late"
     __table_args__ = (
@@ -136,8 +140,8 @@ class UsageLateRow(TenantRow, table=True):
 
     source: str = Field(primary_key=True, max_length=120)
     event_id: str = Field(primary_key=True, max_length=120)
+    occurred_at: datetime = Field(primary_key=True, sa_type=UtcTime)
     customer: str = Field(max_length=120)
-    occurred_at: datetime = Field(sa_type=UtcTime)
     run: str = Field(max_length=120)
     recorded_at: datetime = Field(sa_type=UtcTime)
     settled_by: str | None = Field(default=None, max_length=120)
@@ -171,17 +175,18 @@ class UsageTotalRow(TenantRow, table=True):
 
 
 class UsageAlertRow(TenantRow, table=True):
-    """A threshold on a customer's usage of one meter, anew in every turn of `interval` in `zone`."""
+    """A threshold on what one meter says of a customer, anew in every turn of `interval` in `zone`."""
 
     __tablename__ = "usage_alert"
     __table_args__ = (
         ForeignKeyConstraint(["tenant", "customer"], ["customer.tenant", "customer.key"]),
-        UniqueConstraint("tenant", "customer", "meter", "threshold", "interval", "zone"),
+        Index("ix_usage_alert_by_customer", "tenant", "customer"),
     )
 
     key: str = Field(primary_key=True, max_length=120)
     customer: str = Field(max_length=120)
-    meter: str = Field(max_length=120)
+    counter: str = Field(max_length=32)
+    meter: Any = Field(sa_type=CanonicalJson)
     threshold: Decimal = Field(sa_type=ExactAmount)
     interval: str = Field(max_length=12)
     zone: str = Field(max_length=60)

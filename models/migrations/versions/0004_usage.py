@@ -69,7 +69,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_usage_event_corrects",
         "usage_event",
-        ["tenant", "corrects_source", "corrects_id"],
+        ["tenant", "corrects_source", "corrects_id", "customer", "event_type"],
         unique=True,
         sqlite_where=sa.text("corrects_id is not null"),
         postgresql_where=sa.text("corrects_id is not null"),
@@ -93,8 +93,8 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(length=120), nullable=False),
         sa.Column("source", sa.String(length=120), nullable=False),
         sa.Column("event_id", sa.String(length=120), nullable=False),
-        sa.Column("customer", sa.String(length=120), nullable=False),
         sa.Column("occurred_at", models.column_types.UtcTime(), nullable=False),
+        sa.Column("customer", sa.String(length=120), nullable=False),
         sa.Column("run", sa.String(length=120), nullable=False),
         sa.Column("recorded_at", models.column_types.UtcTime(), nullable=False),
         sa.Column("settled_by", sa.String(length=120), nullable=True),
@@ -103,7 +103,7 @@ def upgrade() -> None:
             ["usage_event.tenant", "usage_event.source", "usage_event.event_id"],
             name=op.f("fk_usage_late_tenant_source_event_id"),
         ),
-        sa.PrimaryKeyConstraint("tenant", "source", "event_id", name=op.f("pk_usage_late")),
+        sa.PrimaryKeyConstraint("tenant", "source", "event_id", "occurred_at", name=op.f("pk_usage_late")),
     )
     op.create_index(
         "ix_usage_late_unsettled",
@@ -142,7 +142,8 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(length=120), nullable=False),
         sa.Column("key", sa.String(length=120), nullable=False),
         sa.Column("customer", sa.String(length=120), nullable=False),
-        sa.Column("meter", sa.String(length=120), nullable=False),
+        sa.Column("counter", sa.String(length=32), nullable=False),
+        sa.Column("meter", models.column_types.CanonicalJson(), nullable=False),
         sa.Column("threshold", models.column_types.ExactAmount(), nullable=False),
         sa.Column("interval", sa.String(length=12), nullable=False),
         sa.Column("zone", sa.String(length=60), nullable=False),
@@ -151,16 +152,8 @@ def upgrade() -> None:
             ["tenant", "customer"], ["customer.tenant", "customer.key"], name=op.f("fk_usage_alert_tenant_customer")
         ),
         sa.PrimaryKeyConstraint("tenant", "key", name=op.f("pk_usage_alert")),
-        sa.UniqueConstraint(
-            "tenant",
-            "customer",
-            "meter",
-            "threshold",
-            "interval",
-            "zone",
-            name=op.f("uq_usage_alert_tenant_customer_meter_threshold_interval_zone"),
-        ),
     )
+    op.create_index("ix_usage_alert_by_customer", "usage_alert", ["tenant", "customer"], unique=False)
     op.create_table(
         "usage_alert_raised",
         sa.Column("tenant", sa.String(length=120), nullable=False),
@@ -183,6 +176,7 @@ def downgrade() -> None:
     """Drop the tables."""
     rules_usage.before(op)
     op.drop_table("usage_alert_raised")
+    op.drop_index("ix_usage_alert_by_customer", table_name="usage_alert")
     op.drop_table("usage_alert")
     op.drop_index(
         "ix_usage_unmatched_open",

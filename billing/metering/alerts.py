@@ -1,0 +1,150 @@
+"""Alerts: a customer's usage of a meter has reached a threshold in the current turn of a cycle.
+
+They are raised in the transaction that stores the event which reaches the threshold, once a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+from sqlalchemy import insert, select
+
+from billing.metering.counters import counter_of
+from billing.metering.live_usage import usage_of
+from billing.metering.sets import members
+from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.usage import UsageAlertRaisedRow, UsageAlertRow
+from models.values.errors import ConflictError, InvalidValueError
+from models.values.ids import check_external_id
+from models.values.period import BillingCycle, Interval, Period, parse_zone
+from pricing_engine.catalog import Meter
+
+_ALERT = table_of(UsageAlertRow)
+_RAISED = table_of(UsageAlertRaisedRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Tell when `meter` reaches `threshold` units for `customer`, anew every calendar `interval` in `zone`."""
+
+    key: str
+    customer: str
+    meter: Meter
+    threshold: Decimal
+    interval: Interval = Interval.MONTH
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        check_external_id(self.key, "alert.key")
+        parse_zone(self.zone, "alert.zone")
+        if self.threshold <= 0:
+            raise InvalidValueError("must be > 0", field="alert.threshold", value=self.threshold)
+
+    def period_at(self, instant: datetime) -> Period:
+        """Return the turn in which `instant` lies."""
+        return BillingCycle.calendar(self.interval, parse_zone(self.zone)).period_containing(instant)
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedAlert:
+    """An alert as it was raised: with `units` reached at that moment."""
+
+    alert: str
+    period: Period
+    units: Decimal
+    raised_at: datetime
+
+
+def set_alert(uow: UnitOfWork, alert: Alert, now: datetime) -> list[RaisedAlert]:
+    """Set an alert; the same one again changes nothing. It is raised at once where the threshold is reached.
+
+    Raises ConflictError where the key is another alert's.
+    """
+    known = {each.key: each for each in _alerts(uow, [alert.customer])}.get(alert.key)
+    if known is None:
+        taken = select(_ALERT.c.key).where(_ALERT.c.tenant == uow.tenant, _ALERT.c.key == alert.key)
+        if uow.connection.execute(taken).first() is None:
+            uow.connection.execute(
+                insert(_ALERT).values(
+                    tenant=uow.tenant,
+                    key=alert.key,
+                    customer=alert.customer,
+                    counter=counter_of(alert.meter).id,
+                    meter=msgspec.to_builtins(alert.meter),
+                    threshold=alert.threshold,
+                    interval=alert.interval.value,
+                    zone=alert.zone,
+                    recorded_at=now,
+                )
+            )
+            return raise_alerts(uow, [alert.customer], now)
+    if known != alert:
+        raise ConflictError("is another alert", field="alert.key", value=alert.key, code="alert_conflict")
+    return []
+
+
+def raise_alerts(uow: UnitOfWork, customers: Collection[str], now: datetime) -> list[RaisedAlert]:
+    """Raise what the usage of `customers` has reached by now and was not raised in this turn; return it."""
+    raised = []
+    for alert in _alerts(uow, customers):
+        period = alert.period_at(now)
+        before = select(_RAISED.c.alert).where(
+            _RAISED.c.tenant == uow.tenant, _RAISED.c.alert == alert.key, _RAISED.c.period_start == period.start
+        )
+        if uow.connection.execute(before).first() is not None:
+            continue
+        units = usage_of(uow, alert.customer, alert.meter, period).units
+        if units >= alert.threshold:
+            raised.append(RaisedAlert(alert.key, period, units, now))
+    if raised:
+        uow.connection.execute(insert(_RAISED), [_raised_row(uow, each) for each in raised])
+    return raised
+
+
+def raised_alerts(uow: UnitOfWork, customer: str) -> list[RaisedAlert]:
+    """Return what was raised for a customer, latest turn first."""
+    query = (
+        select(_RAISED)
+        .join(_ALERT, (_ALERT.c.tenant == _RAISED.c.tenant) & (_ALERT.c.key == _RAISED.c.alert))
+        .where(_RAISED.c.tenant == uow.tenant, _ALERT.c.customer == customer)
+        .order_by(_RAISED.c.period_start.desc(), _RAISED.c.alert)
+    )
+    return [
+        RaisedAlert(row.alert, Period(row.period_start, row.period_end), row.units, row.raised_at)
+        for row in uow.connection.execute(query)
+    ]
+
+
+def _alerts(uow: UnitOfWork, customers: Collection[str]) -> list[Alert]:
+    query = (
+        select(_ALERT)
+        .where(_ALERT.c.tenant == uow.tenant, members(uow, _ALERT.c.customer, customers))
+        .order_by(_ALERT.c.key)
+    )
+    return [
+        Alert(
+            row.key,
+            row.customer,
+            msgspec.convert(row.meter, Meter),
+            row.threshold,
+            Interval(row.interval),
+            row.zone,
+        )
+        for row in uow.connection.execute(query)
+    ]
+
+
+def _raised_row(uow: UnitOfWork, raised: RaisedAlert) -> dict[str, object]:
+    return {
+        "tenant": uow.tenant,
+        "alert": raised.alert,
+        "period_start": raised.period.start,
+        "period_end": raised.period.end,
+        "units": raised.units,
+        "raised_at": raised.raised_at,
+    }

@@ -1,0 +1,196 @@
+"""Appending events: the fastest durable way of each database, and what stood in the way of those not appended.
+
+SQLite: one `executemany` of inserts that skip what is there. PostgreSQL: COPY into a temporary table, then one insert
+from it; in the order of the keys, so that two writers of the same events wait for each other and never in a ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from billing.metering.cloud_event import CloudEvent, EventKey, time_text
+from billing.unit_of_work import UnitOfWork
+from models.values.ids import bucket_of
+
+COLUMNS = (
+    "tenant",
+    "source",
+    "event_id",
+    "event_type",
+    "customer",
+    "bucket",
+    "occurred_at",
+    "recorded_at",
+    "data",
+    "body_hash",
+    "corrects_source",
+    "corrects_id",
+    "cancels",
+)
+_NAMES = ", ".join(COLUMNS)
+_SQLITE_INSERT = f"insert into usage_event ({_NAMES}) values ({', '.join('?' * len(COLUMNS))}) on conflict do nothing"  # noqa: S608
+_POSTGRESQL_STAGE = """
+create temporary table if not exists usage_incoming (
+    tenant text, source text, event_id text, event_type text, customer text, bucket smallint, occurred_at timestamptz,
+    recorded_at timestamptz, data text, body_hash bytea, corrects_source text, corrects_id text, cancels boolean
+) on commit delete rows;
+delete from usage_incoming
+"""
+_POSTGRESQL_TYPES = [
+    "text",
+    "text",
+    "text",
+    "text",
+    "text",
+    "int2",
+    "timestamptz",
+    "timestamptz",
+    "text",
+    "bytea",
+    "text",
+    "text",
+    "bool",
+]
+_POSTGRESQL_COPY = f"copy usage_incoming ({_NAMES}) from stdin (format binary)"
+_POSTGRESQL_INSERT = f"""
+with added as (
+    insert into usage_event ({_NAMES}) select {_NAMES} from usage_incoming order by source, event_id
+    on conflict do nothing returning source, event_id
+)
+select source, event_id from usage_incoming except all select source, event_id from added
+"""  # noqa: S608
+
+
+class Place(NamedTuple):
+    """Where a stored event belongs."""
+
+    key: EventKey
+    customer: str
+    event_type: str
+    occurred_at: datetime
+    body_hash: bytes
+
+
+def append(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
+    """Append `events` (keys distinct); return the keys of those that were there already or could not be added."""
+    if uow.is_sqlite:
+        return _append_sqlite(uow, events, recorded_at)
+    return _append_postgresql(uow, events, recorded_at)
+
+
+def stored(uow: UnitOfWork, keys: Collection[EventKey]) -> dict[EventKey, Place]:
+    """Return those of `keys` that are stored."""
+    return {key: place for key, place in _places(uow, keys, "e.source = k.source and e.event_id = k.id")}
+
+
+def corrections_of(uow: UnitOfWork, keys: Collection[EventKey]) -> list[tuple[EventKey, Place]]:
+    """Return each of `keys` with the stored events that say they correct or cancel it."""
+    return _places(uow, keys, "e.corrects_source = k.source and e.corrects_id = k.id")
+
+
+def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
+    recorded = time_text(recorded_at)
+    buckets = _Buckets(uow.tenant)
+    tenant = uow.tenant
+    rows = [
+        (
+            tenant,
+            event.source,
+            event.event_id,
+            event.event_type,
+            event.customer,
+            buckets[event.customer],
+            event.time_text,
+            recorded,
+            event.data_text,
+            event.body_hash,
+            *(event.corrects or (None, None)),
+            event.cancels,
+        )
+        for event in events
+    ]
+    cursor = _driver(uow).cursor()
+    # Rows are never deleted, so new ones come after the last: a range of rowids tells which were added.
+    last = cursor.execute("select coalesce(max(rowid), 0) from usage_event").fetchone()[0]
+    cursor.executemany(_SQLITE_INSERT, rows)
+    if cursor.rowcount == len(rows):
+        return set()
+    added = set(cursor.execute("select source, event_id from usage_event where rowid > ?", (last,)).fetchall())
+    return {event.key for event in events if event.key not in added}
+
+
+def _append_postgresql(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
+    buckets = _Buckets(uow.tenant)
+    tenant = uow.tenant
+    cursor = _driver(uow).cursor()
+    cursor.execute(_POSTGRESQL_STAGE)
+    with cursor.copy(_POSTGRESQL_COPY) as copy:
+        copy.set_types(_POSTGRESQL_TYPES)
+        write_row = copy.write_row
+        for event in events:
+            write_row(
+                (
+                    tenant,
+                    event.source,
+                    event.event_id,
+                    event.event_type,
+                    event.customer,
+                    buckets[event.customer],
+                    event.occurred_at,
+                    recorded_at,
+                    event.data_text,
+                    event.body_hash,
+                    *(event.corrects or (None, None)),
+                    event.cancels,
+                )
+            )
+    cursor.execute(_POSTGRESQL_INSERT)
+    return set(cursor.fetchall())
+
+
+class _Buckets(dict[str, int]):
+    """The bucket of each customer, hashed once."""
+
+    def __init__(self, tenant: str) -> None:
+        self._tenant = tenant
+
+    def __missing__(self, customer: str) -> int:
+        bucket = self[customer] = bucket_of(self._tenant, customer)
+        return bucket
+
+
+# A cross join, as SQLite takes the tables of an inner join in an order of its own and would read every event.
+def _places(uow: UnitOfWork, keys: Collection[EventKey], condition: str) -> list[tuple[EventKey, Place]]:
+    if not keys:
+        return []
+    if uow.is_sqlite:
+        pairs = "(select json_extract(value, '$[0]') as source, json_extract(value, '$[1]') as id from json_each(?)) k"
+        sent: tuple[Any, ...] = (msgspec.json.encode(sorted(keys)).decode(), uow.tenant)
+        mark = "?"
+    else:
+        pairs = "unnest(%s::text[], %s::text[]) as k (source, id)"
+        sent = ([source for source, _ in keys], [event_id for _, event_id in keys], uow.tenant)
+        mark = "%s"
+    statement = (
+        "select k.source, k.id, e.source, e.event_id, e.customer, e.event_type, e.occurred_at, e.body_hash "  # noqa: S608
+        f"from {pairs} cross join usage_event e where e.tenant = {mark} and {condition}"
+    )
+    return [
+        ((source, event_id), Place((by, by_id), customer, event_type, as_instant(occurred_at), bytes(body_hash)))
+        for source, event_id, by, by_id, customer, event_type, occurred_at, body_hash in _driver(uow).execute(
+            statement, sent
+        )
+    ]
+
+
+def as_instant(stored_time: str | datetime) -> datetime:
+    """Return the instant of a time column read without its type: text on SQLite."""
+    return datetime.fromisoformat(stored_time) if isinstance(stored_time, str) else stored_time.astimezone(UTC)
+
+
+def _driver(uow: UnitOfWork) -> Any:  # noqa: ANN401 - sqlite3 or psycopg
+    return uow.connection.connection.driver_connection

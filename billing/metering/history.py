@@ -1,0 +1,134 @@
+"""Reading stored events: those that count, now or as they were known at an earlier time.
+
+An event counts unless it is a cancellation, or another event of the same customer and type corrects or cancels it,
+or it corrects one that has not come. Whoever cancels a correction cancels what it corrected as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, Text, and_, exists, or_, select, type_coerce
+
+from billing.metering.cloud_event import CloudEvent, EventKey, time_text
+from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.usage import UsageEventRow
+from models.values.period import Period
+
+EVENT = table_of(UsageEventRow)
+_BATCH = 2_000
+
+
+class StoredEvent(NamedTuple):
+    """An event as stored; `data_text` is the canonical JSON of its data."""
+
+    source: str
+    event_id: str
+    event_type: str
+    customer: str
+    occurred_at: datetime
+    recorded_at: datetime
+    data_text: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The event's data."""
+        return json.loads(self.data_text)  # type: ignore[no-any-return]
+
+
+def effective_events(
+    uow: UnitOfWork,
+    *,
+    customer: str | None = None,
+    event_type: str | None = None,
+    period: Period | None = None,
+    known_at: datetime | None = None,
+) -> Iterator[StoredEvent]:
+    """Yield the events that count, of one customer, type and period where given, in no promised order.
+
+    `known_at`: as they were known then, so events and corrections recorded later are left out.
+    """
+    query = _effective(known_at).where(EVENT.c.tenant == uow.tenant)
+    if customer is not None:
+        query = query.where(EVENT.c.customer == customer)
+    if event_type is not None:
+        query = query.where(EVENT.c.event_type == event_type)
+    if period is not None:
+        query = query.where(EVENT.c.occurred_at >= period.start, EVENT.c.occurred_at < period.end)
+    for row in uow.connection.execute(query.execution_options(yield_per=_BATCH)):
+        yield StoredEvent(*row)
+
+
+def find_event(uow: UnitOfWork, key: EventKey) -> CloudEvent | None:
+    """Return one stored event, whether it counts or not."""
+    query = select(EVENT).where(EVENT.c.tenant == uow.tenant, EVENT.c.source == key[0], EVENT.c.event_id == key[1])
+    row = uow.connection.execute(query).one_or_none()
+    return None if row is None else _cloud_event(row)
+
+
+def events_named(uow: UnitOfWork, event_id: str, limit: int = 100) -> list[CloudEvent]:
+    """Return the stored events with that id, of whatever source, in the order of the sources."""
+    query = (
+        select(EVENT)
+        .where(EVENT.c.tenant == uow.tenant, EVENT.c.event_id == event_id)
+        .order_by(EVENT.c.source)
+        .limit(limit)
+    )
+    return [_cloud_event(row) for row in uow.connection.execute(query)]
+
+
+def correction_of(uow: UnitOfWork, key: EventKey) -> CloudEvent | None:
+    """Return the stored event that corrects or cancels the one named."""
+    query = select(EVENT).where(
+        EVENT.c.tenant == uow.tenant, EVENT.c.corrects_source == key[0], EVENT.c.corrects_id == key[1]
+    )
+    row = uow.connection.execute(query).one_or_none()
+    return None if row is None else _cloud_event(row)
+
+
+def _effective(known_at: datetime | None) -> Select[Any]:
+    target, correction = EVENT.alias("target"), EVENT.alias("correction")
+    same = [EVENT.c.tenant, EVENT.c.customer, EVENT.c.event_type]
+    has_target = exists().where(
+        *(target.c[column.name] == column for column in same),
+        target.c.source == EVENT.c.corrects_source,
+        target.c.event_id == EVENT.c.corrects_id,
+    )
+    is_corrected = exists().where(
+        *(correction.c[column.name] == column for column in same),
+        correction.c.corrects_source == EVENT.c.source,
+        correction.c.corrects_id == EVENT.c.event_id,
+    )
+    if known_at is not None:
+        has_target = has_target.where(target.c.recorded_at <= known_at)
+        is_corrected = is_corrected.where(correction.c.recorded_at <= known_at)
+    query = select(
+        EVENT.c.source,
+        EVENT.c.event_id,
+        EVENT.c.event_type,
+        EVENT.c.customer,
+        EVENT.c.occurred_at,
+        EVENT.c.recorded_at,
+        type_coerce(EVENT.c.data, Text),
+    ).where(and_(EVENT.c.cancels.is_(False), or_(EVENT.c.corrects_id.is_(None), has_target), ~is_corrected))
+    return query if known_at is None else query.where(EVENT.c.recorded_at <= known_at)
+
+
+def _cloud_event(row: Any) -> CloudEvent:  # noqa: ANN401 - a row of usage_event
+    return CloudEvent(
+        row.source,
+        row.event_id,
+        row.event_type,
+        row.customer,
+        row.occurred_at,
+        time_text(row.occurred_at),
+        row.data,
+        json.dumps(row.data, sort_keys=True, ensure_ascii=False, separators=(",", ":")),
+        bytes(row.body_hash),
+        None if row.corrects_id is None else (row.corrects_source, row.corrects_id),
+        row.cancels,
+    )
