@@ -1,0 +1,341 @@
+"""Invoicing: charges become drafts, drafts become numbered invoices, invoices are voided or given up.
+
+Finalising gives the number, carries the remainder and posts the journal in one transaction; what of a customer's
+credit is there pays at once. Afterwards nothing of an invoice changes but its state: what is wrong is credited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from billing import ledger
+from billing.carrying import Parts
+from billing.chart_of_accounts import Account
+from billing.customers import Customer, LegalEntity
+from billing.invoices import Invoice, InvoiceState, Issue, draft_invoice, rounded
+from billing.journals import JournalDraft
+from billing.posting_rules import CreditApplied, Fact, InvoiceInArrears, RemainderCarry, WriteOff, journal
+from billing.repositories import journals
+from billing.repositories.charges import Charge, ChargeRepository
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.invoices import InvoiceRepository, Settlement
+from billing.repositories.price_books import PriceBookRepository
+from billing.tax import BuiltInRates, TaxRates
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import NotFoundError, RuleBrokenError
+from models.values.money import currency
+from models.values.quantity import EXACT
+
+_INVOICE, _CREDIT = "invoice", "customer_credit"
+_CREDITS = {"credit", "to_credit"}
+"""Settlements that a customer's credit made, and that a void gives back."""
+
+
+def draft_open_charges(
+    uow: UnitOfWork, customers: Sequence[str], issue: Issue, recorded_at: datetime, rates: TaxRates | None = None
+) -> list[Invoice]:
+    """Make one draft a customer and currency of all charges that no live invoice has taken up.
+
+    The same issue again finds nothing to take up, and makes nothing.
+    """
+    charges = ChargeRepository(uow)
+    by_invoice: dict[tuple[str, str], list[Charge]] = {}
+    for charge in charges.open(customers):
+        by_invoice.setdefault((charge.customer, charge.currency), []).append(charge)
+    if not by_invoice:
+        return []
+    known = _customers(uow, {customer for customer, _ in by_invoice})
+    sellers = {entity.key: entity for entity in CustomerRepository(uow).legal_entities()}
+    carried = InvoiceRepository(uow).remainders({customer for customer, _ in by_invoice})
+    names = _FeatureNames(uow)
+    drafts = []
+    for (key, asset), taken in sorted(by_invoice.items()):
+        rows = list(charges.rows([charge.id for charge in taken]))
+        if not rows:
+            continue
+        customer = known[key]
+        draft = draft_invoice(
+            uow.tenant,
+            customer,
+            sellers[customer.legal_entity],
+            asset,
+            rows,
+            names.of([row.book_hash for _, _, row in rows]),
+            carried.get((key, asset), Decimal(0)),
+            issue,
+            rates or BuiltInRates(),
+        )
+        drafts.append(draft)
+    InvoiceRepository(uow).add_drafts(drafts, recorded_at)
+    for draft in drafts:
+        charges.take_up([charge.id for charge in by_invoice[draft.customer, draft.currency]], draft.id)
+    return drafts
+
+
+def finalise(uow: UnitOfWork, invoices: Sequence[str], recorded_at: datetime) -> list[Invoice]:
+    """Finalise drafts in the order given: numbers without gap, remainders carried, journals posted, credit applied.
+
+    Those that are finalised already are left as they are. Raises RuleBrokenError inside a draft's grace period.
+    """
+    journals.lock(uow)
+    repository = InvoiceRepository(uow)
+    found = {each.id: each for each in repository.many(invoices)}
+    drafts = [found[each] for each in invoices if found[each].state is InvoiceState.DRAFT]
+    for draft in drafts:
+        if draft.finalise_from > recorded_at:
+            raise RuleBrokenError(
+                f"may be changed until {draft.finalise_from.isoformat()}",
+                field="invoice",
+                value=draft.id,
+                code="in_grace_period",
+            )
+    settled = _carry(uow, drafts)
+    numbered = _number(uow, settled)
+    paid, settlements = _apply_credit(uow, numbered)
+    repository.finalise(paid, recorded_at)
+    repository.add_settlements(settlements, recorded_at)
+    repository.add_parties(_parties(uow, paid))
+    repository.log(_INVOICE, [(each.id, each.period) for each in paid])
+    units = _units(uow, paid)
+    drafts_of_journals = [_journal(each, units[each.id]) for each in paid]
+    credited = [_credit_journal(each, found[each.invoice]) for each in settlements]
+    posted = [draft for draft in drafts_of_journals + credited if draft.legs]
+    ledger.post(uow, posted, recorded_at=recorded_at)
+    return paid
+
+
+def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
+    """Void a finalised invoice: its journal is reversed, its charges are free for the next invoice.
+
+    Raises RuleBrokenError for a draft, and for one of which something is paid or credited: refund or credit it.
+    """
+    journals.lock(uow)
+    repository = InvoiceRepository(uow)
+    found = repository.get(invoice)
+    if found.state is InvoiceState.VOID:
+        return found
+    settlements = repository.settlements([found.id]).get(found.id, [])
+    if found.state is InvoiceState.DRAFT or sum(each.amount_minor for each in settlements if each.kind not in _CREDITS):
+        raise RuleBrokenError(
+            "only a finalised invoice of which nothing is paid or credited is voided",
+            field="invoice",
+            value=found.state.value,
+            code="invoice_not_voidable",
+        )
+    if any(each.kind == "credit_note" for each in settlements):
+        raise RuleBrokenError("has credit notes", field="invoice", value=found.number, code="invoice_not_voidable")
+    corrected = _corrected_later(uow, found)
+    if corrected:
+        raise RuleBrokenError(
+            "a later invoice corrects it: void that one first",
+            field="invoice",
+            value=corrected,
+            code="invoice_corrected",
+        )
+    given_back = [
+        Settlement(found.id, f"void:{each.key}", each.kind, -each.amount_minor, _instant(found))
+        for each in settlements
+        if each.kind in _CREDITS
+    ]
+    ledger.post(uow, [_credit_journal(each, found) for each in given_back], recorded_at=at)
+    repository.add_settlements(given_back, at)
+    charges = ChargeRepository(uow)
+    taken = charges.of_invoices([found.id])
+    if ledger.find(uow, _journal_key(found.id)) is not None:
+        ledger.reverse(
+            uow,
+            _journal_key(found.id),
+            reversal_key=f"void:{found.id}",
+            effective_at=_instant(found),
+            recorded_at=at,
+            memo=reason[:200],
+        )
+    charges.take_up([charge.id for charge in taken], None)
+    left = EXACT.subtract(found.carried_out, found.carried_in)
+    carried = repository.remainders([found.customer]).get((found.customer, found.currency), Decimal(0))
+    repository.save_remainders({(found.customer, found.currency): EXACT.subtract(carried, left)})
+    repository.move(found.id, InvoiceState.FINALISED, 0)
+    repository.move(found.id, InvoiceState.VOID, 0)
+    repository.log("void", [(found.id, found.period)])
+    return repository.get(found.id)
+
+
+def give_up(uow: UnitOfWork, invoice: str, at: datetime) -> Invoice:
+    """Write off what is open of an invoice. Raises RuleBrokenError unless it is finalised and open."""
+    journals.lock(uow)
+    repository = InvoiceRepository(uow)
+    found = repository.get(invoice)
+    if found.state is InvoiceState.UNCOLLECTIBLE:
+        return found
+    if found.state is not InvoiceState.FINALISED or found.open_minor <= 0:
+        raise RuleBrokenError("only what is open is given up", field="invoice", value=found.state.value)
+    per_minor = currency(found.currency).units_per_minor
+    lost = WriteOff(found.customer, found.currency, found.open_minor * per_minor)
+    ledger.post(uow, [journal(f"write_off:{found.id}", at, lost)], recorded_at=at)
+    repository.add_settlements([Settlement(found.id, f"write_off:{found.id}", "write_off", found.open_minor, at)], at)
+    repository.move(found.id, InvoiceState.UNCOLLECTIBLE, found.total_minor)
+    return repository.get(found.id)
+
+
+def discard(uow: UnitOfWork, invoice: str) -> None:
+    """Throw a draft away; its charges are free for the next one. Raises RuleBrokenError for anything but a draft."""
+    repository = InvoiceRepository(uow)
+    found = repository.get(invoice)
+    if found.state is not InvoiceState.DRAFT:
+        raise RuleBrokenError("only a draft is thrown away", field="invoice", value=found.state.value)
+    charges = ChargeRepository(uow)
+    charges.take_up([charge.id for charge in charges.of_invoices([found.id])], None)
+    repository.discard_draft(found.id)
+
+
+# Parts of finalising.
+
+
+def _carry(uow: UnitOfWork, drafts: Sequence[Invoice]) -> list[Invoice]:
+    """Round the drafts again where what is carried in has changed since, and carry on what each leaves."""
+    repository = InvoiceRepository(uow)
+    carried = repository.remainders({draft.customer for draft in drafts})
+    settled = []
+    for draft in drafts:
+        stream = (draft.customer, draft.currency)
+        carried_in = carried.get(stream, Decimal(0))
+        final = draft
+        if carried_in != draft.carried_in:
+            final = rounded(draft, carried_in)
+            repository.replace_draft(final)
+        carried[stream] = final.carried_out
+        settled.append(final)
+    repository.save_remainders(carried)
+    return settled
+
+
+def _number(uow: UnitOfWork, drafts: Sequence[Invoice]) -> list[Invoice]:
+    """Give each draft the next number of its legal entity and year, in the order given."""
+    prefixes = {entity.key: entity.number_prefix for entity in CustomerRepository(uow).legal_entities()}
+    counts: dict[tuple[str, int], int] = {}
+    for draft in drafts:
+        series = (draft.legal_entity, draft.issued_on.year)
+        counts[series] = counts.get(series, 0) + 1
+    numbers = {
+        series: iter(InvoiceRepository(uow).next_numbers(series[0], _INVOICE, series[1], count))
+        for series, count in sorted(counts.items())
+    }
+    numbered = []
+    for draft in drafts:
+        number = next(numbers[draft.legal_entity, draft.issued_on.year])
+        text = f"{prefixes[draft.legal_entity]}-{draft.issued_on.year}-{number:06d}"
+        numbered.append(replace(draft, number=text, state=InvoiceState.FINALISED))
+    return numbered
+
+
+def _apply_credit(uow: UnitOfWork, invoices: Sequence[Invoice]) -> tuple[list[Invoice], list[Settlement]]:
+    """Let customers' credit pay; an invoice below zero becomes credit. Nothing open is paid."""
+    accounts = {Account(_CREDIT, each.currency, each.customer) for each in invoices}
+    states = journals.account_states(uow, accounts)
+    credit = {
+        (account.party, account.asset): -state.balance // currency(account.asset).units_per_minor
+        for account, state in states.items()
+    }
+    settled, settlements = [], []
+    for each in invoices:
+        stream = (each.customer, each.currency)
+        amount = min(credit.get(stream, 0), each.total_minor) if each.total_minor > 0 else each.total_minor
+        credit[stream] = credit.get(stream, 0) - amount
+        if amount:
+            kind = "credit" if amount > 0 else "to_credit"
+            settlements.append(Settlement(each.id, f"{kind}:{each.id}", kind, amount, _instant(each)))
+        state = InvoiceState.PAID if each.total_minor == amount else InvoiceState.FINALISED
+        settled.append(replace(each, settled_minor=amount, state=state))
+    return settled, settlements
+
+
+def _units(uow: UnitOfWork, invoices: Sequence[Invoice]) -> dict[str, int]:
+    """Return by invoice the ledger units that its charges came to when they were accrued."""
+    units = dict.fromkeys((each.id for each in invoices), 0)
+    for charge in ChargeRepository(uow).of_invoices(list(units)):
+        if charge.invoice is not None:
+            units[charge.invoice] += charge.units
+    return units
+
+
+def _journal(invoice: Invoice, accrued_units: int) -> JournalDraft:
+    per_minor = currency(invoice.currency).units_per_minor
+    taxes: Parts = tuple((group.code, group.tax_minor * per_minor) for group in invoice.tax_groups() if group.tax_minor)
+    net_units = invoice.net_minor * per_minor
+    facts: list[Fact] = [
+        InvoiceInArrears(invoice.customer, invoice.currency, net_units, taxes),
+        RemainderCarry(invoice.customer, invoice.currency, accrued_units - net_units),
+    ]
+    return journal(_journal_key(invoice.id), _instant(invoice), *facts, memo=invoice.number or "")
+
+
+def _credit_journal(settlement: Settlement, invoice: Invoice) -> JournalDraft:
+    units = settlement.amount_minor * currency(invoice.currency).units_per_minor
+    applied = CreditApplied(invoice.customer, invoice.currency, units)
+    return journal(settlement.key, settlement.effective_at, applied)
+
+
+def _journal_key(invoice: str) -> str:
+    return f"invoice:{invoice}"
+
+
+def _instant(invoice: Invoice) -> datetime:
+    """Return the instant at which an invoice counts: the beginning of its date."""
+    return datetime.combine(invoice.issued_on, time.min, tzinfo=UTC)
+
+
+def _corrected_later(uow: UnitOfWork, invoice: Invoice) -> str | None:
+    """Return a live invoice with a line that corrects a charge of this one."""
+    own = {charge.id for charge in ChargeRepository(uow).of_invoices([invoice.id])}
+    gone = {InvoiceState.VOID, InvoiceState.DRAFT}
+    for later in InvoiceRepository(uow).of_customer(invoice.customer, invoice.currency):
+        corrects = {line.corrects for line in later.lines if line.corrects is not None}
+        if later.id != invoice.id and later.state not in gone and corrects & own:
+            return later.number or later.id
+    return None
+
+
+def _parties(uow: UnitOfWork, invoices: Sequence[Invoice]) -> list[tuple[str, dict[str, Any]]]:
+    customers = _customers(uow, {each.customer for each in invoices})
+    sellers = {entity.key: entity for entity in CustomerRepository(uow).legal_entities()}
+    return [(each.id, party_document(customers[each.customer], sellers[each.legal_entity])) for each in invoices]
+
+
+def party_document(customer: Customer, seller: LegalEntity) -> dict[str, Any]:
+    """Return buyer and seller as an invoice shows them."""
+    buyer = {
+        name: value
+        for name, value in asdict(customer).items()
+        if name in {"key", "legal_name", "address", "country", "email", "language", "tax_id", "zone"}
+    }
+    return {"buyer": buyer, "seller": {key: value for key, value in asdict(seller).items() if key != "number_prefix"}}
+
+
+def _customers(uow: UnitOfWork, keys: set[str]) -> Mapping[str, Customer]:
+    if len(keys) == 1:
+        return {key: CustomerRepository(uow).get(key) for key in keys}
+    found = {customer.key: customer for customer in CustomerRepository(uow).all() if customer.key in keys}
+    missing = keys - found.keys()
+    if missing:
+        raise NotFoundError("no such customer", field="customer", value=min(missing), code="unknown_customer")
+    return found
+
+
+class _FeatureNames:
+    """Names of features by price-book hash, each book read once."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._books = PriceBookRepository(uow)
+
+    def of(self, hashes: Sequence[str | None]) -> dict[tuple[str | None, str], str]:
+        """Return (book hash, feature) -> name."""
+        return {
+            (each, feature.key): feature.name
+            for each in set(hashes)
+            if each is not None
+            for feature in self._books.get(each).book.features
+        }

@@ -1,0 +1,424 @@
+"""Invoices with lines, settlements, number series, remainders and the log of documents: rows <-> values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from billing.invoices import Invoice, InvoiceLine, InvoiceState
+from billing.metering.sets import members
+from billing.rated_usage import Kind
+from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.invoice import (
+    CarriedRemainderRow,
+    DocumentLogRow,
+    InvoiceLineRow,
+    InvoiceLineSourceRow,
+    InvoicePartyRow,
+    InvoiceRow,
+    NumberSeriesRow,
+    SettlementRow,
+)
+from models.values.errors import NotFoundError
+from models.values.period import Period
+
+_INVOICE = table_of(InvoiceRow)
+_LINE = table_of(InvoiceLineRow)
+_SOURCE = table_of(InvoiceLineSourceRow)
+_SETTLEMENT = table_of(SettlementRow)
+_SERIES = table_of(NumberSeriesRow)
+_REMAINDER = table_of(CarriedRemainderRow)
+_LOG = table_of(DocumentLogRow)
+_PARTY = table_of(InvoicePartyRow)
+_LINE_FIELDS = (
+    "line", "subscription", "feature", "description", "quantity", "unit_price", "list_amount", "exact", "net_minor",
+    "tax_code", "tax_percent", "tax_minor", "cost", "in_advance", "book_hash", "corrects",
+)  # fmt: skip
+_INVOICE_FIELDS = (
+    "id", "number", "legal_entity", "customer", "currency", "period", "issued_on", "due_on", "exact", "carried_in",
+    "carried_out", "net_minor", "tax_minor", "total_minor", "settled_minor", "finalise_from",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Something that settled a part of an invoice (positive minor units), or opened it again (negative)."""
+
+    invoice: str
+    key: str
+    kind: str
+    amount_minor: int
+    effective_at: datetime
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One entry of the log of documents."""
+
+    cursor: int
+    kind: str
+    document: str
+    period: str
+
+
+class InvoiceRepository:
+    """The invoices of one tenant."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    # Drafts.
+
+    def add_drafts(self, drafts: Sequence[Invoice], at: datetime) -> None:
+        """Store new drafts with their lines and sources."""
+        if not drafts:
+            return
+        heads = [{**_head(self._uow.tenant, draft), "recorded_at": at} for draft in drafts]
+        self._uow.connection.execute(insert(_INVOICE), heads)
+        self._add_lines(drafts)
+
+    def replace_draft(self, draft: Invoice) -> None:
+        """Rewrite a draft's amounts and lines."""
+        mine = self._is(draft.id)
+        self._uow.connection.execute(
+            delete(_SOURCE).where(_SOURCE.c.tenant == self._uow.tenant, _SOURCE.c.invoice == draft.id)
+        )
+        self._uow.connection.execute(
+            delete(_LINE).where(_LINE.c.tenant == self._uow.tenant, _LINE.c.invoice == draft.id)
+        )
+        self._uow.connection.execute(update(_INVOICE).where(mine).values(_head(self._uow.tenant, draft)))
+        self._add_lines([draft])
+
+    def discard_draft(self, invoice: str) -> None:
+        """Remove a draft; the database refuses to remove anything else."""
+        for table in (_SOURCE, _LINE):
+            self._uow.connection.execute(
+                delete(table).where(table.c.tenant == self._uow.tenant, table.c.invoice == invoice)
+            )
+        self._uow.connection.execute(delete(_INVOICE).where(self._is(invoice)))
+
+    def _add_lines(self, drafts: Sequence[Invoice]) -> None:
+        tenant = self._uow.tenant
+        lines = [
+            {
+                "tenant": tenant,
+                "invoice": draft.id,
+                "kind": line.kind.value,
+                "service_start": line.service.start,
+                "service_end": line.service.end,
+                **{name: getattr(line, name) for name in _LINE_FIELDS},
+            }
+            for draft in drafts
+            for line in draft.lines
+        ]
+        sources = [
+            {"tenant": tenant, "invoice": draft.id, "line": line.line, "charge": charge, "position": position}
+            for draft in drafts
+            for line in draft.lines
+            for charge, position in line.sources
+        ]
+        if lines:
+            self._uow.connection.execute(insert(_LINE), lines)
+            self._uow.connection.execute(insert(_SOURCE), sources)
+
+    # Reading.
+
+    def get(self, invoice: str) -> Invoice:
+        """Return one invoice, by id or number. Raises NotFoundError."""
+        found = self.find(invoice)
+        if found is None:
+            raise NotFoundError("no such invoice", field="invoice", value=invoice, code="unknown_invoice")
+        return found
+
+    def find(self, invoice: str) -> Invoice | None:
+        """Return one invoice by id or number, or None."""
+        query = select(_INVOICE).where(
+            _INVOICE.c.tenant == self._uow.tenant, or_(_INVOICE.c.id == invoice, _INVOICE.c.number == invoice)
+        )
+        return next(iter(self._read(self._uow.connection.execute(query).all())), None)
+
+    def many(self, invoices: Collection[str]) -> list[Invoice]:
+        """Return invoices by id, in the order of customer, currency and id."""
+        query = select(_INVOICE).where(
+            _INVOICE.c.tenant == self._uow.tenant, members(self._uow, _INVOICE.c.id, invoices)
+        )
+        return self._read(self._uow.connection.execute(query).all())
+
+    def of_customer(self, customer: str, currency: str | None = None) -> list[Invoice]:
+        """Return a customer's invoices, oldest first."""
+        query = select(_INVOICE).where(_INVOICE.c.tenant == self._uow.tenant, _INVOICE.c.customer == customer)
+        if currency is not None:
+            query = query.where(_INVOICE.c.currency == currency)
+        return sorted(
+            self._read(self._uow.connection.execute(query).all()),
+            key=lambda each: (each.issued_on, each.number or "~", each.id),
+        )
+
+    def of_period(self, period: str, state: InvoiceState | None = None) -> list[str]:
+        """Return the ids of a period's invoices, by customer, currency and id."""
+        query = select(_INVOICE.c.id, _INVOICE.c.customer, _INVOICE.c.currency).where(
+            _INVOICE.c.tenant == self._uow.tenant, _INVOICE.c.period == period
+        )
+        if state is not None:
+            query = query.where(_INVOICE.c.state == state.value)
+        rows = self._uow.connection.execute(query).all()
+        return [row.id for row in sorted(rows, key=lambda row: (row.customer, row.currency, row.id))]
+
+    def drafts_due(self, at: datetime) -> list[str]:
+        """Return the ids of all drafts that may be finalised at `at`, oldest period first, then by customer."""
+        query = select(_INVOICE.c.id, _INVOICE.c.period, _INVOICE.c.customer, _INVOICE.c.currency).where(
+            _INVOICE.c.tenant == self._uow.tenant, _INVOICE.c.state == "draft", _INVOICE.c.finalise_from <= at
+        )
+        rows = self._uow.connection.execute(query).all()
+        return [row.id for row in sorted(rows, key=lambda row: (row.period, row.customer, row.currency, row.id))]
+
+    def recent(self, limit: int = 100) -> list[Invoice]:
+        """Return the latest invoices, newest first."""
+        query = (
+            select(_INVOICE)
+            .where(_INVOICE.c.tenant == self._uow.tenant)
+            .order_by(_INVOICE.c.issued_on.desc(), _INVOICE.c.id)
+            .limit(limit)
+        )
+        rows = self._uow.connection.execute(query).all()
+        found = {each.id: each for each in self._read(rows)}
+        return [found[row.id] for row in rows]
+
+    def _read(self, rows: Iterable[Any]) -> list[Invoice]:
+        heads = sorted(rows, key=lambda row: (row.customer, row.currency, row.id))
+        ids = [row.id for row in heads]
+        sources = self._sources(ids)
+        lines: dict[str, list[InvoiceLine]] = {each: [] for each in ids}
+        query = select(_LINE).where(_LINE.c.tenant == self._uow.tenant, members(self._uow, _LINE.c.invoice, ids))
+        for row in sorted(self._uow.connection.execute(query), key=lambda row: (row.invoice, row.line)):
+            lines[row.invoice].append(_line(row, sources.get((row.invoice, row.line), ())))
+        return [
+            Invoice(
+                state=InvoiceState(row.state),
+                service=Period(row.service_start, row.service_end),
+                lines=tuple(lines[row.id]),
+                **{name: getattr(row, name) for name in _INVOICE_FIELDS},
+            )
+            for row in heads
+        ]
+
+    def _sources(self, invoices: Collection[str]) -> dict[tuple[str, int], tuple[tuple[str, int], ...]]:
+        query = select(_SOURCE).where(
+            _SOURCE.c.tenant == self._uow.tenant, members(self._uow, _SOURCE.c.invoice, invoices)
+        )
+        found: dict[tuple[str, int], tuple[tuple[str, int], ...]] = {}
+        for row in sorted(self._uow.connection.execute(query), key=lambda row: (row.charge, row.position)):
+            place = (row.invoice, row.line)
+            found[place] = (*found.get(place, ()), (row.charge, row.position))
+        return found
+
+    # Moving on.
+
+    def finalise(self, invoices: Sequence[Invoice], at: datetime) -> None:
+        """Give drafts their numbers and what of them is settled at once."""
+        if not invoices:
+            return
+        statement = (
+            update(_INVOICE)
+            .where(_INVOICE.c.tenant == self._uow.tenant, _INVOICE.c.id == bindparam("invoice_id"))
+            .values(number=bindparam("new_number"), state=bindparam("new_state"), finalised_at=at,
+                    settled_minor=bindparam("new_settled"))
+        )  # fmt: skip
+        self._uow.connection.execute(
+            statement,
+            [
+                {
+                    "invoice_id": each.id,
+                    "new_number": each.number,
+                    "new_state": each.state.value,
+                    "new_settled": each.settled_minor,
+                }
+                for each in invoices
+            ],
+        )
+
+    def move(self, invoice: str, state: InvoiceState, settled_minor: int) -> None:
+        """Change state and what is settled; the database refuses a move that the life of an invoice does not know."""
+        self._uow.connection.execute(
+            update(_INVOICE).where(self._is(invoice)).values(state=state.value, settled_minor=settled_minor)
+        )
+
+    def lock(self, invoice: str) -> None:
+        """Keep others from moving this invoice until the transaction ends."""
+        self._uow.connection.execute(select(_INVOICE.c.id).where(self._is(invoice)).with_for_update())
+
+    def finalised_at(self, invoice: str) -> datetime | None:
+        """Return when an invoice was finalised."""
+        found: datetime | None = self._uow.connection.scalar(select(_INVOICE.c.finalised_at).where(self._is(invoice)))
+        return found
+
+    # Numbers, remainders, the log.
+
+    def next_numbers(self, legal_entity: str, kind: str, year: int, count: int) -> range:
+        """Take the next `count` numbers of a series, without gap; the row stays locked until the transaction ends."""
+        mine = (
+            _SERIES.c.tenant == self._uow.tenant,
+            _SERIES.c.legal_entity == legal_entity,
+            _SERIES.c.kind == kind,
+            _SERIES.c.year == year,
+        )
+        last = self._uow.connection.scalar(select(_SERIES.c.last_number).where(*mine).with_for_update())
+        begin = 1
+        if last is None:
+            values = {"tenant": self._uow.tenant, "legal_entity": legal_entity, "kind": kind, "year": year}
+            self._uow.connection.execute(insert(_SERIES).values(**values, last_number=1))
+            last, begin = 1, 0
+        for _ in range(begin, count):
+            last += 1
+            self._uow.connection.execute(update(_SERIES).where(*mine).values(last_number=last))
+        return range(last - count + 1, last + 1)
+
+    def remainders(self, customers: Collection[str]) -> dict[tuple[str, str], Decimal]:
+        """Return by customer and currency what finalised invoices have left, exact, in major units."""
+        query = select(_REMAINDER).where(
+            _REMAINDER.c.tenant == self._uow.tenant, members(self._uow, _REMAINDER.c.customer, customers)
+        )
+        return {(row.customer, row.currency): row.exact for row in self._uow.connection.execute(query)}
+
+    def save_remainders(self, remainders: Mapping[tuple[str, str], Decimal]) -> None:
+        """Write what is carried on."""
+        if not remainders:
+            return
+        statement = (sqlite if self._uow.is_sqlite else postgresql).insert(_REMAINDER)
+        statement = statement.on_conflict_do_update(
+            index_elements=["tenant", "customer", "currency"], set_={"exact": statement.excluded.exact}
+        )
+        self._uow.connection.execute(
+            statement,
+            [
+                {"tenant": self._uow.tenant, "customer": customer, "currency": asset, "exact": exact}
+                for (customer, asset), exact in sorted(remainders.items())
+            ],
+        )
+
+    def log(self, kind: str, documents: Sequence[tuple[str, str]]) -> None:
+        """Append (document, period) to the log; the ledger's lock keeps cursors without gap."""
+        if not documents:
+            return
+        query = select(func.coalesce(func.max(_LOG.c.cursor), 0)).where(_LOG.c.tenant == self._uow.tenant)
+        last = int(self._uow.connection.execute(query).scalar_one())
+        self._uow.connection.execute(
+            insert(_LOG),
+            [
+                {"tenant": self._uow.tenant, "cursor": last + i, "kind": kind, "document": each, "period": period}
+                for i, (each, period) in enumerate(documents, start=1)
+            ],
+        )
+
+    def logged(self, *, period: str | None = None, since: int = 0, limit: int = 500) -> list[Logged]:
+        """Return the next entries of the log after a cursor, of one period where given."""
+        query = select(_LOG).where(_LOG.c.tenant == self._uow.tenant, _LOG.c.cursor > since)
+        if period is not None:
+            query = query.where(_LOG.c.period == period)
+        rows = self._uow.connection.execute(query.order_by(_LOG.c.cursor).limit(limit))
+        return [Logged(row.cursor, row.kind, row.document, row.period) for row in rows]
+
+    # Parties and settlements.
+
+    def add_parties(self, parties: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        """Keep seller and buyer as they are now, by invoice."""
+        if parties:
+            self._uow.connection.execute(
+                insert(_PARTY),
+                [{"tenant": self._uow.tenant, "invoice": each, "document": document} for each, document in parties],
+            )
+
+    def party(self, invoice: str) -> dict[str, Any] | None:
+        """Return seller and buyer as they were; None for a draft, or where they were erased."""
+        query = select(_PARTY.c.document).where(_PARTY.c.tenant == self._uow.tenant, _PARTY.c.invoice == invoice)
+        found: dict[str, Any] | None = self._uow.connection.scalar(query)
+        return found
+
+    def add_settlements(self, settlements: Sequence[Settlement], at: datetime) -> None:
+        """Append settlements."""
+        if not settlements:
+            return
+        counts = self._settlement_counts({each.invoice for each in settlements})
+        rows = []
+        for each in settlements:
+            counts[each.invoice] = counts.get(each.invoice, 0) + 1
+            rows.append(
+                {
+                    "tenant": self._uow.tenant,
+                    "invoice": each.invoice,
+                    "sequence": counts[each.invoice],
+                    "key": each.key,
+                    "kind": each.kind,
+                    "amount_minor": each.amount_minor,
+                    "reference": each.reference,
+                    "effective_at": each.effective_at,
+                    "recorded_at": at,
+                }
+            )
+        self._uow.connection.execute(insert(_SETTLEMENT), rows)
+
+    def _settlement_counts(self, invoices: Collection[str]) -> dict[str, int]:
+        query = (
+            select(_SETTLEMENT.c.invoice, func.max(_SETTLEMENT.c.sequence))
+            .where(_SETTLEMENT.c.tenant == self._uow.tenant, members(self._uow, _SETTLEMENT.c.invoice, invoices))
+            .group_by(_SETTLEMENT.c.invoice)
+        )
+        return {row[0]: int(row[1]) for row in self._uow.connection.execute(query)}
+
+    def settlements(self, invoices: Collection[str]) -> dict[str, list[Settlement]]:
+        """Return what settled some invoices, in order."""
+        query = select(_SETTLEMENT).where(
+            _SETTLEMENT.c.tenant == self._uow.tenant, members(self._uow, _SETTLEMENT.c.invoice, invoices)
+        )
+        found: dict[str, list[Settlement]] = {}
+        for row in sorted(self._uow.connection.execute(query), key=lambda row: (row.invoice, row.sequence)):
+            found.setdefault(row.invoice, []).append(_settlement(row))
+        return found
+
+    def settlement(self, key: str) -> Settlement | None:
+        """Return the settlement with a key."""
+        query = select(_SETTLEMENT).where(_SETTLEMENT.c.tenant == self._uow.tenant, _SETTLEMENT.c.key == key)
+        row = self._uow.connection.execute(query).one_or_none()
+        return None if row is None else _settlement(row)
+
+    def numbered(self) -> Iterator[tuple[str, date, str]]:
+        """Yield (legal entity, issue date, number) of every numbered invoice."""
+        query = select(_INVOICE.c.legal_entity, _INVOICE.c.issued_on, _INVOICE.c.number).where(
+            _INVOICE.c.tenant == self._uow.tenant, _INVOICE.c.number.is_not(None)
+        )
+        for row in self._uow.connection.execute(query):
+            yield row.legal_entity, row.issued_on, row.number
+
+    def _is(self, invoice: str) -> Any:  # noqa: ANN401
+        return (_INVOICE.c.tenant == self._uow.tenant) & (_INVOICE.c.id == invoice)
+
+
+def _head(tenant: str, invoice: Invoice) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "state": invoice.state.value,
+        "service_start": invoice.service.start,
+        "service_end": invoice.service.end,
+        **{name: getattr(invoice, name) for name in _INVOICE_FIELDS},
+    }
+
+
+def _line(row: Any, sources: tuple[tuple[str, int], ...]) -> InvoiceLine:  # noqa: ANN401
+    return InvoiceLine(
+        kind=Kind(row.kind),
+        service=Period(row.service_start, row.service_end),
+        sources=sources,
+        **{name: getattr(row, name) for name in _LINE_FIELDS},
+    )
+
+
+def _settlement(row: Any) -> Settlement:  # noqa: ANN401
+    return Settlement(row.invoice, row.key, row.kind, row.amount_minor, row.effective_at, row.reference)
