@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import zip_longest
+from math import gcd
 from typing import Any
 
 import polars as pl
@@ -40,6 +41,8 @@ UNITS, EVENT_COUNT, AMOUNT = "units", "event_count", "amount"
 EXPONENT, DIVISOR, LEDGER_UNITS = "exponent", "divisor", "ledger_units"
 _FULL_UNITS, _BUCKETS, _VALUES, _AMOUNTS = "full_units", "buckets", "event_values", "event_amounts"
 _SLICE_ROWS = 131_072
+_CHAINED_EDGES = 8
+_INT64_BOUND = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,16 +195,28 @@ def _segment_price(units: _Quantity, table: SegmentTable) -> tuple[pl.Expr, int]
     levels = [table.bases[i] - rates[i] * table.starts[i] for i in range(reached + 1)]
     highest = max(map(abs, levels)) + max(map(abs, rates)) * units.most
     bound = require(max(highest, abs(table.at_free)), AMOUNT)
-    if edges:
-        tier = pl.lit(pl.Series(edges, dtype=units.dtype)).search_sorted(units.narrow, side="left")
-        level, rate = (pl.lit(pl.Series(values, dtype=INT128)).gather(tier) for values in (levels, rates))
-    else:
-        level, rate = int128(levels[0]), int128(rates[0])
+    level, rate = (_by_tier(units, edges, values) for values in (levels, list(rates)))
     price = level + rate * units.wide
     if table.free_up_to == 0 and table.at_free == levels[0]:
         return price, bound  # Nothing used costs what the first tier's line says at zero.
     free = pl.lit(min(table.free_up_to, units.most), dtype=units.dtype)
     return pl.when(units.narrow <= free).then(int128(table.at_free)).otherwise(price), bound
+
+
+def _by_tier(units: _Quantity, edges: tuple[int, ...], values: list[int]) -> pl.Expr:
+    """Return, as Int128, the value of the first tier whose edge is not below the units; the last above all edges."""
+    if len(edges) > _CHAINED_EDGES:
+        tier = pl.lit(pl.Series(edges, dtype=units.dtype)).search_sorted(units.narrow, side="left")
+        return pl.lit(pl.Series(values, dtype=INT128)).gather(tier)
+    # Choosing among 64-bit integers takes a quarter of the time, and prices end in zeros: divide by what they share.
+    shared = 1 if max(map(abs, values)) < _INT64_BOUND else gcd(*values)
+    chosen_type = pl.Int64() if max(map(abs, values)) < shared * _INT64_BOUND else INT128
+    chosen = pl.lit(values[-1] // shared, dtype=chosen_type)
+    for edge, value in zip(reversed(edges), reversed(values[:-1]), strict=True):
+        below = units.narrow <= pl.lit(edge, dtype=units.dtype)
+        chosen = pl.when(below).then(pl.lit(value // shared, dtype=chosen_type)).otherwise(chosen)
+    wide = chosen.cast(INT128)
+    return wide if shared == 1 else wide * int128(shared)
 
 
 def _package_price(units: _Quantity, table: PackageTable) -> tuple[pl.Expr, int]:

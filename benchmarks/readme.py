@@ -1,0 +1,48 @@
+"""The tables of README.md, written from out/bench.json between its markers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_TABLE = re.compile(r"(<!-- table (?P<prefix>[a-z_.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def update(readme: Path, results: Mapping[str, Any]) -> None:
+    """Rewrite each `<!-- table PREFIX --> ... <!-- end -->` with the rows whose names begin with PREFIX."""
+
+    def table(match: re.Match[str]) -> str:
+        prefix = match["prefix"]
+        body = _machine(results.get("machine")) if prefix == "machine" else _rows(prefix, results)
+        return f"{match[1]}{body}{match[3]}"
+
+    readme.write_text(_TABLE.sub(table, readme.read_text()))
+
+
+def _rows(prefix: str, results: Mapping[str, Any]) -> str:
+    names = [name for name in sorted(results) if name.startswith(f"{prefix}.")]
+    if not names:
+        return "Not measured yet.\n"
+    head = "| row | measured | bar | how |\n|---|---|---|---|\n"
+    return head + "".join(_row(name, results[name]) for name in names)
+
+
+def _row(name: str, result: Mapping[str, Any]) -> str:
+    sign = "at most" if result["better"] == "lower" else "at least"
+    bar = "-" if result.get("bar") is None else f"{sign} {result['bar']:g}"
+    value = "failed" if result["value"] is None else f"**{result['value']:.3g}** {result['unit']}"
+    notes = ", noisy" if result.get("noisy") else ""
+    missed = "" if result.get("passed", True) else " (missed)"
+    return f"| `{name}` | {value}{notes}{missed} | {bar} | {result['how']} |\n"
+
+
+def _machine(machine: Mapping[str, Any] | None) -> str:
+    if not machine:
+        return "Not measured yet.\n"
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return (
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB, {machine['system']}, "
+        f"Python {machine['python']}; {packages}.\n"
+    )
