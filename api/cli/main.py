@@ -21,6 +21,7 @@ _COMMANDS = (
     "rate",
     "aggregate",
     "prorate",
+    "ingest",
 )
 """Modules of this package, each adding its command with `register`."""
 
