@@ -272,7 +272,7 @@ class Catalog(Value, frozen=True):
         for feature in self.features:
             if feature.key == key:
                 return feature
-        raise NotFoundError("is not a feature of this catalog", field="feature", value=key, code="unknown_feature")
+        raise unknown_feature(key)
 
     def meter(self, key: str) -> Meter:
         """Return one meter. Raises NotFoundError."""
@@ -284,8 +284,8 @@ class Catalog(Value, frozen=True):
     def check_selection(self, chosen: Iterable[str]) -> None:
         """Raise SelectionRefusedError (or NotFoundError) unless `chosen` obeys every rule."""
         selected = set(chosen)
-        for key in sorted(selected):
-            self.feature(key)
+        for key in sorted(selected - {feature.key for feature in self.features}):
+            raise unknown_feature(key)
         for rule in self.rules:
             broken = _broken_by(rule, selected)
             if broken:
@@ -360,6 +360,11 @@ class Catalog(Value, frozen=True):
                     raise RuleBrokenError(broken, field=f"bundles.{bundle.key}", code="bundle_breaks_rule")
 
 
+def unknown_feature(key: str) -> NotFoundError:
+    """Return the refusal of a feature that the catalog does not have."""
+    return NotFoundError("is not a feature of this catalog", field="selection", value=key, code="unknown_feature")
+
+
 def _broken_by(rule: Rule, selected: set[str], lacking: str = "which is not chosen") -> str:
     """Return the sentence that says how `selected` breaks `rule`, or nothing."""
     match rule:
@@ -402,9 +407,7 @@ def selection_of(given: Mapping[str, Any], catalog: Catalog) -> dict[str, Chosen
     known = {feature.key: feature for feature in catalog.features}
     for key in given:
         if key not in known:
-            raise NotFoundError(
-                "is not a feature of this catalog", field="selection", value=key, code="unknown_feature"
-            )
+            raise unknown_feature(key)
     if not given:
         raise InvalidValueError("needs at least one feature", field="selection", code="empty_selection")
     selection = {key: _chosen(feature, given[key]) for key, feature in known.items() if key in given}
