@@ -284,8 +284,9 @@ class Catalog(Value, frozen=True):
     def check_selection(self, chosen: Iterable[str]) -> None:
         """Raise SelectionRefusedError (or NotFoundError) unless `chosen` obeys every rule."""
         selected = set(chosen)
-        for key in sorted(selected - {feature.key for feature in self.features}):
-            raise unknown_feature(key)
+        unknown = sorted(selected - {feature.key for feature in self.features})
+        if unknown:
+            raise unknown_feature(unknown[0])
         for rule in self.rules:
             broken = _broken_by(rule, selected)
             if broken:
