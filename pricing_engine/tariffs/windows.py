@@ -87,9 +87,12 @@ class Windows:
         Needs the time of each event, or `window_units`: how many of `units` fall into which window. Raises
         InvalidValueError where usage has neither, or names a window the tariff does not have.
         """
-        if usage.events is not None:
-            events = tuple(map(self._weigh_event, usage.events))
-            return replace(usage, events=events, units=_total(event.value for event in events))
+        if usage.events is None:
+            return replace(usage, units=self._weighed_units(usage))
+        events = tuple(map(self._weigh_event, usage.events))
+        return replace(usage, events=events, units=_total(event.value for event in events))
+
+    def _weighed_units(self, usage: Usage) -> Decimal:
         if usage.window_units is None or usage.units is None:
             raise InvalidValueError(
                 "time-of-day windows need events with a time, or units and window_units",
@@ -97,6 +100,10 @@ class Windows:
                 code="window_units_required",
             )
         factors = {window.name: window.factor for window in self.ranges}
+        if _total(within for _, within in usage.window_units) > usage.units:
+            raise InvalidValueError(
+                "more units in windows than there are", field="usage.window_units", code="window_units_exceed_units"
+            )
         units = usage.units
         for name, within in usage.window_units:
             if name not in factors:
@@ -104,7 +111,7 @@ class Windows:
                     "is no window of the tariff", field="usage.window_units", value=name, code="unknown_window"
                 )
             units = EXACT.add(units, EXACT.multiply(within, EXACT.subtract(factors[name], _ONE)))
-        return replace(usage, units=units)
+        return units
 
     def _weigh_event(self, event: EventUsage) -> EventUsage:
         if event.time is None or event.value is None:
