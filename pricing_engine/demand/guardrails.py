@@ -324,8 +324,8 @@ def _broken_edge(price: Decimal, bound: _Bound) -> Decimal | None:
 
 
 def _jitter_range(price: Decimal, rails: Rails) -> tuple[Decimal, Decimal]:
-    """Rungs within price / (1 + jitter) .. price * (1 + jitter); `price` is itself a rung, so never empty."""
-    factor = EXACT.add(_ONE, rails.jitter)
+    """Rungs within price * exp(-jitter) .. price * exp(jitter); `price` is itself a rung, so never empty."""
+    factor = rails.jitter.exp(_DOWN)
     low = rails.ladder.at_least(_UP.divide(price, factor))
     high = rails.ladder.at_most(EXACT.multiply(price, factor))
     return low, price if high is None else high

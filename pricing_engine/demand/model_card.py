@@ -1,0 +1,226 @@
+"""The model card: what a fitted demand rests on, how well it predicts, and what should worry its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from models.values.canonical_json import Json
+from pricing_engine.demand.design import LoggedQuotes
+from pricing_engine.demand.diagnostics import (
+    Calibration,
+    Confounding,
+    Drift,
+    PriceEffect,
+    Verdict,
+    calibration,
+    confounding,
+    drift,
+    placebo,
+    price_effect,
+)
+from pricing_engine.demand.evaluation import Fit
+from pricing_engine.demand.explanation import figure
+from pricing_engine.demand.fairness import Parity, parity, parity_ratio
+from pricing_engine.demand.feature_posterior import FeaturePosterior
+from pricing_engine.demand.posterior_fit import fit_posterior
+from pricing_engine.demand.price_basis import Floats
+from pricing_engine.demand.quote_log import logged_quotes, outcome_counts
+
+_DRAWS = 200
+_FOLDS = 5
+_MISCALIBRATED = 0.05
+_UNEQUAL = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticityRow:
+    """Elasticity of one segment over its own quotes: (low, mean, high) at 90 percent, and how many quotes."""
+
+    segment: str
+    elasticity: tuple[float, float, float]
+    quotes: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One version's card; `warnings` is empty for a model that may price by itself within its rails."""
+
+    model_hash: str
+    first_quote: datetime
+    last_quote: datetime
+    outcomes: Mapping[str, int]
+    scale: str
+    calibration: Calibration
+    drift: Drift
+    effect: PriceEffect
+    placebo: PriceEffect
+    confounding: Confounding
+    elasticities: tuple[ElasticityRow, ...]
+    segments: tuple[Parity, ...]
+    channels: tuple[Parity, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What an approver must know before these prices go live."""
+        found = {
+            "acceptance has drifted away from the model": self.drift.alarmed,
+            "no effect of price is seen: only the rails bound these prices": not self.effect.seen,
+            "dearer quotes sold better: price cannot be the cause": self.effect.wrong_sign,
+            "an effect is seen of prices that were dealt out anew: distrust the log": self.placebo.seen,
+            "prices moved with demand that the log does not show": self.confounding.verdict is Verdict.CONFOUNDED,
+            "nobody can tell whether prices moved with demand": self.confounding.verdict is Verdict.UNTESTABLE,
+            "predictions are off by more than 5 points": self.calibration.expected_error > _MISCALIBRATED,
+            "segments pay more than 25 percent apart for the same": parity_ratio(self.segments) > _UNEQUAL,
+            "channels pay more than 25 percent apart for the same": parity_ratio(self.channels) > _UNEQUAL,
+        }
+        return tuple(text for text, holds in found.items() if holds)
+
+    def document(self) -> dict[str, Json]:
+        """Return the card as JSON; estimates have 6 digits."""
+        return {
+            "model_hash": self.model_hash,
+            "data": {
+                "first_quote": self.first_quote.isoformat(),
+                "last_quote": self.last_quote.isoformat(),
+                "outcomes": dict(self.outcomes),
+            },
+            "scale": self.scale,
+            "warnings": list(self.warnings),
+            "calibration": {
+                "expected_error": figure(self.calibration.expected_error),
+                "slope": figure(self.calibration.slope),
+                "intercept": figure(self.calibration.intercept),
+                "log_score": figure(self.calibration.log_score),
+                "bins": [
+                    {
+                        "quotes": figure(row.quotes),
+                        "predicted": figure(row.predicted),
+                        "accepted": figure(row.accepted),
+                    }
+                    for row in self.calibration.bins
+                ],
+            },
+            "drift": {
+                "window_quotes": self.drift.window_quotes,
+                "z": [figure(z) for z in self.drift.z],
+                "alarms": list(self.drift.alarms),
+            },
+            "price_effect": _effect(self.effect),
+            "placebo": _effect(self.placebo),
+            "confounding": {
+                "verdict": str(self.confounding.verdict),
+                "z": figure(self.confounding.z),
+                "instrument_f": figure(self.confounding.instrument_f),
+                "naive": figure(self.confounding.naive),
+                "corrected": figure(self.confounding.corrected),
+            },
+            "elasticities": [
+                {
+                    "segment": row.segment,
+                    "elasticity_90": [figure(end) for end in row.elasticity],
+                    "quotes": figure(row.quotes),
+                }
+                for row in self.elasticities
+            ],
+            "segments": _parities(self.segments),
+            "channels": _parities(self.channels),
+        }
+
+
+def model_card(
+    log: pl.DataFrame,
+    posterior: FeaturePosterior,
+    *,
+    seed: int,
+    instruments: Floats | None = None,
+    fit: Fit = fit_posterior,
+    drift_window: int = 100,
+) -> ModelCard:
+    """Write the card of `posterior`, fitted on the checked quote log `log` by `fit`.
+
+    Calibration and drift come from cross-fitted predictions, so no quote judges a model it taught.
+    `instruments` (decisions in order of time, J): see `diagnostics.confounding`. Without them, prices that
+    were all drawn at random clear the log, and others leave it untestable.
+    """
+    quotes = logged_quotes(log, features=posterior.features)
+    rng = np.random.default_rng(seed)
+    predicted = _cross_fitted(quotes, fit, rng)
+    design = quotes.design(np.ones(len(quotes.price), dtype=bool))
+    return ModelCard(
+        model_hash=posterior.content_hash,
+        first_quote=log["quoted_at"].min(),  # type: ignore[arg-type]
+        last_quote=log["quoted_at"].max(),  # type: ignore[arg-type]
+        outcomes=outcome_counts(log),
+        scale=str(posterior.basis.scale),
+        calibration=calibration(predicted, quotes.accepted),
+        drift=drift(predicted, quotes.accepted, drift_window),
+        effect=price_effect(design),
+        placebo=placebo(design, rng),
+        confounding=_confounding(quotes, instruments),
+        elasticities=elasticity_table(posterior, quotes, rng),
+        segments=parity(log, "segment"),
+        channels=parity(log, "channel"),
+    )
+
+
+def elasticity_table(
+    posterior: FeaturePosterior, quotes: LoggedQuotes, rng: np.random.Generator
+) -> tuple[ElasticityRow, ...]:
+    """Return each segment's elasticity of expected sales over its own quotes, from draws of the posterior."""
+    draws = [posterior.draw(rng) for _ in range(_DRAWS)]
+    table = []
+    for g, segment in enumerate(posterior.segments):
+        rows = quotes.segment == g
+        if not rows.any():
+            continue
+        facts = quotes.chosen[rows], quotes.price[rows], quotes.segment[rows]
+        values = []
+        for demand in draws:
+            chance = demand.acceptance(*facts)
+            values.append(float(chance @ demand.elasticity(*facts)) / max(float(chance.sum()), 1e-300))
+        low, high = np.quantile(values, [0.05, 0.95])
+        table.append(ElasticityRow(segment, (float(low), float(np.mean(values)), float(high)), float(rows.sum())))
+    return tuple(table)
+
+
+def _cross_fitted(quotes: LoggedQuotes, fit: Fit, rng: np.random.Generator) -> Floats:
+    fold = rng.permutation(len(quotes.price)) % _FOLDS
+    predicted = np.empty(len(quotes.price))
+    for held_out in range(_FOLDS):
+        rows = fold == held_out
+        demand = fit(quotes.design(~rows)).mode()
+        predicted[rows] = demand.acceptance(quotes.chosen[rows], quotes.price[rows], quotes.segment[rows])
+    return predicted
+
+
+def _confounding(quotes: LoggedQuotes, instruments: Floats | None) -> Confounding:
+    found = confounding(quotes, instruments)
+    if instruments is None and bool(np.all(quotes.density > 0)):
+        return Confounding(Verdict.CLEAR, 0.0, 0.0, found.naive, found.naive)
+    return found
+
+
+def _effect(effect: PriceEffect) -> dict[str, Json]:
+    return {
+        "low": figure(effect.low),
+        "effect": figure(effect.effect),
+        "high": figure(effect.high),
+        "seen": effect.seen,
+    }
+
+
+def _parities(groups: tuple[Parity, ...]) -> list[Json]:
+    return [
+        {
+            "group": group.group,
+            "quotes": group.quotes,
+            "price_index": figure(group.price_index),
+            "acceptance": figure(group.acceptance),
+        }
+        for group in groups
+    ]

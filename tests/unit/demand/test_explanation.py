@@ -1,0 +1,148 @@
+"""An explanation adds up to the last digit; a card shows what should worry its reader."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.values.canonical_json import canonical_bytes
+from models.values.errors import InvalidValueError
+from pricing_engine.demand.explanation import explain_price
+from pricing_engine.demand.fairness import association, find_proxies, parity, parity_ratio
+from pricing_engine.demand.guardrails import Rail, RailedPrice, RailHit
+from pricing_engine.demand.model_card import ModelCard, model_card
+from pricing_engine.demand.posterior_fit import fit_posterior
+from pricing_engine.demand.price_basis import Scale
+from pricing_engine.demand.quote_log import check_quote_log, design_from_log
+from tests.unit.demand.worlds import world
+
+D = Decimal
+RNG = np.random.default_rng(1)
+TRUTH = world(RNG, features=3, segments=2)
+POSTERIOR = fit_posterior(TRUTH.quotes(RNG, 3_000), Scale.ADDITIVE)
+FEATURES = list(POSTERIOR.features)
+COSTS = dict.fromkeys(FEATURES, D("0.333"))
+
+
+def railed(price: Decimal, hits: tuple[RailHit, ...] = ()) -> RailedPrice:
+    return RailedPrice(price, hits, price, price)
+
+
+@given(
+    prices=st.lists(st.decimals(min_value=0, max_value=10**6, places=4), min_size=1, max_size=3),
+    percent=st.decimals(min_value=0, max_value=100, places=2),
+)
+def test_shares_sum_to_the_total_and_cost_plus_markup_too(prices: list[Decimal], percent: Decimal) -> None:
+    """Exactly, for any prices and discount: a reader who adds up finds nothing missing."""
+    chosen = {feature: railed(price) for feature, price in zip(FEATURES, prices, strict=False)}
+    found = explain_price(POSTERIOR, "segment-1", chosen, COSTS, discount_percent=percent)
+    assert sum(share.share for share in found.shares) == found.total == found.cost + found.markup
+    assert abs(found.total - sum(prices) * (100 - percent) / 100) <= D("0.005")
+    canonical_bytes(found.document())
+
+
+def test_an_explanation_names_worth_rails_and_quotes() -> None:
+    hit = RailHit(Rail.CEILING, D(4), D(5), D(4))
+    found = explain_price(
+        POSTERIOR, "segment-0", {FEATURES[0]: railed(D(4), (hit,)), FEATURES[2]: railed(D("2.5"))}, COSTS
+    )
+    first = found.shares[0]
+    assert first.rails == ("ceiling",)
+    assert first.worth == POSTERIOR.worth_interval(0, 0)
+    assert first.worth[0] < first.worth[1] < first.worth[2]
+    assert first.quotes == POSTERIOR.quotes_by_feature[0]
+    assert found.model_hash == POSTERIOR.content_hash
+    assert found.elasticity < 0 < found.acceptance < 1
+    words = " ".join(found.sentences())
+    for expected in ("6.5: 0.666 cost and 5.834 markup", "Rails applied: ceiling", "90 percent sure"):
+        assert expected in words
+
+
+def test_what_the_model_does_not_know_is_refused() -> None:
+    for prices, segment in (
+        ({"ghost": railed(D(1))}, "segment-0"),
+        ({}, "segment-0"),
+        ({FEATURES[0]: railed(D(1))}, "x"),
+    ):
+        with pytest.raises(InvalidValueError):
+            explain_price(POSTERIOR, segment, prices, COSTS)
+
+
+def simulated_log(rng: np.random.Generator, count: int, *, effect: float = 0.4, jump: bool = False) -> pl.DataFrame:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    price = 8 * np.exp(rng.uniform(-0.3, 0.3, count))
+    log_odds = 1.5 - effect * (price - 5) - 2.5 * (jump * (np.arange(count) > 0.7 * count))
+    taken = rng.random(count) < 1 / (1 + np.exp(-log_odds))
+    return check_quote_log(
+        pl.DataFrame(
+            {
+                "quote_id": [f"q{i}" for i in range(count)],
+                "quoted_at": [start + timedelta(minutes=i) for i in range(count)],
+                "segment": rng.choice(["eu", "us"], count),
+                "features": [["api"]] * count,
+                "price": price,
+                "unit_cost": np.ones(count),
+                "outcome": np.where(taken, "accepted", "declined"),
+                "price_source": ["randomised"] * count,
+                "density": 1 / (0.6 * price),
+                "channel": rng.choice(["web", "sales"], count),
+            }
+        )
+    )
+
+
+def card_of(log: pl.DataFrame) -> ModelCard:
+    fit = partial(fit_posterior, scale=Scale.ADDITIVE)
+    return model_card(log, fit(design_from_log(log)), seed=1, fit=fit)
+
+
+def test_a_sound_model_has_a_clean_card_and_the_true_elasticity_on_it() -> None:
+    log = simulated_log(np.random.default_rng(5), 4_000)
+    card = card_of(log)
+    assert card.warnings == ()
+    assert card.outcomes["accepted"] + card.outcomes["declined"] == 4_000
+    price = log["price"].to_numpy()
+    chance = 1 / (1 + np.exp(-(1.5 - 0.4 * (price - 5))))
+    truth = float(chance @ (-0.4 * price * (1 - chance)) / chance.sum())
+    for row in card.elasticities:
+        assert row.elasticity[0] - 0.2 < truth < row.elasticity[2] + 0.2
+        assert row.elasticity[0] < row.elasticity[1] < row.elasticity[2] < 0
+    canonical_bytes(card.document())
+    assert card == card_of(log)
+
+
+def test_a_card_warns_of_drift_placebo_prices_and_human_prices() -> None:
+    drifted = card_of(simulated_log(np.random.default_rng(6), 4_000, jump=True))
+    assert any("drifted" in warning for warning in drifted.warnings)
+    flat = card_of(simulated_log(np.random.default_rng(7), 4_000, effect=0.0))
+    assert any("only the rails" in warning for warning in flat.warnings)
+    human = simulated_log(np.random.default_rng(8), 1_000).with_columns(price_source=pl.lit("human"))
+    assert any("nobody can tell" in warning for warning in card_of(human).warnings)
+
+
+def test_parity_compares_like_with_like() -> None:
+    log = simulated_log(np.random.default_rng(9), 2_000)
+    dear = log.with_columns(price=pl.col("price") * pl.when(pl.col("channel") == "sales").then(1.5).otherwise(1.0))
+    assert parity_ratio(parity(log, "channel")) < 1.05
+    assert parity_ratio(parity(dear, "channel")) == pytest.approx(1.5, abs=0.07)
+    assert any("channels" in warning for warning in card_of(dear).warnings)
+
+
+def test_a_proxy_is_found_and_an_innocent_attribute_is_not() -> None:
+    rng = np.random.default_rng(10)
+    secret = rng.choice(["a", "b"], 2_000)
+    telling = np.where(rng.random(2_000) < 0.9, secret, rng.choice(["a", "b"], 2_000))
+    innocent = rng.choice(["x", "y", "z"], 2_000)
+    found = find_proxies({"school": telling.tolist(), "plan": innocent.tolist()}, {"origin": secret.tolist()})
+    assert [(proxy.attribute, proxy.stands_for) for proxy in found] == [("school", "origin")]
+    assert association(secret.tolist(), secret.tolist()) == pytest.approx(1.0, abs=1e-3)
+    assert association(["a"] * 5, ["b"] * 5) == 0.0
+    with pytest.raises(InvalidValueError):
+        association(["a"], ["b", "c"])
