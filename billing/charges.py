@@ -12,10 +12,10 @@ from models.values.quantity import EXACT
 
 @dataclass(frozen=True, slots=True)
 class CouponUse:
-    """What a coupon takes off a charge, in positive major units."""
+    """What a coupon takes off a charge, in positive minor units."""
 
     code: str
-    amount: Decimal
+    amount_minor: int
 
 
 @dataclass(frozen=True, slots=True)

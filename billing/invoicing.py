@@ -119,7 +119,8 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
     if found.state is InvoiceState.VOID:
         return found
     settlements = repository.settlements([found.id]).get(found.id, [])
-    if found.state is InvoiceState.DRAFT or sum(each.amount_minor for each in settlements if each.kind not in _CREDITS):
+    paid = sum(each.amount_minor for each in settlements if each.kind not in _CREDITS)
+    if found.state is InvoiceState.DRAFT or paid:
         raise RuleBrokenError(
             "only a finalised invoice of which nothing is paid or credited is voided",
             field="invoice",

@@ -23,7 +23,7 @@ from billing.phases import Agreement, CyclePeriod, Segment, Subscription
 from models.values.money import round_fraction
 from models.values.period import Period
 from models.values.quantity import EXACT, plain
-from pricing_engine.catalog import Chosen, Feature, FeatureKind
+from pricing_engine.catalog import Chosen, Feature, FeatureKind, Meter
 from pricing_engine.price_sheet import PriceSheet
 from pricing_engine.pricing import SHARE_DIGITS, PricedLine, PricedSelection, RatedFeature
 from pricing_engine.proration import prorate
@@ -133,8 +133,11 @@ def scope_of(cycle: CyclePeriod, cutoff: datetime) -> Scope:
     return Scope.FINAL if cycle.ends_at <= cutoff else Scope.ADVANCE
 
 
-def windows_of(cycle: CyclePeriod, source: PriceSource, scope: Scope, until: datetime) -> Iterator[Window]:
-    """Yield the windows of usage that rating this billing period needs; usage from `until` on is left out."""
+def windows_of(cycle: CyclePeriod, source: PriceSource, scope: Scope, until: datetime) -> Iterator[tuple[str, Window]]:
+    """Yield, by hash of the book whose meter it is, the windows of usage that rating this billing period needs.
+
+    Usage from `until` on is left out.
+    """
     if scope is Scope.ADVANCE:
         return
     for feature, chain in _chains(cycle, source):
@@ -143,14 +146,15 @@ def windows_of(cycle: CyclePeriod, source: PriceSource, scope: Scope, until: dat
         for segment in chain:
             end = min(segment.period.end, until)
             if end > segment.period.start:
-                yield window_of(meter, price.tariff.tariff, Period(chain[0].period.start, end))
+                window = window_of(meter, price.tariff.tariff, Period(chain[0].period.start, end))
+                yield chain[0].phase.agreement.book_hash, window
 
 
 def rate_period(
     subscription: Subscription,
     cycle: CyclePeriod,
     source: PriceSource,
-    measured: Mapping[Window, Measured],
+    measured: Mapping[tuple[str, Window], Measured],
     scope: Scope,
     until: datetime,
 ) -> list[RatedUsage]:
@@ -237,6 +241,11 @@ def _chains(cycle: CyclePeriod, source: PriceSource) -> Iterator[tuple[str, list
         yield key, chain
 
 
+def _meter_of(source: PriceSource, segment: Segment, feature: str) -> Meter:
+    book = source.books[segment.phase.agreement.book_hash].book
+    return book.meter(book.feature(feature).meter or "")
+
+
 def _same_price(one: FeaturePrice, other: FeaturePrice) -> bool:
     return (
         one.tariff.tariff == other.tariff.tariff
@@ -248,7 +257,11 @@ def _same_price(one: FeaturePrice, other: FeaturePrice) -> bool:
 
 
 def _metered(
-    cycle: CyclePeriod, source: PriceSource, measured: Mapping[Window, Measured], scope: Scope, until: datetime
+    cycle: CyclePeriod,
+    source: PriceSource,
+    measured: Mapping[tuple[str, Window], Measured],
+    scope: Scope,
+    until: datetime,
 ) -> dict[tuple[str, datetime], _Metered]:
     """Return metered features by (feature, start of segment)."""
     found: dict[tuple[str, datetime], _Metered] = {}
@@ -263,7 +276,7 @@ def _metered(
             usage = NOTHING
             if scope is not Scope.ADVANCE and end > segment.period.start:
                 window = window_of(meter, price.tariff.tariff, Period(chain[0].period.start, end))
-                usage = measured.get(window, NOTHING)
+                usage = measured.get((agreement.book_hash, window), NOTHING)
             elif before is not None:
                 usage = before[1]
             rating = rate(price.tariff, usage.usage(price.tariff.tariff, meter.group_by), book.money)

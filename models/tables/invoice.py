@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlmodel import Field
 
 from models.column_types import CanonicalJson, ExactAmount, LedgerInteger, UtcTime
@@ -171,15 +171,6 @@ class InvoiceRow(TenantRow, table=True):
         UniqueConstraint("tenant", "legal_entity", "number"),
         Index("ix_invoice_tenant_customer", "tenant", "customer", "currency"),
         Index("ix_invoice_tenant_period", "tenant", "period", "state"),
-        Index(
-            "uq_invoice_one_draft",
-            "tenant",
-            "customer",
-            "currency",
-            unique=True,
-            sqlite_where=text("state = 'draft'"),
-            postgresql_where=text("state = 'draft'"),
-        ),
     )
 
     id: str = Field(primary_key=True, max_length=40)
@@ -364,17 +355,13 @@ class DocumentLogRow(TenantRow, table=True):
 
 
 class CouponRow(TenantRow, table=True):
-    """A coupon: a percent or an amount off, on some features or all, for a number of closes or for good."""
+    """A coupon as `pricing_engine.coupons` reads it. `currency`: of a fixed amount."""
 
     __tablename__ = "coupon"
-    __table_args__ = (CheckConstraint("(percent is null) <> (amount is null)", name="kind"),)
 
     code: str = Field(primary_key=True, max_length=120)
-    percent: Decimal | None = Field(default=None, sa_type=ExactAmount)
-    amount: Decimal | None = Field(default=None, sa_type=ExactAmount)
     currency: str | None = Field(default=None, max_length=24)
-    features: Any = Field(sa_type=CanonicalJson)
-    periods: int | None = None
+    document: Any = Field(sa_type=CanonicalJson)
     recorded_at: datetime = Field(sa_type=UtcTime)
 
 
@@ -395,7 +382,7 @@ class CouponGrantRow(TenantRow, table=True):
 
 
 class CouponUseRow(TenantRow, table=True):
-    """What a coupon took off one charge, exact, in major units. Appended only."""
+    """What a coupon took off one charge, in minor units; each use is one of its periods. Appended only."""
 
     __tablename__ = "coupon_use"
     __table_args__ = (
@@ -408,4 +395,4 @@ class CouponUseRow(TenantRow, table=True):
     customer: str = Field(primary_key=True, max_length=120)
     code: str = Field(primary_key=True, max_length=120)
     charge: str = Field(primary_key=True, max_length=200)
-    amount: Decimal = Field(sa_type=ExactAmount)
+    amount_minor: int = Field(sa_type=LedgerInteger)

@@ -30,13 +30,9 @@ def upgrade() -> None:
         "coupon",
         sa.Column("tenant", sa.String(length=120), nullable=False),
         sa.Column("code", sa.String(length=120), nullable=False),
-        sa.Column("percent", models.column_types.ExactAmount(), nullable=True),
-        sa.Column("amount", models.column_types.ExactAmount(), nullable=True),
         sa.Column("currency", sa.String(length=24), nullable=True),
-        sa.Column("features", models.column_types.CanonicalJson(), nullable=False),
-        sa.Column("periods", sa.Integer(), nullable=True),
+        sa.Column("document", models.column_types.CanonicalJson(), nullable=False),
         sa.Column("recorded_at", models.column_types.UtcTime(), nullable=False),
-        sa.CheckConstraint("(percent is null) <> (amount is null)", name=op.f("ck_coupon_kind")),
         sa.PrimaryKeyConstraint("tenant", "code", name=op.f("pk_coupon")),
     )
     op.create_table(
@@ -175,14 +171,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_invoice_tenant_customer", "invoice", ["tenant", "customer", "currency"], unique=False)
     op.create_index("ix_invoice_tenant_period", "invoice", ["tenant", "period", "state"], unique=False)
-    op.create_index(
-        "uq_invoice_one_draft",
-        "invoice",
-        ["tenant", "customer", "currency"],
-        unique=True,
-        sqlite_where=sa.text("state = 'draft'"),
-        postgresql_where=sa.text("state = 'draft'"),
-    )
     op.create_table(
         "subscription",
         sa.Column("tenant", sa.String(length=120), nullable=False),
@@ -355,7 +343,7 @@ def upgrade() -> None:
         sa.Column("customer", sa.String(length=120), nullable=False),
         sa.Column("code", sa.String(length=120), nullable=False),
         sa.Column("charge", sa.String(length=200), nullable=False),
-        sa.Column("amount", models.column_types.ExactAmount(), nullable=False),
+        sa.Column("amount_minor", models.column_types.LedgerInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["tenant", "charge"], ["charge.tenant", "charge.id"], name=op.f("fk_coupon_use_tenant_charge")
         ),
@@ -477,12 +465,6 @@ def downgrade() -> None:
     op.drop_table("charge")
     op.drop_index("ix_subscription_tenant_customer", table_name="subscription")
     op.drop_table("subscription")
-    op.drop_index(
-        "uq_invoice_one_draft",
-        table_name="invoice",
-        sqlite_where=sa.text("state = 'draft'"),
-        postgresql_where=sa.text("state = 'draft'"),
-    )
     op.drop_index("ix_invoice_tenant_period", table_name="invoice")
     op.drop_index("ix_invoice_tenant_customer", table_name="invoice")
     op.drop_table("invoice")

@@ -1,0 +1,230 @@
+"""Charging: from what is on record of some customers to what they owe, as charge drafts. Reads, writes nothing.
+
+A run looks at every billing period that ended since the last one, at the current one for what is billed in advance,
+and again at older ones where a late event or a change in the past may have moved what is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from billing.charges import ChargeDraft
+from billing.coupons import apply_held_coupons, held_coupons
+from billing.measured_usage import Measured, UsageMeasurer, Window
+from billing.metering.history import effective_events
+from billing.metering.worklists import Late, unsettled_late
+from billing.phases import CyclePeriod, Subscription
+from billing.rated_usage import (
+    Billed,
+    Key,
+    PriceSource,
+    RatedUsage,
+    Scope,
+    differences,
+    rate_period,
+    scope_of,
+    windows_of,
+)
+from billing.repositories.charges import ChargeRepository
+from billing.repositories.price_books import PriceBookRepository
+from billing.repositories.subscriptions import SubscriptionRepository
+from billing.unit_of_work import UnitOfWork
+from models.values.canonical_json import content_hash
+from models.values.period import Period, local_midnight
+from models.values.quantity import plain
+
+_MOMENT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run over some customers.
+
+    `until`: the first day that is not billed, local to each subscription. `since`: the same of the last run before,
+    None where there was none. `known_at`: events recorded later stay out; `known_before`: that of the last run.
+    """
+
+    key: str
+    kind: str
+    period: str
+    until: date
+    since: date | None
+    known_at: datetime
+    known_before: datetime | None
+    effective_at: datetime
+
+
+class Charged(NamedTuple):
+    """What a run found for some customers: charges, the late events they settle, and a hash of what was looked at."""
+
+    drafts: tuple[ChargeDraft, ...]
+    late: tuple[Late, ...]
+    input_hash: str
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What has to be rated of one subscription."""
+
+    subscription: Subscription
+    since: datetime
+    cutoff: datetime
+    periods: list[tuple[CyclePeriod, Scope]] = field(default_factory=list)
+
+
+def charge_customers(uow: UnitOfWork, customers: Sequence[str], run: Run) -> Charged:
+    """Work out what `customers` owe; one customer's events are held at a time, and of those only sums."""
+    late = [each for each in unsettled_late(uow, customers=customers) if each.recorded_at <= run.known_at]
+    subscriptions: dict[str, list[Subscription]] = {}
+    for subscription in SubscriptionRepository(uow).of_customers(customers):
+        subscriptions.setdefault(subscription.customer, []).append(subscription)
+    source = price_source(uow, [each for own in subscriptions.values() for each in own])
+    drafts: list[ChargeDraft] = []
+    seen: list[object] = [run.key, run.until.isoformat()]
+    for customer in sorted(subscriptions):
+        own_late = [each for each in late if each.customer == customer]
+        plans = [_plan(subscription, run, own_late) for subscription in subscriptions[customer]]
+        measured = _measure(uow, customer, plans, source, run)
+        rows = _rate(uow, plans, source, measured)
+        drafts += _drafts(uow, customer, plans, rows, run)
+        seen.append([customer, *(_fingerprint(key, one) for key, one in sorted(measured.items()))])
+    seen.append([[draft.id, plain(draft.exact)] for draft in drafts])
+    return Charged(tuple(drafts), tuple(late), content_hash(seen))  # type: ignore[arg-type]
+
+
+def cutoff_of(subscription: Subscription, until: date) -> datetime:
+    """Return the first instant of a day in the subscription's zone."""
+    return local_midnight(until, subscription.phases[-1].agreement.cycle.zone)
+
+
+def billed_through(subscription: Subscription, until: date) -> datetime:
+    """Return up to when a run until that day bills all usage of a subscription: the end of its last whole period."""
+    cutoff = cutoff_of(subscription, until)
+    through = subscription.starts_at
+    for cycle in subscription.cycle_periods(Period(min(subscription.starts_at, cutoff), cutoff)):
+        if cycle.ends_at <= cutoff:
+            through = cycle.ends_at
+    return through
+
+
+def price_source(uow: UnitOfWork, subscriptions: Sequence[Subscription]) -> PriceSource:
+    """Load the price books and sheets that some subscriptions stand on."""
+    books = PriceBookRepository(uow)
+    agreements = [phase.agreement for each in subscriptions for phase in each.phases]
+    hashes = {agreement.book_hash for agreement in agreements}
+    sheets = {agreement.sheet_hash for agreement in agreements if agreement.sheet_hash is not None}
+    return PriceSource(
+        {each: books.get(each).compiled for each in sorted(hashes)},
+        {each: books.sheet(each).sheet for each in sorted(sheets)},
+    )
+
+
+def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
+    """Say which billing periods a run looks at."""
+    cutoff = cutoff_of(subscription, run.until)
+    since = subscription.starts_at if run.since is None else cutoff_of(subscription, run.since)
+    if run.known_before is not None:
+        moved = [phase.starts_at for phase in subscription.phases if phase.recorded_at > run.known_before]
+        since = min([since, *moved])
+    since = min([since, *(each.occurred_at for each in late)])
+    plan = _Plan(subscription, since, cutoff)
+    if since <= cutoff:
+        for cycle in subscription.cycle_periods(Period(since, cutoff + _MOMENT)):
+            plan.periods.append((cycle, scope_of(cycle, cutoff)))
+    return plan
+
+
+def _measure(
+    uow: UnitOfWork, customer: str, plans: Sequence[_Plan], source: PriceSource, run: Run
+) -> dict[tuple[str, Window], Measured]:
+    """Measure every window the plans need in one pass over the customer's events."""
+    wanted: dict[str, set[Window]] = {}
+    for plan in plans:
+        for cycle, scope in plan.periods:
+            for book, window in windows_of(cycle, source, scope, plan.cutoff):
+                wanted.setdefault(book, set()).add(window)
+    measurers = {
+        book: UsageMeasurer({meter.key: meter for meter in source.books[book].book.meters}, windows)
+        for book, windows in sorted(wanted.items())
+    }
+    spans: dict[str, Period] = {}
+    for measurer in measurers.values():
+        for event_type, span in measurer.spans().items():
+            known = spans.get(event_type, span)
+            spans[event_type] = Period(min(known.start, span.start), max(known.end, span.end))
+    for event_type, span in sorted(spans.items()):
+        events = effective_events(uow, customer=customer, event_type=event_type, period=span, known_at=run.known_at)
+        for event in events:
+            for measurer in measurers.values():
+                measurer.add(event)
+    return {
+        (book, window): measured
+        for book, measurer in measurers.items()
+        for window, measured in measurer.measured().items()
+    }
+
+
+def _rate(
+    uow: UnitOfWork, plans: Sequence[_Plan], source: PriceSource, measured: Mapping[tuple[str, Window], Measured]
+) -> list[RatedUsage]:
+    """Return what is due less what was billed, subscription by subscription."""
+    rows: list[RatedUsage] = []
+    since = min((plan.since for plan in plans), default=None)
+    if since is None:
+        return rows
+    billed_by = ChargeRepository(uow).billed([plan.subscription.id for plan in plans], since)
+    for plan in plans:
+        billed = billed_by.get(plan.subscription.id, {})
+        due: list[RatedUsage] = []
+        for cycle, scope in plan.periods:
+            due += rate_period(plan.subscription, cycle, source, measured, scope, plan.cutoff)
+        rows += differences(due, billed, dict(_in_question(plan, billed)))
+    return rows
+
+
+def _in_question(plan: _Plan, billed: Mapping[Key, Billed]) -> Iterator[tuple[Key, Billed]]:
+    """Yield what was billed and has to be taken back unless it is still due.
+
+    In a period that goes on only what is billed in advance is looked at; outside every period nothing is due.
+    """
+    for key, earlier in billed.items():
+        if key.segment_start < plan.since and earlier.row.cycle.end <= plan.since:
+            continue
+        scope = next((scope for cycle, scope in plan.periods if key.segment_start in cycle.span), None)
+        if scope is Scope.FINAL or scope is None or earlier.row.in_advance:
+            yield key, earlier
+
+
+def _drafts(
+    uow: UnitOfWork, customer: str, plans: Sequence[_Plan], rows: Sequence[RatedUsage], run: Run
+) -> Iterator[ChargeDraft]:
+    """Yield one charge a currency, its coupons applied."""
+    currencies = {plan.subscription.id: plan.subscription.currency for plan in plans}
+    by_currency: dict[str, list[RatedUsage]] = {}
+    for row in rows:
+        by_currency.setdefault(currencies[row.subscription or ""], []).append(row)
+    for asset in sorted(by_currency):
+        of_asset = [plan for plan in plans if plan.subscription.currency == asset]
+        charge = f"{run.key}/{customer}/{asset}"
+        held = held_coupons(uow, customer, asset, run.effective_at)
+        discounted, uses = apply_held_coupons(by_currency[asset], held, asset)
+        yield ChargeDraft(
+            id=charge,
+            customer=customer,
+            currency=asset,
+            kind=run.kind,
+            period=run.period,
+            known_at=run.known_at,
+            cutoff=max(plan.cutoff for plan in of_asset),
+            effective_at=run.effective_at,
+            rows=tuple(discounted),
+            coupons=uses,
+        )
+
+
+def _fingerprint(key: tuple[str, Window], measured: Measured) -> list[object]:
+    book, window = key
+    return [book, window.meter, window.start.isoformat(), window.end.isoformat(), plain(measured.units)]
