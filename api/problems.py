@@ -1,0 +1,64 @@
+"""Errors as RFC 9457 problem+json: stable codes from the domain, statuses decided here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from models.values.errors import (
+    ConflictError,
+    DomainError,
+    InvalidValueError,
+    LimitExceededError,
+    NotFoundError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS_BY_CODE = {"unauthenticated": 401, "forbidden": 403, "rate_limited": 429, "precondition_failed": 412}
+_STATUS_BY_KIND: tuple[tuple[type[DomainError], int], ...] = (
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (InvalidValueError, 422),
+    (LimitExceededError, 422),
+    (DomainError, 422),
+)
+
+
+def status_of(error: DomainError) -> int:
+    """Return the HTTP status of a domain error: 404 unknown, 409 conflict, 422 a rule, or by its code."""
+    by_code = _STATUS_BY_CODE.get(error.code)
+    if by_code is not None:
+        return by_code
+    return next(status for kind, status in _STATUS_BY_KIND if isinstance(error, kind))
+
+
+def problem(request: Request[Any, Any, Any], status: int, code: str, detail: str, **more: Any) -> Response[bytes]:  # noqa: ANN401
+    """Return one problem document. `more` adds members such as `field`."""
+    body = {
+        "type": f"/docs/problems#{code}",
+        "title": code.replace("_", " "),
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": request.scope.get("state", {}).get("request_id", ""),
+        **{name: value for name, value in more.items() if value not in {None, ""}},
+    }
+    headers = {"Retry-After": str(more["retry_after"])} if "retry_after" in more else {}
+    return Response(msgspec.json.encode(body), media_type=MEDIA_TYPE, status_code=status, headers=headers)
+
+
+def domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[bytes]:
+    """Answer a refusal of the domain."""
+    return problem(request, status_of(error), error.code, str(error), field=error.field)
+
+
+def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer what the framework refuses: malformed bodies are 400, whatever it calls them."""
+    if isinstance(error, ValidationException):
+        return problem(request, 400, "malformed", error.detail, errors=error.extra)
+    code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+    return problem(request, error.status_code, code.get(error.status_code, "malformed"), error.detail)
