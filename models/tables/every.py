@@ -1,9 +1,11 @@
 """Every table module, loaded at once: what migrations compare with and tests sweep over."""
 
+import models.tables.access
 import models.tables.catalog
 import models.tables.customer
 import models.tables.invoice
 import models.tables.ledger
+import models.tables.outbox
 import models.tables.quote
 import models.tables.subscription
 import models.tables.usage
