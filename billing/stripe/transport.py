@@ -34,7 +34,8 @@ class Transport(stripe.HTTPClient):
         try:
             response = await self._client.request(method, url, headers=dict(headers), content=content)
         except httpx.HTTPError as error:
-            raise stripe.APIConnectionError(f"no answer: {type(error).__name__}", should_retry=False) from error
+            message = f"no answer: {type(error).__name__}"
+            raise stripe.APIConnectionError(message, should_retry=False) from error  # type: ignore[no-untyped-call]
         return response.content, response.status_code, response.headers
 
     async def close_async(self) -> None:

@@ -28,6 +28,7 @@ class Account:
         self.lines: dict[str, list[Object]] = defaultdict(list)
         self.events: list[Object] = []
         self.charges_made = 0
+        self.card_on_file: str | None = None  # A test method that each new customer gets, as if by a checkout page.
         self.on_event: list[Callable[[Object], None]] = []
         self._numbers = itertools.count(1)
 

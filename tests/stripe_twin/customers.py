@@ -46,6 +46,9 @@ def create(account: Account, params: Params) -> Object:
     }
     account.add("customer", body)
     _set_default_method(account, body, params)
+    if account.card_on_file is not None:
+        card = attach(account, Params({"customer": body["id"]}), account.card_on_file)
+        body["invoice_settings"]["default_payment_method"] = card["id"]
     account.emit("customer.created", body)
     return body
 

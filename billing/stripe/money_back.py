@@ -1,0 +1,68 @@
+"""Credit notes and refunds on their way to the provider, in the transaction that decided on them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from billing.repositories import stripe_mirror as mirror
+from billing.repositories import stripe_outbox as outbox
+from billing.repositories.stripe_mirror import Collecting
+from billing.stripe.currencies import wire_amount
+from billing.stripe.operation_params import Operations
+from billing.stripe.operations import Aggregate, Kind
+from billing.stripe.status import CollectionStatus
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import RuleBrokenError
+
+
+def enqueue_credit_note(
+    uow: UnitOfWork, invoice_id: str, credit_note_id: str, amount_minor: int, *, now: datetime
+) -> None:
+    """Reduce what is collected by a credit note of ours: of the invoice itself, or of the one that collects it."""
+    row = _collector(uow, invoice_id)
+    if row.status is CollectionStatus.SETTLED:
+        if amount_minor > row.carried_out_minor:
+            raise RuleBrokenError("is more than is still carried over", field="amount", value=amount_minor)
+        mirror.change_invoice(
+            uow,
+            row.invoice_id,
+            settled_minor=row.settled_minor + amount_minor,
+            carried_out_minor=row.carried_out_minor - amount_minor,
+        )
+        return
+    params = {
+        "ref": f"{uow.tenant}/{credit_note_id}",
+        "amount": wire_amount(row.currency, amount_minor),
+    }
+    outbox.append(uow, Aggregate.INVOICE, row.invoice_id, [(Kind.CREDIT, params)], now=now)
+
+
+def enqueue_refund(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_minor: int, *, now: datetime) -> None:
+    """Pay money back, latest payment first. Raises RuleBrokenError where less was paid than is asked back."""
+    row = _collector(uow, invoice_id)
+    left: Counter[str] = Counter()
+    for paid in mirror.facts(uow, row.invoice_id, "payment"):
+        left[paid.detail] += paid.amount_minor
+    for refunded in mirror.facts(uow, row.invoice_id, "refund"):
+        left[refunded.detail] -= refunded.amount_minor
+    operations: Operations = []
+    wanted = amount_minor
+    for intent in reversed(list(left)):
+        part = min(wanted, left[intent])
+        if part > 0:
+            ref = f"{uow.tenant}/{refund_id}/{len(operations) + 1}"
+            params = {"ref": ref, "intent": intent, "amount": wire_amount(row.currency, part)}
+            operations.append((Kind.REFUND, params))
+            wanted -= part
+    if wanted or not operations:
+        raise RuleBrokenError("is more than was paid and not paid back", field="amount", value=amount_minor)
+    outbox.append(uow, Aggregate.INVOICE, row.invoice_id, operations, now=now)
+
+
+def _collector(uow: UnitOfWork, invoice_id: str) -> Collecting:
+    """Follow an invoice to the one that collects it, and lock that."""
+    row = mirror.invoice(uow, invoice_id, lock=True)
+    while row.carried_into is not None and row.collect_minor == 0:
+        row = mirror.invoice(uow, row.carried_into, lock=True)
+    return row

@@ -1,0 +1,149 @@
+"""The whole bridge for tests: outbox, worker and provider against a twin, a listener that remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+
+from billing.collection import (
+    CollectionEvent,
+    CollectionMethod,
+    CustomerToBill,
+    InvoiceToCollect,
+    LineTax,
+    LineToCollect,
+    PaymentReceived,
+)
+from billing.database import Database
+from billing.repositories import stripe_mirror as mirror
+from billing.repositories import stripe_outbox as outbox
+from billing.repositories.stripe_mirror import Collecting
+from billing.stripe.absorbing import Absorber
+from billing.stripe.adapter import StripeProvider
+from billing.stripe.enqueue import enqueue_invoice
+from billing.stripe.settings import StripeSettings
+from billing.stripe.shared_rate import SharedRate
+from billing.stripe.timing import Timing
+from billing.stripe.worker import LEASE, Drained, Worker
+from billing.unit_of_work import UnitOfWork
+from models.values.ids import DEFAULT_TENANT
+from models.values.period import Period
+from tests.stripe_twin.clock import MovableClock
+
+JANUARY = Period(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+ADA = CustomerToBill("ada", "Ada Lovelace", "ada@example.com")
+AN_HOUR = timedelta(hours=1)
+
+
+@dataclass(slots=True)
+class Listener:
+    """Remembers what it was told."""
+
+    events: list[CollectionEvent] = field(default_factory=list)
+
+    def record(self, unit: UnitOfWork, event: CollectionEvent) -> None:
+        self.events.append(event)
+
+    def paid(self) -> Counter[str]:
+        """Return minor units received by invoice."""
+        received: Counter[str] = Counter()
+        for event in self.events:
+            if isinstance(event, PaymentReceived):
+                received[event.invoice_id] += event.amount_minor
+        return received
+
+
+def settings_for(url: str, **changes: object) -> StripeSettings:
+    """Settings of a test account at `url`."""
+    chosen: dict[str, object] = {"api_key": "sk_test_twin", "base_address": url, "requests_per_second": 1e6}
+    return StripeSettings(**{**chosen, **changes})  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Bridge:
+    """One tenant's bridge."""
+
+    database: Database
+    clock: MovableClock
+    settings: StripeSettings
+    listener: Listener = field(default_factory=Listener)
+    tenant: str = DEFAULT_TENANT
+    concurrency: int = 8
+    lease: timedelta = LEASE
+
+    def enqueue(self, *invoices: InvoiceToCollect) -> None:
+        """Hand invoices over, each in a transaction."""
+        for invoice in invoices:
+            with self.database.writing(self.tenant) as uow:
+                enqueue_invoice(uow, invoice, now=self.clock.now())
+
+    def drain(self, patience: timedelta = AN_HOUR, *, name: str = "worker-1", seed: int = 1) -> Drained:
+        """Run a worker until nothing is due within `patience`."""
+        return asyncio.run(self.drain_async(patience, name=name, seed=seed))
+
+    async def drain_async(self, patience: timedelta = AN_HOUR, *, name: str = "worker-1", seed: int = 1) -> Drained:
+        """Do so on the running loop."""
+        timing = Timing(self.clock.now, self.clock.sleep)
+        rate = SharedRate(self.database, self.tenant, self.settings.requests_per_second, timing)
+        provider = StripeProvider(self.settings, rate.take)
+        worker = Worker(
+            self.database,
+            self.tenant,
+            provider,
+            Absorber(self.listener, self.settings),
+            rate,
+            timing,
+            name=name,
+            random=Random(seed),
+            concurrency=self.concurrency,
+            lease=self.lease,
+        )
+        try:
+            return await worker.drain(patience)
+        finally:
+            await provider.close()
+
+    def row(self, invoice_id: str) -> Collecting:
+        """Return where an invoice stands."""
+        with self.database.reading(self.tenant) as uow:
+            return mirror.invoice(uow, invoice_id)
+
+    def states(self) -> Counter[str]:
+        """Return how many operations stand in each state."""
+        with self.database.reading(self.tenant) as uow:
+            return outbox.counts(uow)
+
+
+def an_invoice(
+    number: int = 1,
+    amounts: tuple[int, ...] = (1_000, 250),
+    *,
+    customer: CustomerToBill = ADA,
+    currency: str = "USD",
+    tax_percent: str = "0",
+    method: CollectionMethod = CollectionMethod.CHARGE,
+    features: int = 3,
+) -> InvoiceToCollect:
+    """An invoice of some lines, each with its tax."""
+    lines = tuple(
+        LineToCollect(
+            line_id=f"{position}",
+            feature=f"feature-{position % features}",
+            description=f"Line {position}",
+            amount_minor=amount,
+            period=JANUARY,
+            quantity=f"{position} calls",
+            taxes=_taxes(amount, Decimal(tax_percent)),
+        )
+        for position, amount in enumerate(amounts, 1)
+    )
+    total = sum(amounts) + sum(tax.amount_minor for line in lines for tax in line.taxes)
+    return InvoiceToCollect(f"inv-{number}", f"2026-{number:05d}", customer, currency, lines, total, method)
+
+
+def _taxes(amount: int, percent: Decimal) -> tuple[LineTax, ...]:
+    return (LineTax("VAT", percent, int(amount * percent / 100)),) if percent else ()
