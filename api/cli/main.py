@@ -22,6 +22,7 @@ _COMMANDS = (
     "aggregate",
     "prorate",
     "ingest",
+    "close",
 )
 """Modules of this package, each adding its command with `register`."""
 

@@ -76,7 +76,13 @@ class ChargeRepository:
         if rows:
             self._uow.connection.execute(insert(_RATED), rows)
         uses = [
-            {"tenant": tenant, "customer": draft.customer, "code": use.code, "charge": draft.id, "amount_minor": use.amount_minor}
+            {
+                "tenant": tenant,
+                "customer": draft.customer,
+                "code": use.code,
+                "charge": draft.id,
+                "amount_minor": use.amount_minor,
+            }
             for draft, _ in posted
             for use in draft.coupons
         ]

@@ -271,12 +271,12 @@ class InvoiceRepository:
             _SERIES.c.year == year,
         )
         last = self._uow.connection.scalar(select(_SERIES.c.last_number).where(*mine).with_for_update())
-        begin = 1
+        taken = 0
         if last is None:
             values = {"tenant": self._uow.tenant, "legal_entity": legal_entity, "kind": kind, "year": year}
             self._uow.connection.execute(insert(_SERIES).values(**values, last_number=1))
-            last, begin = 1, 0
-        for _ in range(begin, count):
+            last, taken = 1, 1
+        for _ in range(taken, count):
             last += 1
             self._uow.connection.execute(update(_SERIES).where(*mine).values(last_number=last))
         return range(last - count + 1, last + 1)

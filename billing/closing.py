@@ -1,0 +1,294 @@
+"""Closing a month: every customer charged once, invoices drafted and numbered, the month locked.
+
+A close can be stopped anywhere, kill -9 included, and run again: what is posted is found and left alone, what is
+known was fixed when it began, so the result is the same. A second close of a closed month does nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+
+from billing.charge_posting import post_charges
+from billing.charging import Run, billed_through, cutoff_of
+from billing.close_tasks import CloseOutcome, CloseTask, Executor, InTurn
+from billing.database import Database
+from billing.invoices import InvoiceState, Issue
+from billing.invoicing import discard, draft_open_charges, finalise
+from billing.metering.worklists import close_through, cutoffs, open_unmatched, reopen_from, settle_late
+from billing.repositories import journals
+from billing.repositories.closes import BillingMonth, CloseRepository
+from billing.repositories.invoices import InvoiceRepository
+from billing.repositories.subscriptions import SubscriptionRepository
+from billing.tax import TaxRates
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import InvalidValueError, RuleBrokenError
+from models.values.ids import bucket_of
+
+PAYMENT_DAYS = 14
+"""Days from the date of an invoice until it is due."""
+_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
+_FINALISED_AT_ONCE = 200
+_SHOWN_UNMATCHED = 1_000
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on: a word for the stage, how many steps are done, of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseOptions:
+    """How to close. `issued_on` None: the first day after the month. Drafts may be changed for `grace_days`."""
+
+    actor: str = ""
+    issued_on: date | None = None
+    grace_days: int = 0
+    rates: TaxRates | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One item of the checklist. An item that is not `passed` and `blocks` stops the close."""
+
+    name: str
+    passed: bool
+    blocks: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseResult:
+    """What a close did. `was_closed`: it found the month closed and did nothing."""
+
+    month: BillingMonth
+    was_closed: bool
+    checks: tuple[Check, ...]
+    customers: int
+    invoices: tuple[str, ...]
+    drafts: tuple[str, ...]
+
+
+def first_day(key: str) -> date:
+    """Return the first day of a month like 2026-01. Raises InvalidValueError."""
+    match = _MONTH.fullmatch(key)
+    if match is None:
+        raise InvalidValueError("must be a month like 2026-01", field="period", value=key, code="invalid_period")
+    try:
+        return date(int(match[1]), int(match[2]), 1)
+    except ValueError as error:
+        raise InvalidValueError(str(error), field="period", value=key, code="invalid_period") from error
+
+
+def day_after(key: str) -> date:
+    """Return the first day after a month."""
+    return (first_day(key) + timedelta(days=32)).replace(day=1)
+
+
+def close(
+    database: Database,
+    tenant: str,
+    key: str,
+    now: datetime,
+    options: CloseOptions | None = None,
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> CloseResult:
+    """Close a month, or go on with a close that was interrupted.
+
+    Raises RuleBrokenError where the checklist has an item that blocks.
+    """
+    options = options or CloseOptions()
+    tell = progress or _silent
+    with database.writing(tenant) as uow:
+        begun = _begin(uow, key, now, options)
+    if begun.was_closed:
+        return begun
+    month = begun.month
+    with database.reading(tenant) as uow:
+        tasks = _tasks(uow, month)
+        done = CloseRepository(uow).posted_buckets(month)
+    left = [task for task in tasks if task.bucket not in done]
+    tell("charging", len(tasks) - len(left), len(tasks))
+    for i, outcome in enumerate((executor or InTurn()).run(left, database), start=1):
+        with database.writing(tenant) as uow:
+            _post(uow, month, outcome, now, options)
+        tell("charging", len(tasks) - len(left) + i, len(tasks))
+    _finalise_all(database, tenant, month, now, tell)
+    with database.writing(tenant) as uow:
+        return _lock(uow, begun, now, options)
+
+
+def checklist(uow: UnitOfWork, key: str, now: datetime) -> tuple[Check, ...]:
+    """Return what to look at before a month is closed."""
+    repository = CloseRepository(uow)
+    subscriptions = SubscriptionRepository(uow)
+    until = day_after(key)
+    ends = [cutoff_of(each, until) for each in subscriptions.of_customers(subscriptions.customers())]
+    last = max(ends, default=datetime.combine(until, time.min, tzinfo=UTC))
+    unmatched = len(open_unmatched(uow, limit=_SHOWN_UNMATCHED))
+    earlier = [month.key for month in repository.all() if month.key < key and month.state != "closed"]
+    drafts = InvoiceRepository(uow).drafts_due(now)
+    return (
+        Check("the month is over everywhere", now >= last, blocks=True, detail=f"ends at {last.isoformat()}"),
+        Check("earlier months are closed", not earlier, blocks=True, detail=", ".join(earlier)),
+        Check("every event is matched", not unmatched, blocks=False, detail=f"{unmatched} unmatched events"),
+        Check("no draft waits to be finalised", not drafts, blocks=False, detail=f"{len(drafts)} drafts"),
+    )
+
+
+def reopen(uow: UnitOfWork, key: str, reason: str, actor: str, now: datetime) -> BillingMonth:
+    """Open a closed month again: the next close bills what has changed, on top of what was billed.
+
+    Drafts of the month are thrown away by the next close; finalised invoices stay as they are. Raises
+    RuleBrokenError unless the month is closed and no later one is, InvalidValueError without a reason.
+    """
+    repository = CloseRepository(uow)
+    month = repository.find(key)
+    if not reason.strip():
+        raise InvalidValueError("say why", field="reason", value=reason, code="reason_required")
+    if month is None or month.state != "closed":
+        raise RuleBrokenError("is not closed", field="period", value=key, code="period_not_closed")
+    later = [each.key for each in repository.all() if each.key > key]
+    if later:
+        raise RuleBrokenError("a later month is closed", field="period", value=later[0], code="later_period_closed")
+    customers = SubscriptionRepository(uow).customers()
+    start = datetime.combine(first_day(key), time.min, tzinfo=UTC) - timedelta(days=1)
+    reopen_from(uow, customers, start, f"{month.run} reopened", now)
+    repository.move(key, "open")
+    repository.log(key, "reopen", actor, reason, now)
+    return replace(month, state="open")
+
+
+# Stages.
+
+
+def _begin(uow: UnitOfWork, key: str, now: datetime, options: CloseOptions) -> CloseResult:
+    """Fix what this close knows; from here on later events are late."""
+    repository = CloseRepository(uow)
+    month = repository.find(key)
+    if month is not None and month.state == "closed":
+        invoices = tuple(InvoiceRepository(uow).of_period(key))
+        return CloseResult(month, True, (), 0, invoices, ())  # noqa: FBT003
+    if month is not None and month.state == "closing":
+        return CloseResult(month, False, (), 0, (), ())  # noqa: FBT003
+    checks = checklist(uow, key, now)
+    for check in checks:
+        if check.blocks and not check.passed:
+            raise RuleBrokenError(check.name, field="period", value=f"{key}: {check.detail}", code="close_blocked")
+    month = BillingMonth(
+        key=key,
+        state="closing",
+        attempt=1 if month is None else month.attempt + 1,
+        known_at=now,
+        issued_on=options.issued_on or day_after(key),
+        finalise_from=now + timedelta(days=options.grace_days),
+    )
+    for draft in InvoiceRepository(uow).of_period(key, InvoiceState.DRAFT):
+        discard(uow, draft)
+    repository.save(month)
+    repository.log(key, "begin", options.actor, "", now)
+    _cut_off(uow, month)
+    return CloseResult(month, False, checks, 0, (), ())  # noqa: FBT003
+
+
+def _cut_off(uow: UnitOfWork, month: BillingMonth) -> None:
+    """Say up to when each customer's usage is billed: to the end of the last period that is over."""
+    subscriptions = SubscriptionRepository(uow)
+    customers = subscriptions.customers()
+    through: dict[str, datetime] = {}
+    for subscription in subscriptions.of_customers(customers):
+        reached = billed_through(subscription, day_after(month.key))
+        through[subscription.customer] = max(reached, through.get(subscription.customer, reached))
+    known = cutoffs(uow, customers)
+    by_instant: dict[datetime, list[str]] = {}
+    for customer, instant in through.items():
+        further = customer in known and known[customer].closed_through > instant
+        by_instant.setdefault(known[customer].closed_through if further else instant, []).append(customer)
+    for instant, cut in sorted(by_instant.items()):
+        close_through(uow, cut, instant, month.run, month.known_at)
+
+
+def _tasks(uow: UnitOfWork, month: BillingMonth) -> list[CloseTask]:
+    """Return one task a bucket that has a subscription, in order."""
+    closed = [each for each in CloseRepository(uow).all() if each.key != month.key and each.state != "open"]
+    before = [each.key for each in closed if each.key < month.key]
+    run = Run(
+        key=month.run,
+        kind="close",
+        period=month.key,
+        until=day_after(month.key),
+        since=day_after(before[-1]) if before else None,
+        known_at=month.known_at,
+        known_before=max((each.known_at for each in closed), default=None),
+        effective_at=datetime.combine(day_after(month.key), time.min, tzinfo=UTC) - timedelta(microseconds=1),
+    )
+    buckets: dict[int, list[str]] = {}
+    for customer in SubscriptionRepository(uow).customers():
+        buckets.setdefault(bucket_of(uow.tenant, customer), []).append(customer)
+    return [CloseTask(uow.tenant, bucket, tuple(customers), run) for bucket, customers in sorted(buckets.items())]
+
+
+def _post(uow: UnitOfWork, month: BillingMonth, outcome: CloseOutcome, now: datetime, options: CloseOptions) -> None:
+    """Post one bucket, once: charges, journals, drafts, and the late events that are settled."""
+    journals.lock(uow)
+    customers, charged = outcome.task.customers, outcome.charged
+    is_first = CloseRepository(uow).claim(
+        month,
+        outcome.task.bucket,
+        input_hash=charged.input_hash,
+        customers=len(customers),
+        charges=len(charged.drafts),
+        at=now,
+    )
+    if not is_first:
+        return
+    post_charges(uow, charged.drafts, now)
+    settle_late(uow, charged.late, month.run)
+    draft_open_charges(uow, customers, issue_of(month), now, options.rates)
+
+
+def issue_of(month: BillingMonth) -> Issue:
+    """Return under what a month's invoices are made."""
+    return Issue(
+        period=month.key,
+        cause=month.run,
+        issued_on=month.issued_on,
+        due_on=month.issued_on + timedelta(days=PAYMENT_DAYS),
+        finalise_from=month.finalise_from,
+    )
+
+
+def _finalise_all(database: Database, tenant: str, month: BillingMonth, now: datetime, tell: Progress) -> None:
+    """Finalise the month's drafts in the order of customers, unless they are still in their grace period."""
+    if month.finalise_from > now:
+        return
+    with database.reading(tenant) as uow:
+        drafts = InvoiceRepository(uow).of_period(month.key, InvoiceState.DRAFT)
+    for begin in range(0, len(drafts), _FINALISED_AT_ONCE):
+        with database.writing(tenant) as uow:
+            finalise(uow, drafts[begin : begin + _FINALISED_AT_ONCE], now)
+        tell("finalising", min(begin + _FINALISED_AT_ONCE, len(drafts)), len(drafts))
+
+
+def _lock(uow: UnitOfWork, begun: CloseResult, now: datetime, options: CloseOptions) -> CloseResult:
+    repository = CloseRepository(uow)
+    month = replace(begun.month, state="closed")
+    repository.move(month.key, "closed")
+    repository.log(month.key, "lock", options.actor, "", now)
+    invoices = InvoiceRepository(uow)
+    drafts = invoices.of_period(month.key, InvoiceState.DRAFT)
+    all_of_month: Sequence[str] = invoices.of_period(month.key)
+    return CloseResult(
+        month=month,
+        was_closed=False,
+        checks=begun.checks,
+        customers=len(SubscriptionRepository(uow).customers()),
+        invoices=tuple(each for each in all_of_month if each not in set(drafts)),
+        drafts=tuple(drafts),
+    )
+
+
+def _silent(stage: str, done: int, of: int) -> None:
+    """Tell nobody."""
