@@ -29,10 +29,10 @@ from billing.metering.worklists import (
     Cutoff,
     Late,
     Reason,
-    any_open,
     cutoffs,
     list_as_unmatched,
     log_conflicts,
+    open_reasons,
     record_late,
     resolve_events,
 )
@@ -47,6 +47,7 @@ _INSTANT = timedelta(microseconds=1)
 class _Candidate:
     """The first well-formed event of its key in a batch, what counters read from it, and what is unknown about it."""
 
+    position: int
     event: CloudEvent
     readings: list[tuple[Counter, Reading]]
     reasons: list[Reason]
@@ -69,34 +70,46 @@ def ingest(
     that what a close has seen and what it has not is told by the time of recording alone.
     """
     events = [each for each in received if isinstance(each, CloudEvent)]
-    counters = _lock_and_load(uow, events, directory, now)
-    batch = _sort(received, counters)
-    return _Writer(uow, directory, counters, now).write(received, batch)
+    known = _lock_and_load(uow, events, directory, now)
+    batch = _sort(received, known.counters)
+    return _Writer(uow, directory, known, now).write(received, batch)
 
 
-def _lock_and_load(uow: UnitOfWork, events: Sequence[CloudEvent], directory: MeterDirectory, now: datetime) -> Counters:
-    """Take the lock this batch needs and return the counters, read under it."""
-    counters = directory.counters(uow)
-    if _needs_to_be_alone(uow, events, counters):
-        locks.alone(uow)
-    else:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known under the lock: counters by event type, and for what reasons stored events wait."""
+
+    counters: Counters
+    waiting: set[UnmatchedReason]
+    unbegun: list[Counter]
+    corrects: bool
+
+    @property
+    def needs_to_be_alone(self) -> bool:
+        """Whether cells may have to be counted anew, or a counter begun."""
+        return self.corrects or bool(self.unbegun) or UnmatchedReason.UNKNOWN_CORRECTED_EVENT in self.waiting
+
+
+def _lock_and_load(uow: UnitOfWork, events: Sequence[CloudEvent], directory: MeterDirectory, now: datetime) -> _Known:
+    """Take the lock this batch needs and return what is known under it."""
+    known = _load(uow, events, directory)
+    if not known.needs_to_be_alone:
         locks.shared(uow)
-        if uow.is_sqlite:
-            return counters
-        counters = directory.counters(uow)
-        if not _needs_to_be_alone(uow, events, counters):
-            return counters
+        known = known if uow.is_sqlite else _load(uow, events, directory)
+    if known.needs_to_be_alone:
         locks.alone(uow)
+        known = known if uow.is_sqlite else _load(uow, events, directory)
+        begin_counters(uow, known.unbegun, now)
+    return known
+
+
+def _load(uow: UnitOfWork, events: Sequence[CloudEvent], directory: MeterDirectory) -> _Known:
     counters = directory.counters(uow)
-    begin_counters(uow, _of_types(events, counters), now)
-    return counters
-
-
-def _needs_to_be_alone(uow: UnitOfWork, events: Sequence[CloudEvent], counters: Counters) -> bool:
-    return (
-        any(event.corrects is not None for event in events)
-        or any_open(uow, UnmatchedReason.UNKNOWN_CORRECTED_EVENT)
-        or bool(unbegun(uow, _of_types(events, counters)))
+    return _Known(
+        counters,
+        open_reasons(uow),
+        unbegun(uow, _of_types(events, counters)),
+        any(event.corrects is not None for event in events),
     )
 
 
@@ -112,7 +125,7 @@ def _sort(received: Sequence[CloudEvent | InvalidEvent], counters: Counters) -> 
             batch.answers[position] = Outcome(Status.INVALID, code=each.code, field=each.field, message=each.message)
             continue
         try:
-            candidate = _read(each, counters.get(each.event_type))
+            candidate = _read(position, each, counters.get(each.event_type))
         except DomainError as error:
             batch.answers[position] = Outcome(Status.INVALID, code=error.code, field=error.field, message=str(error))
             continue
@@ -120,9 +133,9 @@ def _sort(received: Sequence[CloudEvent | InvalidEvent], counters: Counters) -> 
     return batch
 
 
-def _read(event: CloudEvent, counters: tuple[Counter, ...] | None) -> _Candidate:
+def _read(position: int, event: CloudEvent, counters: tuple[Counter, ...] | None) -> _Candidate:
     if counters is None:
-        return _Candidate(event, [], [(UnmatchedReason.UNKNOWN_EVENT_TYPE, event.event_type)])
+        return _Candidate(position, event, [], [(UnmatchedReason.UNKNOWN_EVENT_TYPE, event.event_type)])
     readings: list[tuple[Counter, Reading]] = []
     missing: list[Reason] = []
     if not event.cancels:
@@ -132,16 +145,18 @@ def _read(event: CloudEvent, counters: tuple[Counter, ...] | None) -> _Candidate
                 readings.append((counter, reading))
             elif reading is Absent.NO_VALUE:
                 missing.append((UnmatchedReason.MISSING_VALUE, ",".join(counter.meters)[:250]))
-    return _Candidate(event, readings, [] if readings else missing)
+    return _Candidate(position, event, readings, [] if readings else missing)
 
 
 class _Writer:
     """Stores one sorted batch."""
 
-    def __init__(self, uow: UnitOfWork, directory: MeterDirectory, counters: Counters, now: datetime) -> None:
+    def __init__(self, uow: UnitOfWork, directory: MeterDirectory, known: _Known, now: datetime) -> None:
         self._uow = uow
         self._directory = directory
-        self._counters = counters
+        self._counters = known.counters
+        self._waiting = known.waiting
+        self._corrects = known.corrects
         self._now = now
 
     def write(self, received: Sequence[CloudEvent | InvalidEvent], batch: _Sorted) -> list[Outcome]:
@@ -160,7 +175,7 @@ class _Writer:
             known = batch.answers.get(position)
             if known is not None or isinstance(each, InvalidEvent):
                 outcomes.append(known)
-            elif each.key in added and candidates[each.key].event is each:
+            elif each.key in added and added[each.key].position == position:
                 outcomes.append(answers.get(each.key, ACCEPTED))
             else:
                 first = added.get(each.key)
@@ -202,8 +217,7 @@ class _Writer:
 
     def _relate(self, added: Mapping[EventKey, _Candidate]) -> Relations:
         uow = self._uow
-        correcting = any(candidate.event.corrects is not None for candidate in added.values())
-        if not correcting and not any_open(uow, UnmatchedReason.UNKNOWN_CORRECTED_EVENT):
+        if not self._corrects and UnmatchedReason.UNKNOWN_CORRECTED_EVENT not in self._waiting:
             return Relations()
         relations = relate(uow, {key: candidate.event for key, candidate in added.items()})
         by_type: dict[str, set[tuple[str, str]]] = {}
@@ -252,9 +266,9 @@ class _Writer:
 
     def _match(self, customers: set[str], event_types: set[str]) -> None:
         """Take what waited for one of these customers or types off the list."""
-        if any_open(self._uow, UnmatchedReason.UNKNOWN_CUSTOMER):
+        if UnmatchedReason.UNKNOWN_CUSTOMER in self._waiting:
             match_customers(self._uow, customers, self._now)
-        if any_open(self._uow, UnmatchedReason.UNKNOWN_EVENT_TYPE):
+        if UnmatchedReason.UNKNOWN_EVENT_TYPE in self._waiting:
             types = [event_type for event_type in sorted(event_types) if event_type in self._counters]
             match_types(self._uow, self._counters, types, self._now)
 

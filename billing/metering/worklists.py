@@ -24,6 +24,12 @@ _CONFLICT = table_of(UsageConflictRow)
 _CUTOFF = table_of(UsageCutoffRow)
 _LATE = table_of(UsageLateRow)
 
+_RESOLVABLE = {
+    UnmatchedReason.UNKNOWN_CUSTOMER,
+    UnmatchedReason.UNKNOWN_EVENT_TYPE,
+    UnmatchedReason.UNKNOWN_CORRECTED_EVENT,
+}
+
 Reason = tuple[UnmatchedReason, str]
 """Why an event is unmatched, and what that is about: a customer, an event type, an event id, meters."""
 
@@ -94,9 +100,12 @@ def open_subjects(uow: UnitOfWork, reason: UnmatchedReason) -> list[str]:
     return list(uow.connection.execute(query).scalars())
 
 
-def any_open(uow: UnitOfWork, reason: UnmatchedReason) -> bool:
-    """Whether any entry of that reason is open."""
-    return uow.connection.execute(select(UNMATCHED.c.reason).where(*_open(uow, reason)).limit(1)).first() is not None
+def open_reasons(uow: UnitOfWork) -> set[UnmatchedReason]:
+    """Return the reasons that later events or facts resolve, as far as an entry of them is open."""
+    waiting = [reason for reason in UnmatchedReason if reason in _RESOLVABLE]
+    query = select(*(select(UNMATCHED.c.reason).where(*_open(uow, reason)).exists() for reason in waiting))
+    found = uow.connection.execute(query).one()
+    return {reason for reason, is_open in zip(waiting, found, strict=True) if is_open}
 
 
 def list_as_unmatched(uow: UnitOfWork, entries: Iterable[tuple[EventKey, Reason]], now: datetime) -> None:

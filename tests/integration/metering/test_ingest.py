@@ -66,6 +66,12 @@ def test_an_identical_resend_is_a_duplicate_and_another_body_a_conflict_with_bot
     assert units(database) == 10
 
 
+def test_one_event_twice_in_a_batch_counts_once(database: Database) -> None:
+    event = llm("1", 10)
+    assert statuses(send(database, [event, event])) == ["accepted", "duplicate"]
+    assert units(database) == 10
+
+
 def test_conflicts_are_kept_once_each(database: Database) -> None:
     send(database, [llm("1", 10)])
     send(database, [llm("1", 11), llm("1", 12)])
