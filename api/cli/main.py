@@ -21,6 +21,7 @@ _COMMANDS = (
     "rate",
     "aggregate",
     "prorate",
+    "serve",
     "ingest",
     "close",
 )

@@ -1,0 +1,35 @@
+"""`alacarte serve`: the API and the console on Granian."""
+
+from __future__ import annotations
+
+import argparse
+
+from api.settings import load_settings
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = commands.add_parser("serve", help="serve the API and the console")
+    command.add_argument("--host", default="127.0.0.1")
+    command.add_argument("--port", type=int, default=8000)
+    command.add_argument("--workers", type=int, default=1)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    settings = load_settings()
+    print(f"http://{options.host}:{options.port}  ({settings.database_url})")
+    Granian(
+        "api.app:create_app",
+        factory=True,
+        address=options.host,
+        port=options.port,
+        workers=options.workers,
+        interface=Interfaces.ASGI,
+        websockets=False,
+    ).serve()
+    return 0

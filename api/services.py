@@ -1,0 +1,28 @@
+"""What request handlers work with: the database, the signing key and the clock, opened once per process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from api.settings import Settings
+from billing.database import Database
+from pricing_engine.sealing import Signer
+
+Clock = Callable[[], datetime]
+
+
+def system_clock() -> datetime:
+    """Return the time now, aware."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The shell's parts, wired together in the composition root."""
+
+    settings: Settings
+    database: Database
+    signer: Signer
+    now: Clock = system_clock
