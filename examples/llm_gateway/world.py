@@ -122,8 +122,10 @@ def events(month: datetime, known: list[Account]) -> Iterator[dict[str, Any]]:
         yield event
         if dice.random() < _DUPLICATE_SHARE:
             yield event
-    yield _plain_event("stray-1", "llm.image", known[0].customer.key, month, {"images": "3"})
-    yield _plain_event("stray-2", "llm.request", "nobody", month, {"model": "small", "input_tokens": "10"})
+    yield _plain_event(f"{month:%Y%m}-stray-1", "llm.image", known[0].customer.key, month, {"images": "3"})
+    yield _plain_event(
+        f"{month:%Y%m}-stray-2", "llm.request", "nobody", month, {"model": "small", "input_tokens": "10"}
+    )
 
 
 def _event(dice: random.Random, account: Account, identity: str, at: datetime) -> dict[str, Any]:

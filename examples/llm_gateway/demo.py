@@ -1,0 +1,118 @@
+"""The main job end to end: catalog, signed quotes, usage, two month closes, invoices that follow back to events.
+
+Run by `make demo`; leaves everything in out/demo and says what to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+
+from api.catalog_file import read_catalog
+from api.cli.main import main as alacarte
+from api.settings import DEMO_HOME, Settings, load_settings
+from billing.acceptance import accept_and_subscribe
+from billing.database import Database
+from billing.publishing import publish
+from billing.quotes import QuoteRequest, create_quote
+from billing.repositories.customers import CustomerRepository
+from examples.llm_gateway.summary import print_summary
+from examples.llm_gateway.world import ENTITY, MONTHS, Account, accounts, event_lines
+
+HERE = Path(__file__).parent
+PUBLISHED_AT = MONTHS[0] - timedelta(days=7)
+
+console = Console(stderr=True)
+
+
+def main() -> int:
+    """Run every step. Exit status 0, or that of the first command that failed."""
+    started = time.monotonic()
+    shutil.rmtree(DEMO_HOME, ignore_errors=True)
+    DEMO_HOME.mkdir(parents=True)
+    os.environ |= {
+        "ALACARTE_DATABASE_URL": f"sqlite:///{DEMO_HOME / 'alacarte.db'}",
+        "ALACARTE_SIGNING_KEY": str(DEMO_HOME / "signing_key.pem"),
+    }
+    settings = load_settings()
+    world = accounts()
+    with step("Publish the price book, quote and accept for thirty customers"):
+        quotes = sell(settings, world)
+    for month in MONTHS:
+        name = f"{month:%Y-%m}"
+        with step(f"Write {name}'s events"):
+            write_events(DEMO_HOME / f"events-{name}.jsonl", month, world)
+        with step(f"Ingest {name}"):
+            run("ingest", str(DEMO_HOME / f"events-{name}.jsonl"))
+        with step(f"Close {name}"):
+            run("close", name)
+    with step("Export invoices and render PDFs"):
+        export_all(settings)
+    print_summary(settings, quotes)
+    console.print(f"\n[bold]Done in {time.monotonic() - started:.0f} s.[/] Everything is in {DEMO_HOME}/.")
+    return 0
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Say what is going on, and how long it took."""
+    console.print(f"[bold cyan]{title}[/] ...")
+    started = time.monotonic()
+    yield
+    console.print(f"  [dim]{time.monotonic() - started:.1f} s[/]")
+
+
+def run(*arguments: str) -> None:
+    """Run one `alacarte` command as a user would, stopping where it fails."""
+    console.print(f"  [dim]$ alacarte {' '.join(arguments)}[/]")
+    status = alacarte(arguments)
+    if status:
+        sys.exit(status)
+
+
+def sell(settings: Settings, world: list[Account]) -> dict[str, str]:
+    """Publish, then quote and accept for each account at its own time. Returns quote ids by customer."""
+    signer = settings.signer()
+    database = Database(settings.database_url)
+    database.migrate()
+    quotes: dict[str, str] = {}
+    with database.writing(settings.tenant) as uow:
+        customers = CustomerRepository(uow)
+        customers.save_legal_entity(ENTITY)
+        customers.save([account.customer for account in world], PUBLISHED_AT)
+        publish(uow, read_catalog(HERE / "catalog.yaml"), signer, PUBLISHED_AT, "ann", "bob")
+    for number, account in enumerate(world):
+        request = QuoteRequest(account.customer.key, account.selection)
+        quoted_at: datetime = account.accepted_at - timedelta(hours=30)
+        quote_id = f"00000000-0000-7000-8000-{number:012d}"
+        with database.writing(settings.tenant) as uow:
+            create_quote(uow, request, signer, quoted_at, quote_id)
+        with database.writing(settings.tenant) as uow:
+            accept_and_subscribe(uow, quote_id, f"order-{number:03d}", account.accepted_at)
+        quotes[account.customer.key] = quote_id
+    database.close()
+    return quotes
+
+
+def write_events(path: Path, month: datetime, world: list[Account]) -> None:
+    """Write one month's events as JSON lines."""
+    with path.open("w", encoding="utf-8") as out:
+        out.writelines(event_lines(month, world))
+
+
+def export_all(settings: Settings) -> None:
+    """Write the registers."""
+    for month in MONTHS:
+        run("export", "invoices", "--period", f"{month:%Y-%m}", "--format", "csv", "--out", str(DEMO_HOME))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
