@@ -22,7 +22,6 @@ from pricing_engine.int128 import (
     int128,
     is_narrow,
     largest,
-    magnitude,
     power_of_ten,
     require,
     require_integer,
@@ -94,7 +93,7 @@ def _check(aggregation: Aggregation, schema: pl.Schema, groups: list[str], carri
 
 def _selected(aggregation: Aggregation, events: pl.LazyFrame, period: Period, schema: pl.Schema) -> pl.LazyFrame:
     """Keep what counts, with `time` in microseconds and `__inside` marking events of the period itself."""
-    start, end = _microseconds(period.start), _microseconds(period.end)
+    start, end = microseconds(period.start), microseconds(period.end)
     if start >= end:
         raise InvalidValueError("must hold time", field="period", value=period.start.isoformat(), code="empty_period")
     time = _time_column(schema)
@@ -159,9 +158,9 @@ def _require_operations(aggregation: Aggregation, events: pl.LazyFrame) -> None:
 def _require_summable(aggregation: Aggregation, events: pl.LazyFrame) -> None:
     if aggregation.counts_values or is_narrow(events.collect_schema()[_VALUE]):
         return
-    extremes = events.select(pl.col(_VALUE).min().alias("low"), pl.col(_VALUE).max().alias("high"), pl.len()).collect()
-    low, high, rows = extremes.row(0)
-    require(magnitude([low, high]) * rows, "sum")
+    found = events.select(pl.col(_VALUE).min().alias("low"), pl.col(_VALUE).max().alias("high"), pl.len()).collect()
+    low, high, rows = found.row(0)
+    require(max(-(low or 0), high or 0) * rows, "sum")
 
 
 _Fold = Callable[[Aggregation, pl.LazyFrame, Period, list[str], int], tuple[pl.DataFrame, int]]
@@ -190,7 +189,7 @@ def _weighted(
     _: Aggregation, events: pl.LazyFrame, period: Period, groups: list[str], value_scale: int
 ) -> tuple[pl.DataFrame, int]:
     # The area under the steps: each change of level lasts from its instant to the end of the period.
-    start, end = _microseconds(period.start), _microseconds(period.end)
+    start, end = microseconds(period.start), microseconds(period.end)
     lasting = end - pl.max_horizontal(pl.col(_TIME).fill_null(start), pl.lit(start, pl.Int64))
     folded = (
         events.group_by(groups)
@@ -265,5 +264,6 @@ _FOLDS: Mapping[AggregationKind, _Fold] = MappingProxyType(
 )
 
 
-def _microseconds(instant: datetime) -> int:
+def microseconds(instant: datetime) -> int:
+    """Return the microseconds from 1970 on, as `time` columns hold them."""
     return (instant - _EPOCH) // timedelta(microseconds=1)

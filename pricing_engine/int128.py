@@ -6,8 +6,6 @@ below BOUND, which leaves two bits for doubling and rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import polars as pl
 
 from models.values.errors import InvalidValueError, LimitExceededError
@@ -49,9 +47,10 @@ def require(bound: int, what: str = "units") -> int:
     return bound
 
 
-def magnitude(*columns: Iterable[int | None]) -> int:
-    """Return the largest absolute value among extremes that polars found; 0 where there are none."""
-    return max((abs(value) for column in columns for value in column if value is not None), default=0)
+def extremes(column: pl.Series) -> tuple[int, int]:
+    """Return the least and the greatest value of an integer column; zeros where it has none."""
+    low, high = column.min(), column.max()
+    return (low, high) if isinstance(low, int) and isinstance(high, int) else (0, 0)
 
 
 def is_integer(dtype: pl.DataType | type[pl.DataType]) -> bool:
@@ -74,8 +73,8 @@ def require_integer(dtype: pl.DataType | None, name: str) -> None:
 
 def largest(frame: pl.DataFrame, name: str) -> int:
     """Return the largest absolute value of an integer column."""
-    column = frame.get_column(name)
-    return magnitude([column.min(), column.max()])  # type: ignore[list-item]
+    low, high = extremes(frame.get_column(name))
+    return max(-low, high)
 
 
 def half_away(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:

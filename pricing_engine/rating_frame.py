@@ -21,6 +21,7 @@ from models.values.errors import InvalidValueError
 from models.values.money import Currency
 from pricing_engine.int128 import (
     INT128,
+    extremes,
     half_away,
     int128,
     largest,
@@ -130,8 +131,8 @@ def _amount_expression(totals: pl.DataFrame, compiled: CompiledTariff, table: Ta
     if units.null_count():
         raise InvalidValueError("must not be null", field=UNITS, code="units_required")
     finer = power_of_ten(compiled.unit_exponent - unit_scale)
-    most = require(largest(totals, UNITS) * finer)
-    lowest: int = units.min() if totals.height else 0  # type: ignore[assignment]
+    lowest, highest = extremes(units)
+    most = require(max(-lowest, highest) * finer)
     if lowest < 0 and compiled.tariff.allow_negative is None:
         raise negative_units(unscaled(lowest * finer, compiled.unit_exponent))
     wide = pl.col(UNITS).cast(INT128)
