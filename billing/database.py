@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from billing.unit_of_work import UnitOfWork
-from models.values.errors import InvalidValueError
+from models.values.errors import InvalidValueError, LimitExceededError
 
 _BUSY_TIMEOUT_MS = 30_000
 _WRITES = "alacarte_writes"
+
+
+class StorageFullError(LimitExceededError):
+    """The database has no room left. The transaction is rolled back; what was committed before stays."""
+
+    code = "storage_full"
 
 
 class Database:
@@ -43,10 +52,18 @@ class Database:
     def writing(self, tenant: str) -> Iterator[UnitOfWork]:
         """Open a writing unit of work: commits on leaving, rolls back on an exception.
 
-        On SQLite it takes the write lock at once, so that no reader has to be upgraded half-way.
+        On SQLite it takes the write lock at once, so that no reader has to be upgraded half-way. Raises
+        StorageFullError where there is no room.
         """
-        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
-            yield self._unit(connection, tenant)
+        try:
+            with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+                yield self._unit(connection, tenant)
+        except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, psycopg.OperationalError) as error:
+            if _says_full(error):
+                raise StorageFullError(
+                    "has no room left", field="database", value=self.engine.url.render_as_string()
+                ) from error
+            raise
 
     @contextmanager
     def reading(self, tenant: str) -> Iterator[UnitOfWork]:
@@ -74,6 +91,11 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+
+
+def _says_full(error: Exception) -> bool:
+    cause = error.orig if isinstance(error, sqlalchemy.exc.OperationalError) else error
+    return isinstance(cause, psycopg.errors.DiskFull) or "database or disk is full" in str(cause)
 
 
 def migration_config() -> Config:
