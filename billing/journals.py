@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from json.encoder import encode_basestring as _quoted
 
 import msgspec
 
@@ -20,6 +21,8 @@ from models.values.errors import InvalidValueError, RuleBrokenError
 ALGORITHM = 1
 GENESIS = bytes(32)
 MAX_KEY_CHARS = 200
+MAX_KIND_CHARS = 40
+MAX_MEMO_CHARS = 500
 _MIN_LEGS = 2
 
 
@@ -56,8 +59,6 @@ class Journal:
 
 
 class _Form(msgspec.Struct, frozen=True):
-    """The canonical form. Fields stand in the order of their names, as RFC 8785 sorts them."""
-
     algorithm: int
     effective_at: str
     id: int
@@ -70,7 +71,6 @@ class _Form(msgspec.Struct, frozen=True):
     tenant: str
 
 
-_ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(_Form)
 
 
@@ -78,6 +78,8 @@ def check_draft(draft: JournalDraft) -> None:
     """Refuse what can never be posted: unknown accounts, fewer than two legs, zero legs, a sum that is not zero."""
     if not 0 < len(draft.key) <= MAX_KEY_CHARS:
         raise InvalidValueError(f"must be 1 to {MAX_KEY_CHARS} characters", field="key", value=draft.key)
+    if len(draft.kind) > MAX_KIND_CHARS or len(draft.memo) > MAX_MEMO_CHARS:
+        raise InvalidValueError("kind or memo is too long", field=draft.key, value=draft.memo)
     if len(draft.legs) < _MIN_LEGS:
         raise UnbalancedJournalError("a journal needs two legs", field="legs", value=draft.key)
     totals: dict[str, int] = {}
@@ -96,7 +98,12 @@ def check_account(account: Account) -> None:
     check_asset(account.asset)
 
 
-def canonical_of(
+def leg_head(account: Account) -> str:
+    """Return the canonical form of a leg up to its amount; the same for all legs on an account."""
+    return f'[{",".join(_quoted(name) for name in account)},"'
+
+
+def canonical(
     tenant: str,
     number: int,
     key: str,
@@ -105,18 +112,25 @@ def canonical_of(
     recorded_at: str,
     reverses: int | None,
     memo: str,
-    legs: list[tuple[str, str, str, str, str]],
+    legs: Iterable[str],
 ) -> bytes:
-    """Return canonical bytes from stored columns; verification compares them with the stored bytes."""
-    return _ENCODER.encode(_Form(ALGORITHM, effective_at, number, key, kind, legs, memo, recorded_at, reverses, tenant))
+    """Return the bytes of a journal that are hashed: RFC 8785, members in the order of their names.
+
+    Times as `utc_text`; `legs` as `leg_head` and the amount.
+    """
+    reversed_id = "null" if reverses is None else reverses
+    joined = '"],'.join(legs)
+    return (
+        f'{{"algorithm":{ALGORITHM},"effective_at":"{effective_at}","id":{number},"key":{_quoted(key)},'
+        f'"kind":{_quoted(kind)},"legs":[{joined}"]],"memo":{_quoted(memo)},"recorded_at":"{recorded_at}",'
+        f'"reverses":{reversed_id},"tenant":{_quoted(tenant)}}}'
+    ).encode()
 
 
 def read_canonical(stored: bytes) -> tuple[int, JournalDraft, datetime]:
     """Return number, draft and recording time from canonical bytes. Raises msgspec.DecodeError for other bytes."""
     form = _DECODER.decode(stored)
-    legs = tuple(
-        Leg(Account(code, asset, party, detail), int(amount)) for code, asset, party, detail, amount in form.legs
-    )
+    legs = tuple(Leg(Account(*name), int(amount)) for *name, amount in form.legs)
     draft = JournalDraft(form.key, form.kind, datetime.fromisoformat(form.effective_at), legs, form.memo, form.reverses)
     return form.id, draft, datetime.fromisoformat(form.recorded_at)
 

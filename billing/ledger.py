@@ -17,10 +17,11 @@ from billing.journals import (
     Journal,
     JournalDraft,
     accounts_of,
-    canonical_of,
+    canonical,
     chain,
     check_account,
     check_draft,
+    leg_head,
     read_canonical,
     reversal,
 )
@@ -134,17 +135,17 @@ def _append(uow: UnitOfWork, drafts: list[JournalDraft], recorded_at: datetime) 
     recorded = max(utc_text(recorded_at), last.recorded_at)
     number, previous = last.journal, last.hash
     times: dict[datetime, str] = {}
+    heads = {account: leg_head(account) for account in states}
     batch = Batch()
     numbers = {}
     for draft in drafts:
         number += 1
         effective = times.get(draft.effective_at) or times.setdefault(draft.effective_at, utc_text(draft.effective_at))
-        legs = [(*account, str(amount)) for account, amount in draft.legs]
-        stored = canonical_of(
-            uow.tenant, number, draft.key, draft.kind, effective, recorded, draft.reverses, draft.memo, legs
-        )
+        legs = [f"{heads[account]}{amount}" for account, amount in draft.legs]
+        columns = (number, draft.key, draft.kind, effective, recorded, draft.reverses, draft.memo)
+        stored = canonical(uow.tenant, *columns, legs)
         following = chain(previous, stored)
-        batch.journals.append((number, draft.key, draft.kind, effective, recorded, draft.reverses, stored))
+        batch.journals.append((*columns, stored))
         batch.entries.extend(
             (number, leg, states[account].id, account.asset, amount) for leg, (account, amount) in enumerate(draft.legs)
         )
@@ -166,7 +167,7 @@ def _accounts(
     for account in missing:
         check_account(account)
     first = rows.last_account(uow) + 1 if missing else 0
-    opened = {account: AccountState(first + i, 0, 0) for i, account in enumerate(missing)}
+    opened = {account: AccountState(first + i, 0) for i, account in enumerate(missing)}
     return states | opened, opened
 
 
@@ -177,7 +178,6 @@ def _move(uow: UnitOfWork, drafts: list[JournalDraft], states: dict[Account, Acc
         for account, amount in draft.legs:
             state = states[account]
             state.balance += amount
-            state.entries += 1
             if not -limit <= state.balance <= limit or not -limit <= amount <= limit:
                 raise LimitExceededError(
                     "balance would overflow", field="/".join(account), value=state.balance, code="balance_overflow"

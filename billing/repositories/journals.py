@@ -42,7 +42,6 @@ class AccountState:
 
     id: int
     balance: int
-    entries: int
 
 
 @dataclass(slots=True)
@@ -55,11 +54,11 @@ class Batch:
 
 
 _JOURNAL = ("id:bigint", "key:text", "kind:text", "effective_at:timestamptz", "recorded_at:timestamptz",
-            "reverses:bigint", "canonical:bytea")  # fmt: skip
+            "reverses:bigint", "memo:text", "canonical:bytea")  # fmt: skip
 _ENTRY = ("journal:bigint", "leg:int", "account:bigint", "asset:text", "amount:numeric")
 _SEAL = ("journal:bigint", "previous_hash:bytea", "hash:bytea")
 _ACCOUNT = ("id:bigint", "code:text", "asset:text", "party:text", "detail:text")
-_BALANCE = ("account:bigint", "balance:numeric", "entries:bigint", "bounded:boolean")
+_BALANCE = ("account:bigint", "balance:numeric", "bounded:boolean")
 
 
 def lock(uow: UnitOfWork) -> None:
@@ -112,7 +111,7 @@ def reversed_by(uow: UnitOfWork, journal: int) -> str | None:
 def account_states(uow: UnitOfWork, accounts: Iterable[Account]) -> dict[Account, AccountState]:
     """Return those of `accounts` that exist, with their balances."""
     names = list(accounts)
-    columns = "a.code, a.asset, a.party, a.detail, a.id, b.balance, b.entries"
+    columns = "a.code, a.asset, a.party, a.detail, a.id, b.balance"
     same = "a.code = k.code and a.asset = k.asset and a.party = k.party and a.detail = k.detail"
     balance = "join account_balance b on b.tenant = a.tenant and b.account = a.id"
     if uow.is_sqlite:
@@ -128,7 +127,7 @@ def account_states(uow: UnitOfWork, accounts: Iterable[Account]) -> dict[Account
             f"as k(code, asset, party, detail) join account a on a.tenant = %s and {same} {balance}"
         )
         rows = uow.connection.exec_driver_sql(statement, (*_arrays(names, 4), uow.tenant))
-    return {Account(*row[:4]): AccountState(row[4], int(row[5]), row[6]) for row in rows}
+    return {Account(*row[:4]): AccountState(row[4], int(row[5])) for row in rows}
 
 
 def last_account(uow: UnitOfWork) -> int:
@@ -147,24 +146,24 @@ def append(uow: UnitOfWork, batch: Batch) -> None:
 def open_accounts(uow: UnitOfWork, opened: dict[Account, AccountState]) -> None:
     """Write new accounts, with a balance of zero for now; their states hold what they come to."""
     _insert(uow, "account", _ACCOUNT, [(state.id, *account) for account, state in opened.items()])
-    zeros = [(state.id, 0, 0, kind_of(account.code).bounded) for account, state in opened.items()]
+    zeros = [(state.id, 0, kind_of(account.code).bounded) for account, state in opened.items()]
     _insert(uow, "account_balance", _BALANCE, zeros)
 
 
 def write_balances(uow: UnitOfWork, states: Iterable[AccountState]) -> None:
     """Write balances computed under the lock."""
-    rows = [(state.id, state.balance, state.entries) for state in sorted(states, key=lambda state: state.id)]
+    rows = [(state.id, state.balance) for state in sorted(states, key=lambda state: state.id)]
     if uow.is_sqlite:
         uow.connection.exec_driver_sql(
-            "update account_balance set balance = ?2, entries = ?3 where account = ?1 and tenant = ?4",
+            "update account_balance set balance = ?2 where account = ?1 and tenant = ?3",
             [(*row, uow.tenant) for row in rows],
         )
     else:
         uow.connection.exec_driver_sql(
-            "update account_balance b set balance = k.balance, entries = k.entries from "
-            "unnest(%s::bigint[], %s::numeric[], %s::bigint[]) as k(account, balance, entries) "
+            "update account_balance b set balance = k.balance "
+            "from unnest(%s::bigint[], %s::numeric[]) as k(account, balance) "
             "where b.tenant = %s and b.account = k.account",
-            (*_arrays(rows, 3), uow.tenant),
+            (*_arrays(rows, 2), uow.tenant),
         )
 
 

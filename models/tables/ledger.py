@@ -39,7 +39,7 @@ class AccountRow(TenantRow, table=True):
 
 
 class AccountBalanceRow(TenantRow, table=True):
-    """Sum and count of an account's entries; `bounded` accounts (credits we owe) never turn into debts."""
+    """Sum of an account's entries; `bounded` accounts (credits we owe) never turn into debts."""
 
     __tablename__ = "account_balance"
     __table_args__ = (
@@ -50,7 +50,6 @@ class AccountBalanceRow(TenantRow, table=True):
 
     account: int = Field(primary_key=True, sa_type=BigInteger)
     balance: int = Field(sa_type=LedgerInteger)
-    entries: int = Field(sa_type=BigInteger)
     bounded: bool
 
 
@@ -92,6 +91,7 @@ class JournalRow(TenantRow, table=True):
     effective_at: datetime = Field(sa_type=UtcTime)
     recorded_at: datetime = Field(sa_type=UtcTime)
     reverses: int | None = Field(default=None, sa_type=BigInteger)
+    memo: str = Field(max_length=500)
     canonical: bytes = Field(sa_type=LargeBinary)
 
 

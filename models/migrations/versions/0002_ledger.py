@@ -65,7 +65,6 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String(length=120), nullable=False),
         sa.Column("account", sa.BigInteger(), nullable=False),
         sa.Column("balance", models.column_types.LedgerInteger(), nullable=False),
-        sa.Column("entries", sa.BigInteger(), nullable=False),
         sa.Column("bounded", sa.Boolean(), nullable=False),
         sa.CheckConstraint("not bounded or balance <= 0", name=op.f("ck_account_balance_bounded")),
         sa.ForeignKeyConstraint(
@@ -83,6 +82,7 @@ def upgrade() -> None:
         sa.Column("effective_at", models.column_types.UtcTime(), nullable=False),
         sa.Column("recorded_at", models.column_types.UtcTime(), nullable=False),
         sa.Column("reverses", sa.BigInteger(), nullable=True),
+        sa.Column("memo", sa.String(length=500), nullable=False),
         sa.Column("canonical", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["tenant", "id"],

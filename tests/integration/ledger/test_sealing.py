@@ -13,8 +13,8 @@ from billing.database import Database
 from tests.ledger_facts import NOON, TENANT, accrual
 
 _JOURNAL = (
-    "insert into journal (tenant, id, key, kind, effective_at, recorded_at, canonical) "
-    "values ('default', 2, 'k2', 'x', '2026-01-01T00:00:00.000000Z', '2026-01-01T00:00:00.000000Z', 'c')"
+    "insert into journal (tenant, id, key, kind, effective_at, recorded_at, memo, canonical) "
+    "values ('default', 2, 'k2', 'x', '2026-01-01T00:00:00.000000Z', '2026-01-01T00:00:00.000000Z', '', 'c')"
 )
 _ENTRY = "insert into entry (tenant, journal, leg, account, asset, amount) values ('default', {}, {}, {}, '{}', {})"
 _SEAL = (
@@ -98,10 +98,10 @@ def test_the_database_refuses(opened: Database, statements: tuple[str, ...]) -> 
 @pytest.mark.parametrize(
     "statement",
     [
-        "insert or replace into journal select tenant, id, 'z', kind, effective_at, recorded_at, reverses, canonical "
-        "from journal",
-        "insert or replace into journal select tenant, 2, key, kind, effective_at, recorded_at, reverses, canonical "
-        "from journal",
+        "insert or replace into journal select tenant, id, 'z', kind, effective_at, recorded_at, reverses, memo, "
+        "canonical from journal",
+        "insert or replace into journal select tenant, 2, key, kind, effective_at, recorded_at, reverses, memo, "
+        "canonical from journal",
         "insert or replace into entry select tenant, journal, leg, account, asset, amount + 1 from entry",
         "insert or replace into journal_seal select tenant, journal, previous_hash, previous_hash from journal_seal",
         "insert or replace into account select tenant, id, 'bank', asset, party, detail from account where id = 1",
