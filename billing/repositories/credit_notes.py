@@ -1,0 +1,114 @@
+"""Credit notes with their lines: rows <-> values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import insert, or_, select
+
+from billing.metering.sets import members
+from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.invoice import CreditNoteLineRow, CreditNoteRow
+from models.values.errors import NotFoundError
+
+_NOTE = table_of(CreditNoteRow)
+_LINE = table_of(CreditNoteLineRow)
+_FIELDS = (
+    "id", "key", "number", "invoice", "legal_entity", "customer", "currency", "period", "issued_on", "reason",
+    "net_minor", "tax_minor", "total_minor",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CreditedLine:
+    """What a credit note takes off one invoice line, in positive minor units."""
+
+    line: int
+    net_minor: int
+    tax_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditNote:
+    """A document that reduces a finalised invoice. Amounts in positive minor units."""
+
+    id: str
+    key: str
+    number: str
+    invoice: str
+    legal_entity: str
+    customer: str
+    currency: str
+    period: str
+    issued_on: date
+    reason: str
+    net_minor: int
+    tax_minor: int
+    total_minor: int
+    lines: tuple[CreditedLine, ...]
+
+
+class CreditNoteRepository:
+    """The credit notes of one tenant."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    def add(self, note: CreditNote, at: datetime) -> None:
+        """Store a credit note."""
+        tenant = self._uow.tenant
+        head = {name: getattr(note, name) for name in _FIELDS}
+        self._uow.connection.execute(insert(_NOTE).values(tenant=tenant, recorded_at=at, **head))
+        self._uow.connection.execute(
+            insert(_LINE),
+            [
+                {
+                    "tenant": tenant,
+                    "credit_note": note.id,
+                    "line": line.line,
+                    "invoice": note.invoice,
+                    "net_minor": line.net_minor,
+                    "tax_minor": line.tax_minor,
+                }
+                for line in note.lines
+            ],
+        )
+
+    def get(self, note: str) -> CreditNote:
+        """Return one credit note by id or number. Raises NotFoundError."""
+        query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, or_(_NOTE.c.id == note, _NOTE.c.number == note))
+        found = self._read(self._uow.connection.execute(query).all())
+        if not found:
+            raise NotFoundError("no such credit note", field="credit_note", value=note, code="unknown_credit_note")
+        return found[0]
+
+    def with_key(self, key: str) -> CreditNote | None:
+        """Return the credit note with an idempotency key."""
+        query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, _NOTE.c.key == key)
+        return next(iter(self._read(self._uow.connection.execute(query).all())), None)
+
+    def many(self, notes: Collection[str]) -> list[CreditNote]:
+        """Return credit notes by id."""
+        query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, members(self._uow, _NOTE.c.id, notes))
+        return self._read(self._uow.connection.execute(query).all())
+
+    def of_invoice(self, invoice: str) -> list[CreditNote]:
+        """Return the credit notes of one invoice, by number."""
+        query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, _NOTE.c.invoice == invoice)
+        return self._read(self._uow.connection.execute(query).all())
+
+    def _read(self, rows: Iterable[Any]) -> list[CreditNote]:
+        heads = sorted(rows, key=lambda row: row.number)
+        lines: dict[str, list[CreditedLine]] = {row.id: [] for row in heads}
+        query = select(_LINE).where(
+            _LINE.c.tenant == self._uow.tenant, members(self._uow, _LINE.c.credit_note, list(lines))
+        )
+        for row in sorted(self._uow.connection.execute(query), key=lambda row: row.line):
+            lines[row.credit_note].append(CreditedLine(row.line, row.net_minor, row.tax_minor))
+        return [
+            CreditNote(lines=tuple(lines[row.id]), **{name: getattr(row, name) for name in _FIELDS}) for row in heads
+        ]
