@@ -17,12 +17,13 @@ RATE = StripeRateRow.__table__  # type: ignore[attr-defined]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND_US = 1_000_000
+_LONGEST_RUN = 32
 
 
 class SharedRate:
     """Await `take` before each request. Slots are `1 / per_second` apart over all processes together.
 
-    A run of slots costs one short transaction and holds a quarter of a second's worth. Slots more than a second
+    A run of slots costs one short transaction and holds at most a quarter of a second's worth. Slots more than a second
     old lapse: they would come as a burst.
     """
 
@@ -30,7 +31,7 @@ class SharedRate:
         self._database = database
         self._tenant = tenant
         self._interval_us = max(1, round(_SECOND_US / per_second))
-        self._run = max(1, int(per_second / 4))
+        self._run = max(1, min(int(per_second / 4), _LONGEST_RUN))
         self._timing = timing
         self._slots: deque[int] = deque()
         self._lock = asyncio.Lock()
@@ -38,7 +39,8 @@ class SharedRate:
     async def take(self) -> None:
         """Wait for the next slot."""
         async with self._lock:
-            while self._slots and self._slots[0] < self._now_us() - _SECOND_US:
+            oldest_valid = self._now_us() - _SECOND_US
+            while self._slots and self._slots[0] < oldest_valid:
                 self._slots.popleft()
             if not self._slots:
                 self._slots.extend(await asyncio.to_thread(self._reserve))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 
 import httpx
 import stripe
@@ -21,7 +23,7 @@ class Transport(stripe.HTTPClient):
     def __init__(self, take_token: Callable[[], Awaitable[None]], timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         super().__init__()
         self._take_token = take_token
-        self._client = httpx.AsyncClient(timeout=timeout_seconds)
+        self._client = httpx.AsyncClient(timeout=timeout_seconds, verify=_tls())
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: object = None
@@ -41,3 +43,9 @@ class Transport(stripe.HTTPClient):
     async def close_async(self) -> None:
         """Close pooled connections."""
         await self._client.aclose()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Load the trusted authorities once a process."""
+    return ssl.create_default_context()

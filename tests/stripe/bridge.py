@@ -24,6 +24,7 @@ from billing.repositories import stripe_outbox as outbox
 from billing.repositories.stripe_mirror import Collecting
 from billing.stripe.absorbing import Absorber
 from billing.stripe.adapter import StripeProvider
+from billing.stripe.currencies import stripe_currency
 from billing.stripe.enqueue import enqueue_invoice
 from billing.stripe.settings import StripeSettings
 from billing.stripe.shared_rate import SharedRate
@@ -32,7 +33,8 @@ from billing.stripe.worker import LEASE, Drained, Worker
 from billing.unit_of_work import UnitOfWork
 from models.values.ids import DEFAULT_TENANT
 from models.values.period import Period
-from tests.stripe_twin.clock import MovableClock
+from tests.stripe_twin.clock import START, MovableClock
+from tests.stripe_twin.twin import Twin
 
 JANUARY = Period(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
 ADA = CustomerToBill("ada", "Ada Lovelace", "ada@example.com")
@@ -147,3 +149,24 @@ def an_invoice(
 
 def _taxes(amount: int, percent: Decimal) -> tuple[LineTax, ...]:
     return (LineTax("VAT", percent, int(amount * percent / 100)),) if percent else ()
+
+
+def assert_one_of_each(bridge: Bridge, twin: Twin) -> None:
+    """Every invoice handed over is at the provider once, line by line and to the minor unit, and charged once."""
+    with bridge.database.reading(bridge.tenant) as uow:
+        rows = [row for row in mirror.invoices_since(uow, START - timedelta(days=1)) if row.collect_minor]
+    remote = {invoice["metadata"]["ala_ref"]: invoice for invoice in twin.account.all("invoice")}
+    assert len(twin.account.all("invoice")) == len(remote) == len(rows)
+    assert len(twin.account.all("customer")) == len({row.customer for row in rows})
+    for row in rows:
+        invoice = remote[f"{bridge.tenant}/{row.invoice_id}"]
+        refs = [line["metadata"]["ala_line"] for line in twin.account.lines[invoice["id"]]]
+        assert len(refs) == len(set(refs)), "a line was pushed twice"
+        assert invoice["id"] == row.stripe_id
+        assert invoice["total"] == stripe_currency(row.currency).to_wire([row.collect_minor])[0]
+        assert row.status.value == invoice["status"]
+        assert invoice["amount_paid"] == stripe_currency(row.currency).to_wire([row.paid_minor])[0]
+    paid = [invoice for invoice in remote.values() if invoice["status"] == "paid"]
+    assert twin.account.charges_made == len(paid)
+    assert len(twin.account.all("invoice_payment")) == len(paid)
+    assert sum(bridge.listener.paid().values()) == sum(row.paid_minor for row in rows)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import stripe
 
+from billing.database import Database
 from billing.stripe.transport import Transport
+from tests.stripe.bridge import Bridge, settings_for
 from tests.stripe_twin.clock import MovableClock
 from tests.stripe_twin.fault_proxy import FaultProxy, breaking
 from tests.stripe_twin.schema import DESCRIPTION
@@ -83,6 +87,30 @@ def assert_schema_kept(twin: Twin) -> None:
     """Fail when anything the twin received or answered broke Stripe's description."""
     if twin.check is not None:
         assert twin.check.violations == []
+
+
+@pytest.fixture
+def bridge(database: Database, twin: Twin, twin_url: str, clock: MovableClock) -> Bridge:
+    """The bridge on both databases, straight to the twin; every new customer has a working card."""
+    twin.account.card_on_file = "pm_card_visa"
+    return Bridge(database, clock, settings_for(twin_url))
+
+
+@pytest.fixture
+def embedded(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
+    """A fresh SQLite database, where the choice of database cannot matter."""
+    path = tmp_path / "alacarte.db"
+    shutil.copy(sqlite_template, path)
+    opened = Database(f"sqlite:///{path}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def broken_bridge(embedded: Database, twin: Twin, proxy: tuple[FaultProxy, str], clock: MovableClock) -> Bridge:
+    """The bridge through the fault proxy, which is told later what to break."""
+    twin.account.card_on_file = "pm_card_visa"
+    return Bridge(embedded, clock, settings_for(proxy[1], timeout_seconds=2.0))
 
 
 @pytest.fixture(scope="session")

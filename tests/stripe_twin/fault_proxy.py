@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import httpx
 from tests.stripe_twin.problems import broken, key_in_use, rate_limited
 from tests.stripe_twin.server import free_port
 
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Loading the trusted authorities takes longer than a request.
 _HOP_HEADERS = {"connection", "content-length", "transfer-encoding", "host"}
 
 
@@ -66,7 +68,7 @@ class FaultProxy:
     async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client connection, request after request."""
         try:
-            async with httpx.AsyncClient(base_url=self.upstream, timeout=30) as client:
+            async with httpx.AsyncClient(base_url=self.upstream, timeout=30, verify=_NO_TLS) as client:
                 while await self._serve_request(reader, writer, client):
                     pass
         except (asyncio.IncompleteReadError, ConnectionError):
