@@ -53,7 +53,8 @@ def choice_situations(attributes: ArrayLike, situation: ArrayLike, chosen: Array
     if not np.all(np.isfinite(values)):
         raise InvalidValueError("must be finite", field="attributes", code="not_finite")
     starts = np.concatenate([[0], np.flatnonzero(ids[1:] != ids[:-1]) + 1])
-    if len(np.unique(ids[starts])) != len(starts):
+    first = ids[starts]
+    if not np.all(first[1:] > first[:-1]) and len(np.unique(first)) != len(starts):
         raise InvalidValueError("rows of one situation must stand together", field="situation")
     if np.any(np.add.reduceat(taken.astype(np.intp), starts) != 1):
         raise InvalidValueError("exactly one alternative of each situation must be taken", field="chosen")
@@ -74,7 +75,7 @@ class ConditionalLogit(BaseEstimator):
     def fit(self, X: ArrayLike, chosen: ArrayLike, situation: ArrayLike) -> Self:
         """Fit on long rows X (rows, K). Raises InvalidValueError for bad rows, NotIdentifiedError otherwise."""
         data = choice_situations(X, situation, chosen)
-        scale = data.attributes.std(axis=0)
+        scale = np.sqrt(np.einsum("rk,rk->k", data.attributes, data.attributes) / len(data.attributes))
         scale[scale == 0] = 1.0
         climb = _Climb(data, scale, self.ridge)
         coef, steps = climb.run(self.tolerance)
@@ -91,7 +92,8 @@ class ConditionalLogit(BaseEstimator):
         ids = np.asarray(situation)
         starts = np.concatenate([[0], np.flatnonzero(ids[1:] != ids[:-1]) + 1])
         utility = np.asarray(X, dtype=np.float64) @ self.coef_
-        return _Blocks(starts, len(ids)).softmax(utility)[0]
+        blocks = _Blocks(starts, len(ids))
+        return blocks.restored(blocks.softmax(blocks.arranged(utility[:, None])[:, 0])[0])
 
     def willingness_to_pay(self, attribute: int, price: int) -> tuple[float, float, float]:
         """Return (low, estimate, high) of -coef[attribute] / coef[price], 90 percent interval by Fieller.
@@ -113,27 +115,41 @@ class ConditionalLogit(BaseEstimator):
 
 
 class _Blocks:
-    """Sums and softmax over situations; one reshape where all have the same number of alternatives."""
+    """Sums and softmax over situations.
+
+    Where all situations have the same number J of alternatives, `rows` are put alternative by alternative,
+    (J, situations), so that NumPy reduces over long rows instead of a few short columns.
+    """
 
     def __init__(self, starts: NDArray[np.intp], rows: int) -> None:
         self.starts, self.sizes = starts, np.diff([*starts, rows])
-        equal = bool(np.all(self.sizes == self.sizes[0]))
-        self.size = int(self.sizes[0]) if equal else 0
+        self.size = int(self.sizes[0]) if bool(np.all(self.sizes == self.sizes[0])) else 0
+
+    def arranged(self, rows: Floats) -> Floats:
+        """Return `rows` (rows, K) in the order in which the other methods take them."""
+        if not self.size:
+            return rows
+        blocks = rows.reshape(len(self.starts), self.size, rows.shape[1])
+        return np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(rows.shape)
+
+    def restored(self, values: Floats) -> Floats:
+        """Return `values` (rows,) in the caller's order."""
+        return values.reshape(self.size, -1).T.ravel() if self.size else values
 
     def sums(self, columns: Floats) -> Floats:
         """Sum rows (rows, K) within each situation (situations, K)."""
         if self.size:
-            return np.asarray(np.einsum("njk->nk", columns.reshape(-1, self.size, columns.shape[1])))
+            return np.asarray(columns.reshape(self.size, -1, columns.shape[1]).sum(axis=0))
         return np.asarray(np.add.reduceat(columns, self.starts, axis=0))
 
     def softmax(self, utility: Floats) -> tuple[Floats, float]:
         """Return the chances (rows,) and the sum over situations of ln sum exp(utility)."""
         if self.size:
-            block = utility.reshape(-1, self.size)
-            top = block.max(axis=1)
-            odds = np.exp(block - top[:, None])
-            total = odds.sum(axis=1)
-            return (odds / total[:, None]).ravel(), float(np.log(total).sum() + top.sum())
+            block = utility.reshape(self.size, -1)
+            top = block.max(axis=0)
+            odds = np.exp(block - top)
+            total = odds.sum(axis=0)
+            return (odds / total).ravel(), float(np.log(total).sum() + top.sum())
         top = np.maximum.reduceat(utility, self.starts)
         odds = np.exp(utility - np.repeat(top, self.sizes))
         total = np.add.reduceat(odds, self.starts)
@@ -144,9 +160,9 @@ class _Climb:
     """Newton on one set of situations, attributes divided by `scale`."""
 
     def __init__(self, data: ChoiceSituations, scale: Floats, ridge: float) -> None:
-        self.attributes = data.attributes / scale
         self.blocks = _Blocks(data.starts, len(data.attributes))
-        self.taken = self.attributes[data.chosen].sum(axis=0)
+        self.attributes = self.blocks.arranged(data.attributes) / scale
+        self.taken = data.attributes[data.chosen].sum(axis=0) / scale
         self.penalty = ridge / scale**2
         self.information = np.diag(self.penalty)
         self.log_likelihood = 0.0
