@@ -1,4 +1,8 @@
-"""row security."""
+"""Row security."""
+
+from alembic import op
+
+from models.migrations import row_security
 
 revision = "0007_row_security"
 down_revision = "0006_access"
@@ -7,8 +11,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Let each transaction see the rows of its tenant only."""
+    row_security.after(op)
 
 
 def downgrade() -> None:
-    """Nothing yet."""
+    """Take the protection off."""
+    row_security.before(op)
