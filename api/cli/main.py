@@ -24,6 +24,7 @@ _COMMANDS = (
     "serve",
     "ingest",
     "close",
+    "invoices",
 )
 """Modules of this package, each adding its command with `register`."""
 

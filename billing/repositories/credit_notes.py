@@ -80,11 +80,15 @@ class CreditNoteRepository:
 
     def get(self, note: str) -> CreditNote:
         """Return one credit note by id or number. Raises NotFoundError."""
-        query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, or_(_NOTE.c.id == note, _NOTE.c.number == note))
-        found = self._read(self._uow.connection.execute(query).all())
-        if not found:
+        found = self.find(note)
+        if found is None:
             raise NotFoundError("no such credit note", field="credit_note", value=note, code="unknown_credit_note")
-        return found[0]
+        return found
+
+    def find(self, note: str) -> CreditNote | None:
+        """Return one credit note by id or number, or None."""
+        query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, or_(_NOTE.c.id == note, _NOTE.c.number == note))
+        return next(iter(self._read(self._uow.connection.execute(query).all())), None)
 
     def with_key(self, key: str) -> CreditNote | None:
         """Return the credit note with an idempotency key."""

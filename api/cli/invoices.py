@@ -1,0 +1,378 @@
+"""`alacarte explain`, `alacarte export` and `alacarte invoice`: read, print and correct what was billed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from api.cli.workspace import open_workspace
+from billing.credit_notes import CreditRequest, issue_credit_note
+from billing.database import Database
+from billing.explanation import ExplainedUsage, LineExplanation, events_behind, explain_line
+from billing.exports.invoice_view import credit_note_view, invoice_view
+from billing.exports.register import FORMATS, documents, write_headers, write_lines
+from billing.exports.rendering import to_html, to_pdf
+from billing.invoices import Invoice
+from billing.invoicing import finalise, give_up, party_document, void
+from billing.repositories.credit_notes import CreditNoteRepository
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.invoices import InvoiceRepository
+from billing.settlements import Money, pay
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import InvalidValueError
+from models.values.money import Currency, currency, from_minor, round_to_minor
+from models.values.quantity import parse_decimal, plain
+
+_UNSAFE_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+_ALL = -1
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the three commands."""
+    explain = commands.add_parser("explain", help="follow an invoice line to its price and its events")
+    explain.add_argument("invoice", help="number or id")
+    explain.add_argument("--line", type=int, help="a line; without it the invoice is shown")
+    explain.add_argument("--events", type=int, default=10, help=f"events to list (default 10; {_ALL}: all)")
+    explain.add_argument("--json", action="store_true", help="the whole explanation as JSON, all events included")
+    explain.set_defaults(run=run_explain)
+    _register_export(commands)
+    _register_invoice(commands)
+
+
+def _register_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = commands.add_parser("export", help="write the register of what was issued")
+    export.add_argument("what", choices=["invoices"])
+    which = export.add_mutually_exclusive_group()
+    which.add_argument("--period", help="a month, like 2026-01")
+    which.add_argument("--since", type=int, default=0, metavar="CURSOR", help="only what was issued after a cursor")
+    export.add_argument("--format", choices=FORMATS, default="csv")
+    export.add_argument("--lines", action="store_true", help="print the lines instead of the headers")
+    export.add_argument("--out", type=Path, metavar="FOLDER", help="write both files into a folder")
+    export.set_defaults(run=run_export)
+
+
+def _register_invoice(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("invoice", help="list, show, print, finalise, void, credit and settle invoices")
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the invoices of a customer, or the latest")
+    listing.add_argument("--customer")
+    listing.set_defaults(run=run_list)
+    for name, help_ in (("pdf", "print as PDF"), ("html", "print as HTML")):
+        printing = actions.add_parser(name, help=f"{help_}; credit notes as well")
+        printing.add_argument("invoice", nargs="?", help="number or id of an invoice or credit note")
+        printing.add_argument("--period", help="every invoice of a month")
+        printing.add_argument("--out", type=Path, default=Path(), help="folder (default: here)")
+        printing.set_defaults(run=run_print, form=name)
+    final = actions.add_parser("finalise", help="finalise one draft, or all that are due")
+    final.add_argument("invoice", nargs="?")
+    final.set_defaults(run=run_finalise)
+    for name, run, help_ in (
+        ("void", run_void, "void an unpaid invoice; its usage goes on the next one"),
+        ("write-off", run_give_up, "give up what is open of an invoice"),
+        ("credit", run_credit, "issue a credit note"),
+        ("pay", run_pay, "record a payment"),
+    ):
+        action = actions.add_parser(name, help=help_)
+        action.add_argument("invoice", help="number or id")
+        action.set_defaults(run=run)
+        if name in {"void", "credit"}:
+            action.add_argument("--reason", required=True)
+        if name == "credit":
+            action.add_argument(
+                "--line", action="append", metavar="LINE=NET", help="net amount of a line; default: all"
+            )
+            action.add_argument("--key", help="idempotency key (default: one credit note an invoice)")
+            action.add_argument("--issued-on", type=date.fromisoformat, help="date (default: today)")
+        if name == "pay":
+            action.add_argument("amount")
+            action.add_argument("--key", required=True, help="the processor's id of the payment")
+
+
+# Explaining.
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    """Explain a line, or show an invoice."""
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        if options.line is None:
+            invoice = InvoiceRepository(uow).get(options.invoice)
+            Console().print(invoice_table(invoice))
+            return 0
+        explained = explain_line(uow, options.invoice, options.line)
+        if options.json:
+            print(json.dumps(_explanation_document(uow, explained), ensure_ascii=False, indent=2))
+        else:
+            print_explanation(uow, explained, options.events)
+    return 0 if explained.adds_up else 1
+
+
+def print_explanation(uow: UnitOfWork, explained: LineExplanation, events: int) -> None:
+    """Print a line's explanation for people."""
+    line, invoice = explained.line, explained.invoice
+    money = currency(invoice.currency)
+    print(f"{invoice.number or 'draft'} line {line.line}: {line.description}, {invoice.customer}")
+    print(f"  exact {plain(line.exact)} {invoice.currency}, rounded {plain(from_minor(line.net_minor, money))}")
+    for usage in explained.usages:
+        row = usage.row
+        print(f"  rated usage {usage.charge}#{usage.position}: {plain(row.amount)} {invoice.currency}")
+        print(f"    service {row.service.start.isoformat()} to {row.service.end.isoformat()}")
+        print(f"    quantity {plain(row.quantity)}, list {plain(row.list_amount)}, cost {plain(row.cost)}")
+        if usage.book_key is not None:
+            print(f"    price book {usage.book_key} version {usage.book_version}, {row.book_hash}")
+            print(f"    tariff {json.dumps(usage.tariff, ensure_ascii=False)}")
+        if row.corrects is not None:
+            print(f"    corrects {row.corrects}: due {row.detail.get('due')}, billed {row.detail.get('billed')}")
+        for name in ("prorated", "discount", "tariff", "coupon", "committed", "spent"):
+            if name in row.detail:
+                print(f"    {name}: {json.dumps(row.detail[name], ensure_ascii=False)}")
+        for step in row.detail.get("steps", ()):
+            print(f"    step {step['name']}: {step['of']} {step['before']} -> {step['after']}")
+        _print_events(uow, invoice.customer, usage, events)
+
+
+def _print_events(uow: UnitOfWork, customer: str, usage: ExplainedUsage, limit: int) -> None:
+    if usage.meter is None:
+        return
+    print(f"    meter {usage.meter.key} ({usage.meter.aggregation} over {usage.meter.event_type}), events:")
+    shown = events_behind(uow, customer, usage)
+    count = 0
+    for event in shown if limit == _ALL else islice(shown, limit):
+        late = " late" if event.is_late else ""
+        print(f"      {event.source} {event.event_id} {event.occurred_at.isoformat()} {event.read}{late}")
+        count += 1
+    rest = sum(1 for _ in shown)
+    if rest:
+        print(f"      and {rest} more of {count + rest} events; --events {_ALL} lists all")
+
+
+def _explanation_document(uow: UnitOfWork, explained: LineExplanation) -> dict[str, Any]:
+    line, invoice = explained.line, explained.invoice
+    return {
+        "invoice": invoice.number,
+        "customer": invoice.customer,
+        "line": line.line,
+        "feature": line.feature,
+        "exact_amount": plain(line.exact),
+        "rounded_minor": line.net_minor,
+        "rated_usage": [
+            {
+                "charge": usage.charge,
+                "position": usage.position,
+                "amount": plain(usage.row.amount),
+                "quantity": plain(usage.row.quantity),
+                "service": [usage.row.service.start.isoformat(), usage.row.service.end.isoformat()],
+                "price_book": usage.row.book_hash,
+                "price_book_version": usage.book_version,
+                "tariff": usage.tariff,
+                "corrects": usage.row.corrects,
+                "detail": usage.row.detail,
+                "events": [
+                    {
+                        "source": event.source,
+                        "id": event.event_id,
+                        "time": event.occurred_at.isoformat(),
+                        "value": event.read,
+                        "late": event.is_late,
+                    }
+                    for event in events_behind(uow, invoice.customer, usage)
+                ],
+            }
+            for usage in explained.usages
+        ],
+    }
+
+
+# Exporting.
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Write the register: to a folder, or to standard output."""
+    with open_workspace() as (settings, database):
+        if options.out is None:
+            with database.reading(settings.tenant) as uow:
+                found = documents(uow, period=options.period, since=options.since)
+                write = write_lines if options.lines else write_headers
+                for chunk in write(found, options.format):
+                    sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            return 0
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name, write in (("invoices", write_headers), ("invoice_lines", write_lines)):
+            path = options.out / f"{name}.{options.format}"
+            with database.reading(settings.tenant) as uow:
+                found = documents(uow, period=options.period, since=options.since)
+                _write_whole(path, write(found, options.format))
+            print(path)
+    return 0
+
+
+def _write_whole(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file under a temporary name, so that nobody finds half of it."""
+    half = path.with_name(f".{path.name}.part")
+    with half.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+    half.replace(path)
+
+
+# Invoices.
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """List invoices."""
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        repository = InvoiceRepository(uow)
+        found = repository.of_customer(options.customer) if options.customer else repository.recent()
+    table = Table()
+    for column in ("number", "customer", "issued", "state", "total", "open"):
+        table.add_column(column, justify="right" if column in {"total", "open"} else "left")
+    for each in found:
+        money = currency(each.currency)
+        table.add_row(
+            each.number or each.id,
+            each.customer,
+            each.issued_on.isoformat(),
+            each.state.value,
+            f"{plain(from_minor(each.total_minor, money))} {each.currency}",
+            plain(from_minor(each.open_minor, money)),
+        )
+    Console().print(table)
+    return 0
+
+
+def invoice_table(invoice: Invoice) -> Table:
+    """Return an invoice as a table for people."""
+    money = currency(invoice.currency)
+    title = f"{invoice.number or 'draft'} {invoice.customer} {invoice.state.value}"
+    total = f"net {plain(from_minor(invoice.net_minor, money))}, tax {plain(from_minor(invoice.tax_minor, money))}"
+    carrying = f"carried in {plain(invoice.carried_in)}, carried out {plain(invoice.carried_out)}"
+    table = Table(
+        title=title, caption=f"{total}, total {plain(from_minor(invoice.total_minor, money))} {money.code}; {carrying}"
+    )
+    for column in ("line", "description", "quantity", "unit price", "exact", "rounded"):
+        table.add_column(column, justify="left" if column == "description" else "right")
+    for line in invoice.lines:
+        table.add_row(
+            str(line.line),
+            line.description,
+            plain(line.quantity),
+            "" if line.unit_price is None else plain(line.unit_price),
+            plain(line.exact),
+            plain(from_minor(line.net_minor, money)),
+        )
+    return table
+
+
+def run_print(options: argparse.Namespace) -> int:
+    """Write invoices or credit notes as PDF or HTML."""
+    if (options.invoice is None) == (options.period is None):
+        raise InvalidValueError("needs an invoice, or --period", field="invoice")
+    options.out.mkdir(parents=True, exist_ok=True)
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        names = [options.invoice] if options.period is None else InvoiceRepository(uow).of_period(options.period)
+        for name in names:
+            view = view_of(uow, name)
+            path = options.out / f"{_UNSAFE_IN_NAMES.sub('_', view['number'] or name)}.{options.form}"
+            content = to_pdf(view) if options.form == "pdf" else to_html(view).encode()
+            _write_whole(path, [content])
+            print(path)
+    return 0
+
+
+def view_of(uow: UnitOfWork, name: str) -> dict[str, Any]:
+    """Return the view of an invoice or credit note, named by number or id."""
+    invoices = InvoiceRepository(uow)
+    invoice = invoices.find(name)
+    note = None
+    if invoice is None:
+        notes = CreditNoteRepository(uow)
+        note = notes.find(name)
+        invoice = invoices.get(name if note is None else note.invoice)
+    party = invoices.party(invoice.id)
+    if party is None:
+        customers = CustomerRepository(uow)
+        party = party_document(customers.get(invoice.customer), customers.legal_entity(invoice.legal_entity))
+    return invoice_view(invoice, party) if note is None else credit_note_view(note, invoice, party)
+
+
+def run_finalise(options: argparse.Namespace) -> int:
+    """Finalise one draft, or all whose grace period is over."""
+    now = datetime.now(UTC)
+    with open_workspace() as (settings, database):
+        drafts = [options.invoice] if options.invoice else _due(database, settings.tenant, now)
+        with database.writing(settings.tenant) as uow:
+            ids = [InvoiceRepository(uow).get(each).id for each in drafts]
+            for each in finalise(uow, ids, now):
+                print(f"{each.number} {each.customer} {plain(from_minor(each.total_minor, currency(each.currency)))}")
+    return 0
+
+
+def _due(database: Database, tenant: str, now: datetime) -> list[str]:
+    with database.reading(tenant) as uow:
+        return InvoiceRepository(uow).drafts_due(now)
+
+
+def run_void(options: argparse.Namespace) -> int:
+    """Void an invoice."""
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        voided = void(uow, options.invoice, options.reason, datetime.now(UTC))
+    print(f"{voided.number} is void")
+    return 0
+
+
+def run_give_up(options: argparse.Namespace) -> int:
+    """Write an invoice off."""
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        given_up = give_up(uow, options.invoice, datetime.now(UTC))
+    print(f"{given_up.number} is uncollectible")
+    return 0
+
+
+def run_credit(options: argparse.Namespace) -> int:
+    """Issue a credit note."""
+    now = datetime.now(UTC)
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        invoice = InvoiceRepository(uow).get(options.invoice)
+        money = currency(invoice.currency)
+        nets: dict[int, int] | None = None
+        for pair in options.line or ():
+            number, equals, amount = pair.partition("=")
+            if not equals or not number.isdecimal():
+                raise InvalidValueError("must be LINE=NET, like 1=12.50", field="line", value=pair)
+            nets = {**(nets or {}), int(number): _minor(amount, f"lines.{number}", money)}
+        request = CreditRequest(
+            options.key or f"cli:{invoice.id}", invoice.id, options.reason, options.issued_on or now.date(), nets
+        )
+        note = issue_credit_note(uow, request, now)
+    print(f"{note.number} credits {plain(from_minor(note.total_minor, money))} {money.code} of {invoice.number}")
+    return 0
+
+
+def _minor(text: str, field: str, money: Currency) -> int:
+    """Return an amount as minor units; what is finer is refused, not rounded."""
+    amount = parse_decimal(text, field)
+    minor = round_to_minor(amount, money)
+    if from_minor(minor, money) != amount:
+        raise InvalidValueError(f"has at most {money.exponent} decimals", field=field, value=text)
+    return minor
+
+
+def run_pay(options: argparse.Namespace) -> int:
+    """Record a payment."""
+    now = datetime.now(UTC)
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        money = currency(InvoiceRepository(uow).get(options.invoice).currency)
+        amount = _minor(options.amount, "amount", money)
+        paid = pay(uow, options.invoice, Money(options.key, amount, now), now)
+    print(f"{paid.number} is {paid.state.value}, {plain(from_minor(paid.open_minor, money))} {money.code} open")
+    return 0

@@ -1,0 +1,180 @@
+"""Credit notes: what is wrong with a finalised invoice is taken back by a document of its own, never by an edit.
+
+A line can be credited up to its net, less what earlier notes took off it. Its tax follows cumulatively, so that
+notes over the whole of a line take back exactly the tax it bore, however they are cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from fractions import Fraction
+
+from billing import ledger
+from billing.carrying import Parts
+from billing.invoices import Invoice, InvoiceLine, InvoiceState
+from billing.posting_rules import CreditNote as CreditNoteFact
+from billing.posting_rules import journal
+from billing.repositories import journals
+from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.invoices import InvoiceRepository, Settlement
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import ConflictError, InvalidValueError, NotFoundError, RuleBrokenError
+from models.values.money import allocate, currency, round_fraction
+
+_CREDITABLE = {InvoiceState.FINALISED, InvoiceState.PAID}
+_ID_CHARS = 26
+
+
+@dataclass(frozen=True, slots=True)
+class CreditRequest:
+    """What to credit: net minor units by line number; empty: all that is creditable. `key`: unique for ever."""
+
+    key: str
+    invoice: str
+    reason: str
+    issued_on: date
+    net_by_line: Mapping[int, int] | None = None
+
+
+def creditable(invoice: Invoice, notes: Sequence[CreditNote]) -> dict[int, int]:
+    """Return by line how much net can still be credited, in minor units."""
+    left = {line.line: max(line.net_minor, 0) for line in invoice.lines}
+    for note in notes:
+        for credited in note.lines:
+            left[credited.line] -= credited.net_minor
+    return left
+
+
+def plan_credit(
+    invoice: Invoice, notes: Sequence[CreditNote], net_by_line: Mapping[int, int] | None
+) -> list[CreditedLine]:
+    """Return the lines of the next note over an invoice. Pure.
+
+    Negative lines (corrections, coupons) lower what may be credited in all. Raises RuleBrokenError beyond that.
+    """
+    left = creditable(invoice, notes)
+    wanted = dict(net_by_line) if net_by_line is not None else _all_that_is_left(invoice, left, notes)
+    lines = {line.line: line for line in invoice.lines}
+    for number, net in wanted.items():
+        if number not in lines:
+            raise NotFoundError("has no such line", field="line", value=number, code="unknown_invoice_line")
+        if net < 0:
+            raise InvalidValueError("must be >= 0", field=f"lines.{number}", value=net)
+        if net > left[number]:
+            raise RuleBrokenError(
+                f"at most {left[number]} is creditable", field=f"lines.{number}", value=net, code="not_creditable"
+            )
+    if sum(wanted.values()) > _left_in_all(invoice, notes):
+        raise RuleBrokenError(
+            f"at most {_left_in_all(invoice, notes)} of the invoice is creditable",
+            field="invoice",
+            value=sum(wanted.values()),
+            code="not_creditable",
+        )
+    return [
+        CreditedLine(number, net, _tax_of(lines[number], net, notes)) for number, net in sorted(wanted.items()) if net
+    ]
+
+
+def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: datetime) -> CreditNote:
+    """Issue a credit note: numbered, posted; it settles what is open and leaves the rest as the customer's credit.
+
+    The same key again is answered with the note that is there. Raises RuleBrokenError for an invoice that is not
+    finalised or a credit beyond what is creditable, ConflictError for a key used for another invoice.
+    """
+    journals.lock(uow)
+    repository = CreditNoteRepository(uow)
+    known = repository.with_key(request.key)
+    invoices = InvoiceRepository(uow)
+    invoice = invoices.get(request.invoice)
+    if known is not None:
+        if known.invoice != invoice.id:
+            raise ConflictError("credits another invoice", field="key", value=request.key, code="credit_key_reused")
+        return known
+    if invoice.state not in _CREDITABLE:
+        raise RuleBrokenError(
+            "only a finalised invoice is credited", field="invoice", value=invoice.state.value, code="not_creditable"
+        )
+    lines = plan_credit(invoice, repository.of_invoice(invoice.id), request.net_by_line)
+    if not lines:
+        raise RuleBrokenError("nothing is left to credit", field="invoice", value=invoice.number, code="not_creditable")
+    note = _numbered(uow, invoice, request, lines)
+    repository.add(note, recorded_at)
+    settled = min(note.total_minor, max(invoice.open_minor, 0))
+    if settled:
+        settlement = Settlement(
+            invoice.id, f"credit_note:{note.id}", "credit_note", settled, _instant(note), note.number
+        )
+        invoices.add_settlements([settlement], recorded_at)
+        now_settled = invoice.settled_minor + settled
+        state = InvoiceState.PAID if now_settled == invoice.total_minor else invoice.state
+        invoices.move(invoice.id, state, now_settled)
+    invoices.log("credit_note", [(note.id, note.period)])
+    ledger.post(
+        uow, [journal(f"credit_note:{note.id}", _instant(note), _fact(invoice, note, settled))], recorded_at=recorded_at
+    )
+    return note
+
+
+def _all_that_is_left(invoice: Invoice, left: Mapping[int, int], notes: Sequence[CreditNote]) -> dict[int, int]:
+    """Credit every line for what is left of it; where negative lines are, in proportion."""
+    whole, possible = sum(left.values()), _left_in_all(invoice, notes)
+    if whole <= possible:
+        return dict(left)
+    numbers = list(left)
+    return dict(zip(numbers, allocate(possible, [left[number] for number in numbers]), strict=True))
+
+
+def _left_in_all(invoice: Invoice, notes: Sequence[CreditNote]) -> int:
+    return max(invoice.net_minor - sum(note.net_minor for note in notes), 0)
+
+
+def _tax_of(line: InvoiceLine, net: int, notes: Sequence[CreditNote]) -> int:
+    """Return the tax that goes back with `net` of a line: cumulative tax less what earlier notes took back."""
+    earlier = [credited for note in notes for credited in note.lines if credited.line == line.line]
+    reached = sum(credited.net_minor for credited in earlier) + net
+    if not line.net_minor:
+        return 0
+    due = round_fraction(Fraction(line.tax_minor * reached, line.net_minor))
+    return due - sum(credited.tax_minor for credited in earlier)
+
+
+def _numbered(uow: UnitOfWork, invoice: Invoice, request: CreditRequest, lines: Sequence[CreditedLine]) -> CreditNote:
+    number = InvoiceRepository(uow).next_numbers(invoice.legal_entity, "credit_note", request.issued_on.year, 1)[0]
+    prefix = CustomerRepository(uow).legal_entity(invoice.legal_entity).number_prefix
+    net, tax = sum(line.net_minor for line in lines), sum(line.tax_minor for line in lines)
+    digest = hashlib.sha256(f"{uow.tenant}\x00{request.key}".encode()).hexdigest()
+    return CreditNote(
+        id=f"cn_{digest[:_ID_CHARS]}",
+        key=request.key,
+        number=f"{prefix}-C-{request.issued_on.year}-{number:06d}",
+        invoice=invoice.id,
+        legal_entity=invoice.legal_entity,
+        customer=invoice.customer,
+        currency=invoice.currency,
+        period=f"{request.issued_on.year:04d}-{request.issued_on.month:02d}",
+        issued_on=request.issued_on,
+        reason=request.reason,
+        net_minor=net,
+        tax_minor=tax,
+        total_minor=net + tax,
+        lines=tuple(lines),
+    )
+
+
+def _fact(invoice: Invoice, note: CreditNote, settled_minor: int) -> CreditNoteFact:
+    per_minor = currency(note.currency).units_per_minor
+    by_line = {line.line: line for line in invoice.lines}
+    earned: Parts = tuple((by_line[each.line].feature, each.net_minor * per_minor) for each in note.lines)
+    taxes: Parts = tuple(
+        (by_line[each.line].tax_code, each.tax_minor * per_minor) for each in note.lines if each.tax_minor
+    )
+    return CreditNoteFact(note.customer, note.currency, earned, (), taxes, settled_minor * per_minor)
+
+
+def _instant(note: CreditNote) -> datetime:
+    return datetime.combine(note.issued_on, time.min, tzinfo=UTC)

@@ -1,0 +1,184 @@
+"""Settling invoices: payments, refunds, credit. Each by a key of its own, so that nothing counts twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing import ledger
+from billing.chart_of_accounts import Account
+from billing.invoices import Invoice, InvoiceState
+from billing.posting_rules import (
+    CreditApplied,
+    Fact,
+    Overpayment,
+    Payment,
+    Recovery,
+    Refund,
+    RefundReopening,
+    journal,
+)
+from billing.repositories import journals
+from billing.repositories.invoices import InvoiceRepository, Settlement
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import ConflictError, InvalidValueError, RuleBrokenError
+from models.values.money import currency
+
+_PAYABLE = {InvoiceState.FINALISED, InvoiceState.PAID, InvoiceState.UNCOLLECTIBLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """Money that moved at a processor, in minor units: `key` is the processor's id of it, unique for ever."""
+
+    key: str
+    amount_minor: int
+    at: datetime
+    processor: str = "manual"
+
+
+def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> Invoice:
+    """Record a payment of an invoice; what is more than open becomes the customer's credit.
+
+    A written-off invoice that is paid after all is recovered first. The same key again changes nothing.
+    Raises RuleBrokenError for a draft or a void invoice, ConflictError for a key used otherwise.
+    """
+    repository, found = _locked(uow, invoice)
+    if _is_known(repository, found, f"payment:{money.key}", money.amount_minor):
+        return found
+    _check_positive(money)
+    if found.state not in _PAYABLE:
+        raise RuleBrokenError("cannot be paid", field="invoice", value=found.state.value, code="invoice_not_payable")
+    if found.state is InvoiceState.UNCOLLECTIBLE:
+        found = _recover(uow, repository, found, money, recorded_at)
+    per_minor = currency(found.currency).units_per_minor
+    used = min(money.amount_minor, max(found.open_minor, 0))
+    facts: list[Fact] = []
+    if used:
+        facts.append(Payment(found.customer, found.currency, money.processor, used * per_minor))
+    if money.amount_minor > used:
+        rest = (money.amount_minor - used) * per_minor
+        facts.append(Overpayment(found.customer, found.currency, money.processor, rest))
+    ledger.post(uow, [journal(f"payment:{money.key}", money.at, *facts)], recorded_at=recorded_at)
+    payment = Settlement(found.id, f"payment:{money.key}", "payment", used, money.at, money.processor)
+    return _settle(repository, found, payment, recorded_at)
+
+
+def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *, reopens: bool) -> Invoice:
+    """Record money that went back.
+
+    `reopens`: without a credit note, so the invoice is open again by as much; else out of the customer's credit,
+    which a credit note or an overpayment left. Raises RuleBrokenError for more than was paid.
+    """
+    repository, found = _locked(uow, invoice)
+    key = f"refund:{money.key}"
+    if _is_known(repository, found, key, -money.amount_minor if reopens else 0):
+        return found
+    _check_positive(money)
+    units = money.amount_minor * currency(found.currency).units_per_minor
+    if not reopens:
+        fact = Refund(found.customer, found.currency, money.processor, units)
+        ledger.post(uow, [journal(key, money.at, fact)], recorded_at=recorded_at)
+        return _settle(
+            repository, found, Settlement(found.id, key, "refund", 0, money.at, money.processor), recorded_at
+        )
+    paid = sum(
+        each.amount_minor
+        for each in repository.settlements([found.id]).get(found.id, [])
+        if each.kind in {"payment", "refund"}
+    )
+    if money.amount_minor > paid:
+        raise RuleBrokenError(
+            f"at most {paid} was paid", field="amount_minor", value=money.amount_minor, code="refund_above_paid"
+        )
+    reopened = RefundReopening(found.customer, found.currency, money.processor, units)
+    ledger.post(uow, [journal(key, money.at, reopened)], recorded_at=recorded_at)
+    refunded = Settlement(found.id, key, "refund", -money.amount_minor, money.at, money.processor)
+    return _settle(repository, found, refunded, recorded_at)
+
+
+def apply_credit(uow: UnitOfWork, invoice: str, key: str, at: datetime, recorded_at: datetime) -> Invoice:
+    """Let the customer's credit pay what is open of an invoice, as far as it goes."""
+    repository, found = _locked(uow, invoice)
+    if repository.settlement(f"credit:{key}") is not None or found.state is not InvoiceState.FINALISED:
+        return found
+    per_minor = currency(found.currency).units_per_minor
+    credit = -ledger.balance(uow, Account("customer_credit", found.currency, found.customer)) // per_minor
+    used = min(credit, found.open_minor)
+    if used <= 0:
+        return found
+    applied = CreditApplied(found.customer, found.currency, used * per_minor)
+    ledger.post(uow, [journal(f"credit:{key}", at, applied)], recorded_at=recorded_at)
+    return _settle(repository, found, Settlement(found.id, f"credit:{key}", "credit", used, at), recorded_at)
+
+
+def grant_customer_credit(
+    uow: UnitOfWork, customer: str, asset: str, money: Money, recorded_at: datetime
+) -> list[Invoice]:
+    """Take in money for no invoice in particular: it pays what is open, oldest first. Returns what it paid."""
+    _check_positive(money)
+    units = money.amount_minor * currency(asset).units_per_minor
+    taken = Overpayment(customer, asset, money.processor, units)
+    posted = ledger.post(uow, [journal(f"credit_in:{money.key}", money.at, taken)], recorded_at=recorded_at)
+    if not posted[0].is_new:
+        return []
+    paid = []
+    for each in InvoiceRepository(uow).of_customer(customer, asset):
+        if each.state is InvoiceState.FINALISED:
+            after = apply_credit(uow, each.id, f"{money.key}:{each.id}", money.at, recorded_at)
+            if after.settled_minor != each.settled_minor:
+                paid.append(after)
+    return paid
+
+
+def _locked(uow: UnitOfWork, invoice: str) -> tuple[InvoiceRepository, Invoice]:
+    journals.lock(uow)
+    repository = InvoiceRepository(uow)
+    repository.lock(repository.get(invoice).id)
+    return repository, repository.get(invoice)
+
+
+def _is_known(repository: InvoiceRepository, invoice: Invoice, key: str, amount_minor: int) -> bool:
+    known = repository.settlement(key)
+    if known is None:
+        return False
+    if known.invoice != invoice.id or (known.amount_minor > amount_minor and known.kind == "payment"):
+        raise ConflictError("is recorded for something else", field="key", value=key, code="settlement_conflict")
+    return True
+
+
+def _check_positive(money: Money) -> None:
+    if money.amount_minor <= 0:
+        raise InvalidValueError("must be > 0", field="amount_minor", value=money.amount_minor)
+
+
+def _recover(
+    uow: UnitOfWork, repository: InvoiceRepository, invoice: Invoice, money: Money, recorded_at: datetime
+) -> Invoice:
+    """Let a written-off debt stand again before it is paid."""
+    lost = sum(
+        each.amount_minor
+        for each in repository.settlements([invoice.id]).get(invoice.id, [])
+        if each.kind in {"write_off", "recovery"}
+    )
+    back = min(lost, money.amount_minor)
+    units = back * currency(invoice.currency).units_per_minor
+    recovered = Recovery(invoice.customer, invoice.currency, units)
+    key = f"recovery:{money.key}"
+    ledger.post(uow, [journal(key, money.at, recovered)], recorded_at=recorded_at)
+    repository.add_settlements([Settlement(invoice.id, key, "recovery", -back, money.at)], recorded_at)
+    repository.move(invoice.id, InvoiceState.UNCOLLECTIBLE, invoice.settled_minor - back)
+    return repository.get(invoice.id)
+
+
+def _settle(repository: InvoiceRepository, invoice: Invoice, settlement: Settlement, recorded_at: datetime) -> Invoice:
+    repository.add_settlements([settlement], recorded_at)
+    settled = invoice.settled_minor + settlement.amount_minor
+    if settled >= invoice.total_minor:
+        state = InvoiceState.PAID
+    elif invoice.state is InvoiceState.UNCOLLECTIBLE:
+        state = InvoiceState.UNCOLLECTIBLE
+    else:
+        state = InvoiceState.FINALISED
+    repository.move(invoice.id, state, settled)
+    return repository.get(invoice.id)
