@@ -16,7 +16,7 @@ from billing.charging import Run, billed_through, cutoff_of
 from billing.close_tasks import CloseOutcome, CloseTask, Executor, InTurn
 from billing.database import Database
 from billing.invoices import InvoiceState, Issue
-from billing.invoicing import discard, draft_open_charges, finalise
+from billing.invoicing import Collect, discard, draft_open_charges, finalise
 from billing.metering.worklists import close_through, cutoffs, open_unmatched, reopen_from, settle_late
 from billing.repositories import journals
 from billing.repositories.closes import BillingMonth, CloseRepository
@@ -39,12 +39,16 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class CloseOptions:
-    """How to close. `issued_on` None: the first day after the month. Drafts may be changed for `grace_days`."""
+    """How to close. `issued_on` None: the first day after the month. Drafts may be changed for `grace_days`.
+
+    `collect` takes over what is finalised, in the transaction that finalises it.
+    """
 
     actor: str = ""
     issued_on: date | None = None
     grace_days: int = 0
     rates: TaxRates | None = None
+    collect: Collect | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ def close(
         with database.writing(tenant) as uow:
             _post(uow, month, outcome, now, options)
         tell("charging", len(tasks) - len(left) + i, len(tasks))
-    _finalise_all(database, tenant, month, now, tell)
+    _finalise_all(database, tenant, month, now, options.collect, tell)
     with database.writing(tenant) as uow:
         return _lock(uow, begun, now, options)
 
@@ -260,7 +264,9 @@ def issue_of(month: BillingMonth) -> Issue:
     )
 
 
-def _finalise_all(database: Database, tenant: str, month: BillingMonth, now: datetime, tell: Progress) -> None:
+def _finalise_all(
+    database: Database, tenant: str, month: BillingMonth, now: datetime, collect: Collect | None, tell: Progress
+) -> None:
     """Finalise the month's drafts in the order of customers, unless they are still in their grace period."""
     if month.finalise_from > now:
         return
@@ -268,7 +274,7 @@ def _finalise_all(database: Database, tenant: str, month: BillingMonth, now: dat
         drafts = InvoiceRepository(uow).of_period(month.key, InvoiceState.DRAFT)
     for begin in range(0, len(drafts), _FINALISED_AT_ONCE):
         with database.writing(tenant) as uow:
-            finalise(uow, drafts[begin : begin + _FINALISED_AT_ONCE], now)
+            finalise(uow, drafts[begin : begin + _FINALISED_AT_ONCE], now, collect=collect)
         tell("finalising", min(begin + _FINALISED_AT_ONCE, len(drafts)), len(drafts))
 
 

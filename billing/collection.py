@@ -197,5 +197,8 @@ CollectionEvent = PaymentReceived | FeeCharged | PaymentFailed | Refunded | Disp
 class CollectionEvents(Protocol):
     """Who listens: the ledger side."""
 
-    def record(self, unit: UnitOfWork, event: CollectionEvent) -> None:
+    def begin(self, uow: UnitOfWork) -> None:
+        """Take whatever lock recording needs; called before the bridge locks any row."""
+
+    def record(self, uow: UnitOfWork, event: CollectionEvent) -> None:
         """Record `event` inside the open transaction. Called once for each reference."""

@@ -6,7 +6,7 @@ credit is there pays at once. Afterwards nothing of an invoice changes but its s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -29,6 +29,9 @@ from billing.unit_of_work import UnitOfWork
 from models.values.errors import NotFoundError, RuleBrokenError
 from models.values.money import currency
 from models.values.quantity import EXACT
+
+Collect = Callable[[UnitOfWork, Sequence[Invoice], datetime], None]
+"""Takes finalised invoices over for collection, as part of the transaction that finalised them."""
 
 _INVOICE, _CREDIT = "invoice", "customer_credit"
 _CREDITS = {"credit", "to_credit"}
@@ -76,10 +79,13 @@ def draft_open_charges(
     return drafts
 
 
-def finalise(uow: UnitOfWork, invoices: Sequence[str], recorded_at: datetime) -> list[Invoice]:
+def finalise(
+    uow: UnitOfWork, invoices: Sequence[str], recorded_at: datetime, *, collect: Collect | None = None
+) -> list[Invoice]:
     """Finalise drafts in the order given: numbers without gap, remainders carried, journals posted, credit applied.
 
-    Those that are finalised already are left as they are. Raises RuleBrokenError inside a draft's grace period.
+    Those that are finalised already are left as they are. `collect` is handed what was finalised, in the same
+    transaction. Raises RuleBrokenError inside a draft's grace period.
     """
     journals.lock(uow)
     repository = InvoiceRepository(uow)
@@ -105,6 +111,8 @@ def finalise(uow: UnitOfWork, invoices: Sequence[str], recorded_at: datetime) ->
     credited = [_credit_journal(each, found[each.invoice]) for each in settlements]
     posted = [draft for draft in drafts_of_journals + credited if draft.legs]
     ledger.post(uow, posted, recorded_at=recorded_at)
+    if collect is not None:
+        collect(uow, paid, recorded_at)
     return paid
 
 

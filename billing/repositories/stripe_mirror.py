@@ -13,13 +13,16 @@ from billing.repositories.inserting import insert_new
 from billing.stripe.carry_over import Obligation
 from billing.stripe.status import CollectionStatus
 from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.invoice import InvoiceRow
 from models.tables.outbox import StripeCustomerRow, StripeFactRow, StripeInvoiceRow, StripeLineRow
 from models.values.errors import NotFoundError
 
-INVOICE = StripeInvoiceRow.__table__  # type: ignore[attr-defined]
-LINE = StripeLineRow.__table__  # type: ignore[attr-defined]
-CUSTOMER = StripeCustomerRow.__table__  # type: ignore[attr-defined]
-FACT = StripeFactRow.__table__  # type: ignore[attr-defined]
+INVOICE = table_of(StripeInvoiceRow)
+LINE = table_of(StripeLineRow)
+CUSTOMER = table_of(StripeCustomerRow)
+FACT = table_of(StripeFactRow)
+_OURS = table_of(InvoiceRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,17 @@ def carried_into(uow: UnitOfWork, invoice_ids: Iterable[str]) -> list[Collecting
 def needing_review(uow: UnitOfWork) -> list[Collecting]:
     """Return the invoices that a person has to look at."""
     return _invoices(uow, INVOICE.c.needs_review.is_not(None))
+
+
+def not_handed_over(uow: UnitOfWork) -> list[str]:
+    """Return finalised invoices that the bridge does not know, in the order in which they were finalised."""
+    query = (
+        select(_OURS.c.id)
+        .outerjoin(INVOICE, (INVOICE.c.tenant == _OURS.c.tenant) & (INVOICE.c.invoice_id == _OURS.c.id))
+        .where(_OURS.c.tenant == uow.tenant, _OURS.c.state == "finalised", INVOICE.c.invoice_id.is_(None))
+        .order_by(_OURS.c.finalised_at, _OURS.c.number)
+    )
+    return list(uow.connection.execute(query).scalars())
 
 
 def change_invoice(uow: UnitOfWork, invoice_id: str, **changes: object) -> None:

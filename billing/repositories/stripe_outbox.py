@@ -21,10 +21,11 @@ from billing.stripe.operations import (
     key_is_trusted,
 )
 from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
 from models.tables.outbox import StripeOpRow
 from models.values.canonical_json import Json, content_hash
 
-OP = StripeOpRow.__table__  # type: ignore[attr-defined]
+OP = table_of(StripeOpRow)
 _WAITING = (State.PENDING, State.RETRY_WAIT, State.AMBIGUOUS)
 
 

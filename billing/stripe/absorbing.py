@@ -51,6 +51,10 @@ class Absorber:
         self._listener = listener
         self._settings = settings
 
+    def begin(self, uow: UnitOfWork) -> None:
+        """Start a transaction in which something may be told: locks are taken in one order everywhere."""
+        self._listener.begin(uow)
+
     def invoice(self, uow: UnitOfWork, invoice_id: str, remote: RemoteInvoice, now: datetime) -> None:
         """Take in an invoice with its payments."""
         row = mirror.invoice(uow, invoice_id, lock=True)

@@ -11,9 +11,10 @@ from sqlalchemy import select, update
 from billing.database import Database
 from billing.repositories.inserting import insert_new
 from billing.stripe.timing import Timing
+from models.tables.base import table_of
 from models.tables.outbox import StripeRateRow
 
-RATE = StripeRateRow.__table__  # type: ignore[attr-defined]
+RATE = table_of(StripeRateRow)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND_US = 1_000_000

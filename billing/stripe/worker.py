@@ -191,6 +191,7 @@ class Worker:
     def _write_done(self, operation: Operation, done: Done, adopted: bool) -> tuple[_Leased | None, bool]:  # noqa: FBT001
         now = self._timing.now()
         with self._database.writing(self._tenant) as uow:
+            self._absorber.begin(uow)
             if not outbox.complete(uow, operation, self._name, now, stripe_id=done.stripe_id, adopted=adopted):
                 return None, False
             self._take_in(uow, operation, done, now)
@@ -200,6 +201,8 @@ class Worker:
     def _write_move(self, operation: Operation, move: Move, error: ProviderError | None) -> None:
         now = self._timing.now()
         with self._database.writing(self._tenant) as uow:
+            if move.state is State.DEAD:
+                self._absorber.begin(uow)
             is_ours = outbox.move(uow, operation, self._name, move, error)
             if is_ours and move.state is State.DEAD and operation.aggregate is Aggregate.INVOICE:
                 self._absorber.review(uow, operation.aggregate_id, f"{operation.kind}: {error}", now)

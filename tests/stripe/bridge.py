@@ -47,7 +47,10 @@ class Listener:
 
     events: list[CollectionEvent] = field(default_factory=list)
 
-    def record(self, unit: UnitOfWork, event: CollectionEvent) -> None:
+    def begin(self, uow: UnitOfWork) -> None:
+        """Nothing to lock."""
+
+    def record(self, uow: UnitOfWork, event: CollectionEvent) -> None:
         self.events.append(event)
 
     def paid(self) -> Counter[str]:

@@ -1,0 +1,89 @@
+"""The ledger's ear: what is heard of money posts to the ledger and settles invoices, in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from billing import ledger
+from billing.chart_of_accounts import Account
+from billing.collection import (
+    Closing,
+    CollectionEnded,
+    CollectionEvent,
+    Disputed,
+    DisputePhase,
+    FeeCharged,
+    PaymentFailed,
+    PaymentReceived,
+    Refunded,
+    ReviewNeeded,
+)
+from billing.invoices import InvoiceState
+from billing.invoicing import give_up, void
+from billing.posting_rules import DisputeLost, DisputeOpened, DisputeWon, Fact, ProcessorFee, journal
+from billing.repositories import journals
+from billing.repositories.invoices import InvoiceRepository
+from billing.settlements import Money, pay, refund
+from billing.unit_of_work import UnitOfWork
+from models.values.money import currency
+
+PROCESSOR = "stripe"
+
+
+class LedgerCollection:
+    """A CollectionEvents that posts. Raises what the ledger raises: then nothing of the transaction stands."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+
+    def begin(self, uow: UnitOfWork) -> None:
+        """Take the ledger's lock before any row is locked, as every other writer does."""
+        journals.lock(uow)
+
+    def record(self, uow: UnitOfWork, event: CollectionEvent) -> None:
+        """Post what the event means for the books. A failed attempt or a call for review moves no money."""
+        match event:
+            case PaymentReceived():
+                money = Money(event.reference, event.amount_minor, event.occurred_at, PROCESSOR)
+                pay(uow, event.invoice_id, money, self._now())
+            case Refunded():
+                self._refunded(uow, event)
+            case FeeCharged():
+                units = event.amount_minor * currency(event.currency).units_per_minor
+                self._post(uow, event.reference, event.occurred_at, ProcessorFee(event.currency, PROCESSOR, units))
+            case Disputed():
+                self._post(uow, event.reference, event.occurred_at, self._dispute_fact(uow, event))
+            case CollectionEnded():
+                self._ended(uow, event)
+            case PaymentFailed() | ReviewNeeded():
+                return
+
+    def _refunded(self, uow: UnitOfWork, event: Refunded) -> None:
+        """Pay out of the customer's credit where a credit note or an overpayment left enough; else reopen."""
+        invoice = InvoiceRepository(uow).get(event.invoice_id)
+        credit = -ledger.balance(uow, Account("customer_credit", invoice.currency, invoice.customer))
+        units = event.amount_minor * currency(event.currency).units_per_minor
+        money = Money(event.reference, event.amount_minor, event.occurred_at, PROCESSOR)
+        refund(uow, event.invoice_id, money, self._now(), reopens=credit < units)
+
+    def _dispute_fact(self, uow: UnitOfWork, event: Disputed) -> Fact:
+        customer = InvoiceRepository(uow).get(event.invoice_id).customer
+        units = event.amount_minor * currency(event.currency).units_per_minor
+        if event.phase is DisputePhase.LOST:
+            return DisputeLost(customer, event.currency, units)
+        rule = DisputeOpened if event.phase is DisputePhase.OPENED else DisputeWon
+        return rule(customer, event.currency, PROCESSOR, units)
+
+    def _ended(self, uow: UnitOfWork, event: CollectionEnded) -> None:
+        """Follow the provider's end where our side has not reached it by itself."""
+        invoice = InvoiceRepository(uow).get(event.invoice_id)
+        if invoice.state is not InvoiceState.FINALISED:
+            return
+        if event.closing is Closing.VOID:
+            void(uow, invoice.id, "voided at the payment provider", self._now())
+        elif invoice.open_minor > 0:
+            give_up(uow, invoice.id, self._now())
+
+    def _post(self, uow: UnitOfWork, reference: str, at: datetime, fact: Fact) -> None:
+        ledger.post(uow, [journal(f"{PROCESSOR}:{reference}", at, fact)], recorded_at=self._now())

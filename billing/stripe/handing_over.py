@@ -1,0 +1,68 @@
+"""Finalised invoices become work for the outbox, in the transaction that finalised them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing.collection import CollectionMethod, CustomerToBill, InvoiceToCollect, LineTax, LineToCollect
+from billing.customers import Customer
+from billing.invoices import Invoice, InvoiceLine, InvoiceState
+from billing.repositories import stripe_mirror as mirror
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.invoices import InvoiceRepository
+from billing.stripe.enqueue import enqueue_invoice
+from billing.unit_of_work import UnitOfWork
+from models.values.quantity import plain
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Hands finalised invoices over; called by whatever finalises them, inside its transaction."""
+
+    method: CollectionMethod = CollectionMethod.CHARGE
+
+    def __call__(self, uow: UnitOfWork, invoices: Sequence[Invoice], now: datetime) -> None:
+        """Enqueue those of which something is open. What was handed over before is left as it is."""
+        customers: dict[str, Customer] = {}
+        for invoice in invoices:
+            if invoice.state is InvoiceState.FINALISED and invoice.open_minor > 0:
+                if invoice.customer not in customers:
+                    customers[invoice.customer] = CustomerRepository(uow).get(invoice.customer)
+                enqueue_invoice(uow, to_collect(invoice, customers[invoice.customer], self.method), now=now)
+
+
+def hand_over_missed(uow: UnitOfWork, hand_over: HandOver, now: datetime) -> int:
+    """Hand over invoices that were finalised before Stripe was set up; return how many there were."""
+    missed = mirror.not_handed_over(uow)
+    hand_over(uow, InvoiceRepository(uow).many(missed), now)
+    return len(missed)
+
+
+def to_collect(invoice: Invoice, customer: Customer, method: CollectionMethod) -> InvoiceToCollect:
+    """Return what is to be collected of an invoice."""
+    return InvoiceToCollect(
+        invoice_id=invoice.id,
+        number=invoice.number or invoice.id,
+        customer=CustomerToBill(customer.key, customer.legal_name, customer.email),
+        currency=invoice.currency,
+        lines=tuple(_line(line) for line in invoice.lines),
+        total_minor=invoice.total_minor,
+        method=method,
+        days_until_due=max((invoice.due_on - invoice.issued_on).days, 1),
+        settled_minor=invoice.settled_minor,
+    )
+
+
+def _line(line: InvoiceLine) -> LineToCollect:
+    taxes = (LineTax(line.tax_code, line.tax_percent, line.tax_minor),) if line.tax_minor else ()
+    return LineToCollect(
+        line_id=str(line.line),
+        feature=line.feature,
+        description=line.description,
+        amount_minor=line.net_minor,
+        period=line.service,
+        quantity=plain(line.quantity),
+        taxes=taxes,
+    )
