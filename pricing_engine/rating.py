@@ -18,7 +18,7 @@ from pricing_engine.tariffs.compiled import CompiledTariff, compile_tariff
 from pricing_engine.tariffs.drafts import LineDraft, difference, is_shown
 from pricing_engine.tariffs.measure import Measure
 from pricing_engine.tariffs.modifiers import rounded, total_of
-from pricing_engine.tariffs.scaling import unscaled
+from pricing_engine.tariffs.scaling import exact_sum, unscaled
 from pricing_engine.tariffs.tariff import Tariff
 from pricing_engine.tariffs.usage import EventUsage, Usage, UsageGroup, parse_usage
 
@@ -62,7 +62,7 @@ class RatedLine:
     @property
     def discount(self) -> Decimal:
         """What all discounts take off."""
-        return sum((part.amount for part in self.discounts), _ZERO)
+        return exact_sum(part.amount for part in self.discounts)
 
     @property
     def total(self) -> Decimal:
@@ -280,4 +280,4 @@ def _raw_total(usage: Usage) -> Decimal:
     if usage.units is not None:
         return usage.units
     numbers = usage.buckets or tuple(group.units for group in usage.groups or ())
-    return sum(numbers or (event.value or _ZERO for event in usage.events or ()), _ZERO)
+    return exact_sum(numbers or (event.value or _ZERO for event in usage.events or ()))

@@ -13,7 +13,7 @@ from pricing_engine.tariffs.graduated import Graduated
 from pricing_engine.tariffs.measure import Measure, Pricer, ProratedChange
 from pricing_engine.tariffs.modifiers import CompiledModifiers, compile_percent
 from pricing_engine.tariffs.prorated import ProratedGraduatedPricer, ProratedVolumePricer
-from pricing_engine.tariffs.scaling import decimals_of, decimals_of_all, scaled, unscaled
+from pricing_engine.tariffs.scaling import decimals_of, decimals_of_all, exact_sum, scaled, unscaled
 from pricing_engine.tariffs.table import Scale, Table
 from pricing_engine.tariffs.table_pricer import AlwaysPricer, TablePricer
 from pricing_engine.tariffs.tariff import LAST_ONLY, Shape, Tariff
@@ -113,7 +113,7 @@ class CompiledTariff:
         amounts = None if events is None else [event.amount for event in events if event.amount is not None]
         units = usage.units
         if units is None and values is not None and complete:
-            units = sum(values, _ZERO)
+            units = exact_sum(values)
         return Measure(
             units=None if units is None else self._quantity(units),
             full_units=None if usage.full_units is None else self._quantity(usage.full_units),

@@ -14,7 +14,7 @@ from models.values.errors import InvalidValueError
 from models.values.quantity import plain
 from pricing_engine.tariffs.drafts import LineDraft
 from pricing_engine.tariffs.reading import Fields
-from pricing_engine.tariffs.scaling import decimals_of, half_away
+from pricing_engine.tariffs.scaling import decimals_of, half_away, scaled
 
 PERCENTAGE_DISCOUNT = "percentage"
 MAXIMUM_SPEND = "maximum_spend"
@@ -164,7 +164,7 @@ def compile_percent(percent: Decimal | None) -> tuple[int, int]:
     if percent is None:
         return 0, 1
     digits = decimals_of(percent)
-    return int(percent.scaleb(digits)), 100 * 10**digits
+    return scaled(percent, digits), 100 * 10**digits
 
 
 def total_of(lines: list[LineDraft]) -> int:

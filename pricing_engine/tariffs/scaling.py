@@ -44,6 +44,14 @@ def unscaled(number: int, exponent: int, divisor: int = 1) -> Decimal:
     return Decimal(number).scaleb(-exponent, EXACT).normalize(EXACT)
 
 
+def exact_sum(numbers: Iterable[Decimal]) -> Decimal:
+    """Return the sum, exact: the built-in sum rounds to 28 digits."""
+    total = Decimal(0)
+    for number in numbers:
+        total = EXACT.add(total, number)
+    return total
+
+
 def half_away(numerator: int, denominator: int) -> int:
     """Round numerator / denominator (denominator > 0) to an integer, half away from zero."""
     whole = (2 * abs(numerator) + denominator) // (2 * denominator)

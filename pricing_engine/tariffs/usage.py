@@ -7,6 +7,7 @@ is `prior_billed`, or else cumulative(prior) not final.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,11 +19,14 @@ from models.values.errors import InvalidValueError
 from models.values.period import parse_instant
 from models.values.quantity import EXACT, parse_decimal
 from pricing_engine.tariffs.reading import Fields
+from pricing_engine.tariffs.scaling import exact_sum
 
 MAX_EVENTS = 1_000_000
 MAX_BUCKETS = 1_000_000
 MAX_GROUPS = 100_000
 _ZERO = Decimal(0)
+_RATED_AMOUNT = re.compile(r"-?\d{1,120}\.\d{25,240}", re.ASCII)
+"""An exact amount as `rate` prints it: a product has more digits than the numbers it is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ def parse_usage(document: Mapping[str, Any], field: str = "usage") -> Usage:
     usage = _read_measured(
         fields,
         prior_units=fields.decimal("prior_units"),
-        prior_billed=fields.decimal("prior_billed"),
+        prior_billed=_read_billed(fields),
         final=fields.flag("final") is not False,
         prior=None if prior is None else _read_measured(prior),
     )
@@ -146,6 +150,13 @@ def parse_usage(document: Mapping[str, Any], field: str = "usage") -> Usage:
             )
     fields.finish("unknown_usage_field")
     return usage
+
+
+def _read_billed(fields: Fields) -> Decimal | None:
+    value = fields.take("prior_billed")
+    if isinstance(value, str) and _RATED_AMOUNT.fullmatch(value):
+        return Decimal(value)
+    return None if value is None else parse_decimal(value, fields.path("prior_billed"))
 
 
 def _read_measured(fields: Fields, **split: Any) -> Usage:  # noqa: ANN401 - fields of Usage
@@ -237,7 +248,7 @@ def _check_events(
             code="event_count_mismatch",
         )
     values = [event.value for event in events if event.value is not None]
-    if units is not None and len(values) == len(events) and sum(values, _ZERO) != units:
+    if units is not None and len(values) == len(events) and exact_sum(values) != units:
         raise InvalidValueError(
             "must equal the sum of the events", field=fields.path("units"), value=units, code="units_mismatch"
         )
@@ -249,7 +260,7 @@ def _read_groups(fields: Fields, units: Decimal | None) -> tuple[UsageGroup, ...
         return None
     path = fields.path("groups")
     groups = tuple(_read_group(row, f"{path}[{i}]") for i, row in enumerate(rows))
-    if units is not None and sum((group.units for group in groups), _ZERO) != units:
+    if units is not None and exact_sum(group.units for group in groups) != units:
         raise InvalidValueError(
             "must equal the sum of the groups", field=fields.path("units"), value=units, code="groups_mismatch"
         )

@@ -6,7 +6,6 @@ times of one zone; daylight saving moves them with the clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, time
 from decimal import Decimal
@@ -17,7 +16,7 @@ from models.values.errors import InvalidValueError
 from models.values.period import parse_zone
 from models.values.quantity import EXACT, plain
 from pricing_engine.tariffs.reading import Fields
-from pricing_engine.tariffs.scaling import decimals_of_all
+from pricing_engine.tariffs.scaling import decimals_of_all, exact_sum
 from pricing_engine.tariffs.usage import EventUsage, Usage
 
 MAX_WINDOWS = 100
@@ -90,7 +89,7 @@ class Windows:
         if usage.events is None:
             return replace(usage, units=self._weighed_units(usage))
         events = tuple(map(self._weigh_event, usage.events))
-        return replace(usage, events=events, units=_total(event.value for event in events))
+        return replace(usage, events=events, units=exact_sum(event.value or _ZERO for event in events))
 
     def _weighed_units(self, usage: Usage) -> Decimal:
         if usage.window_units is None or usage.units is None:
@@ -100,7 +99,7 @@ class Windows:
                 code="window_units_required",
             )
         factors = {window.name: window.factor for window in self.ranges}
-        if _total(within for _, within in usage.window_units) > usage.units:
+        if exact_sum(within for _, within in usage.window_units) > usage.units:
             raise InvalidValueError(
                 "more units in windows than there are", field="usage.window_units", code="window_units_exceed_units"
             )
@@ -120,13 +119,6 @@ class Windows:
             )
         window = self.window_at(event.time)
         return event if window is None else replace(event, value=EXACT.multiply(event.value, window.factor))
-
-
-def _total(values: Iterable[Decimal | None]) -> Decimal:
-    total = _ZERO
-    for value in values:
-        total = EXACT.add(total, value or _ZERO)
-    return total
 
 
 def _read_window(fields: Fields) -> Window:

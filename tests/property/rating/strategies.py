@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from models.values.quantity import plain
+from models.values.quantity import EXACT, plain
 
 Json = dict[str, Any]
 
@@ -21,8 +21,10 @@ def decimals(top: int, places: int) -> st.SearchStrategy[str]:
     )
 
 
-quantities = decimals(2_000, 4)
-prices = decimals(50, 5)
+huge = st.builds(lambda digits: plain(Decimal(digits).scaleb(-24, EXACT)), st.integers(0, 10**50 - 1))
+"""Numbers of all the digits that are accepted."""
+quantities = decimals(2_000, 4) | huge
+prices = decimals(50, 5) | huge
 optional_prices = st.none() | prices
 
 

@@ -11,9 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.values.money import currency, from_minor, round_to_ledger_units, round_to_minor
-from models.values.quantity import plain
+from models.values.quantity import EXACT, plain
 from pricing_engine.rating import Rating, compile_tariff, parse_usage, rate
-from pricing_engine.tariffs.scaling import decimals_of, scaled, unscaled
+from pricing_engine.tariffs.scaling import decimals_of, exact_sum, scaled, unscaled
 from pricing_engine.tariffs.tariff import parse_tariff, price_can_fall, tariff_document
 from tests.property.rating import oracle
 from tests.property.rating.strategies import (
@@ -37,7 +37,7 @@ def rated(tariff: Json, usage: Json, *, rounded: bool = False) -> Rating:
 
 
 def total_of_lines(rating: Rating) -> Decimal:
-    return sum((line.total for line in rating.lines), Decimal(0))
+    return exact_sum(line.total for line in rating.lines)
 
 
 @given(tariff=table_tariffs(), units=quantities)
@@ -99,7 +99,7 @@ def test_splits_sum_to_the_whole(tariff: Json, pieces: list[str], rounded: bool,
             usage |= {"prior_units": plain(used)} | ({"prior_billed": plain(billed)} if told else {})
         split = rated(tariff, usage, rounded=rounded)
         assert total_of_lines(split) == split.amount
-        billed += split.amount
+        billed = exact_sum((billed, split.amount))
         used += Decimal(piece)
     assert billed == rated(tariff, {"units": plain(used)}, rounded=rounded).amount
 
@@ -107,9 +107,10 @@ def test_splits_sum_to_the_whole(tariff: Json, pieces: list[str], rounded: bool,
 @given(tariff=table_tariffs(), units=quantities, later=quantities)
 def test_taking_usage_back_gives_back_what_it_cost(tariff: Json, units: str, later: str) -> None:
     low, high = sorted((Decimal(units), Decimal(later)))
-    up = rated(tariff, {"units": plain(high - low), "prior_units": plain(low), "final": False})
-    down = rated(tariff, {"units": plain(low - high), "prior_units": plain(high), "final": False})
-    assert up.amount == -down.amount
+    step = EXACT.subtract(high, low)
+    up = rated(tariff, {"units": plain(step), "prior_units": plain(low), "final": False})
+    down = rated(tariff, {"units": plain(step.copy_negate()), "prior_units": plain(high), "final": False})
+    assert up.amount == down.amount.copy_negate()
 
 
 @given(tariff=table_tariffs(), first=quantities, second=quantities)
@@ -124,9 +125,9 @@ def test_more_units_never_cost_less(tariff: Json, first: str, second: str) -> No
 def test_a_volume_price_said_to_fall_does(rows: list[Json]) -> None:
     tariff = {"model": "volume", "tiers": rows}
     edges = [Decimal(tier["up_to"]) for tier in rows[:-1]]
-    step = Decimal("1e-12")
+    step = Decimal("1e-24")
     falls = any(
-        rated(tariff, {"units": plain(edge + step)}).amount < rated(tariff, {"units": plain(edge)}).amount
+        rated(tariff, {"units": plain(EXACT.add(edge, step))}).amount < rated(tariff, {"units": plain(edge)}).amount
         for edge in edges
     )
     assert falls == price_can_fall(parse_tariff(tariff))
@@ -137,9 +138,9 @@ def test_graduated_prices_have_no_jumps_but_flat_amounts(rows: list[Json], units
     bare = [tier | {"flat_amount": None} for tier in rows]
     tariff = {"model": "graduated", "tiers": bare}
     steepest = max(Decimal(tier["unit_amount"] or 0) for tier in bare)
-    low = rated(tariff, {"units": units}).amount
-    high = rated(tariff, {"units": plain(Decimal(units) + Decimal(step))}).amount
-    assert Decimal(0) <= high - low <= steepest * Decimal(step)
+    low = Fraction(rated(tariff, {"units": units}).amount)
+    high = Fraction(rated(tariff, {"units": plain(EXACT.add(Decimal(units), Decimal(step)))}).amount)
+    assert 0 <= high - low <= Fraction(steepest) * Fraction(step)
 
 
 @given(tariff=table_tariffs())
@@ -155,7 +156,7 @@ def test_buckets_are_priced_alone_in_any_order(shape: Json, data: st.DataObject)
     buckets = data.draw(st.lists(decimals(300, 2), max_size=5))
     bucketed = shape | {"model": "bucketed_" + shape["model"]}
     amount = rated(bucketed, {"buckets": buckets}).amount
-    assert amount == sum((rated(shape, {"units": units}).amount for units in buckets), Decimal(0))
+    assert amount == exact_sum(rated(shape, {"units": units}).amount for units in buckets)
     assert amount == rated(bucketed, {"buckets": data.draw(st.permutations(buckets))}).amount
 
 
@@ -195,7 +196,7 @@ def test_events_of_a_percentage_may_come_in_any_order_and_any_split(
     cut = data.draw(st.integers(0, len(values)))
     first = rated(tariff, {"events": values[:cut], "final": False}).amount
     second = rated(tariff, {"events": values[cut:], "prior": {"events": values[:cut]}}).amount
-    assert first + second == amount
+    assert exact_sum((first, second)) == amount
 
 
 @given(
@@ -221,7 +222,7 @@ def test_free_allowances_only_ever_lower_a_percentage(
 def test_dynamic_prices_add_up_whatever_the_order(amounts: list[str], multiplier: str, data: st.DataObject) -> None:
     tariff = {"model": "dynamic", "multiplier": multiplier}
     events = [{"amount": amount} for amount in amounts]
-    expected = sum(map(Decimal, amounts), Decimal(0)) * Decimal(multiplier)
+    expected = EXACT.multiply(exact_sum(map(Decimal, amounts)), Decimal(multiplier))
     assert rated(tariff, {"events": data.draw(st.permutations(events))}).amount == expected
 
 
@@ -243,4 +244,4 @@ def test_negative_usage_mirrors_the_price_where_asked(tariff: Json, units: str) 
     bare["zero_usage_flat_fee"] = False
     assume(Decimal(units) > 0)
     mirrored = rated(bare | {"allow_negative": True}, {"units": "-" + units})
-    assert mirrored.amount == -rated(bare, {"units": units}).amount
+    assert mirrored.amount == rated(bare, {"units": units}).amount.copy_negate()
