@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uuid_utils
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
@@ -15,10 +15,15 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.controllers.health import HealthController
+from api.controllers.quotes import QuoteController
+from api.controllers.usage import UsageController
 from api.problems import domain_error, http_error
-from api.services import Services
+from api.security import KeyAuthentication
+from api.services import Services, system_clock
 from api.settings import Settings, load_settings
 from billing.database import Database
+from billing.metering.directory import PriceBookDirectory
+from billing.metering.group_commit import GroupCommit
 from models.values.errors import DomainError
 
 API_VERSION = "2026-11-01"
@@ -48,7 +53,8 @@ def create_services(settings: Settings) -> Services:
     """Open the configured database, bring its schema up to date and read the signing key."""
     database = Database(settings.database_url)
     database.migrate()
-    return Services(settings, database, settings.signer())
+    group = GroupCommit(database, PriceBookDirectory(), system_clock)
+    return Services(settings, database, settings.signer(), group)
 
 
 def create_app(services: Services | None = None) -> Litestar:
@@ -58,10 +64,14 @@ def create_app(services: Services | None = None) -> Litestar:
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         yield
+        wired.ingest.close()
         wired.database.close()
 
     return Litestar(
-        route_handlers=[HealthController],
+        route_handlers=[
+            HealthController,
+            Router("/", route_handlers=[QuoteController, UsageController], middleware=[KeyAuthentication]),
+        ],
         middleware=[RequestIdentity()],
         exception_handlers={DomainError: domain_error, HTTPException: http_error},
         lifespan=[lifespan],

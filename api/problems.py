@@ -45,7 +45,7 @@ def problem(request: Request[Any, Any, Any], status: int, code: str, detail: str
         "code": code,
         "detail": detail,
         "request_id": request.scope.get("state", {}).get("request_id", ""),
-        **{name: value for name, value in more.items() if value not in {None, ""}},
+        **{name: value for name, value in more.items() if value is not None and value != ""},
     }
     headers = {"Retry-After": str(more["retry_after"])} if "retry_after" in more else {}
     return Response(msgspec.json.encode(body), media_type=MEDIA_TYPE, status_code=status, headers=headers)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from api.settings import Settings
 from billing.database import Database
+from billing.metering.group_commit import GroupCommit
 from pricing_engine.sealing import Signer
 
 Clock = Callable[[], datetime]
@@ -25,4 +26,5 @@ class Services:
     settings: Settings
     database: Database
     signer: Signer
+    ingest: GroupCommit
     now: Clock = system_clock

@@ -48,6 +48,8 @@ def _check(document: object) -> bool:
         return True
     if document is None or kind is bool:
         return True
+    if isinstance(document, str):  # A StrEnum is written as its text.
+        return _is_encodable(document)
     raise InvalidValueError(
         "has no exact JSON form; send a decimal string", field="document", value=repr(document), code="not_canonical"
     )

@@ -1,0 +1,113 @@
+"""Quotes: preview, create, read, accept exactly once, release, verify."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import uuid_utils
+from litestar import Controller, Request, Response, get, post
+from litestar.datastructures import State
+from litestar.params import JSONBody, Parameter
+
+from api.idempotency import in_thread
+from api.schemas.quotes import AcceptBody, PreviewView, QuoteBody, QuoteView, VerifyBody, preview_view, quote_view
+from api.security import Caller, requires
+from api.services import Services
+from billing.acceptance import accept_and_subscribe
+from billing.api_keys import Scope
+from billing.quotes import create_quote, price_request, release_quote
+from billing.repositories.quotes import QuoteRepository
+from billing.subscriptions import SubscriptionTerms
+from billing.unit_of_work import UnitOfWork
+from pricing_engine.sealing import Disclosure, disclose
+from pricing_engine.verification import verify_quote
+
+IdempotencyKey = Annotated[str | None, Parameter(header="Idempotency-Key", required=False)]
+ApiRequest = Request[Caller, Any, State]
+
+
+class QuoteController(Controller):
+    """The checkout's door."""
+
+    path = "/v1/quotes"
+    tags = ("quotes",)
+
+    @post("/preview", operation_id="PreviewQuote", guards=[requires(Scope.QUOTE)], status_code=200, sync_to_thread=True)
+    def preview(self, data: JSONBody[QuoteBody], request: ApiRequest, state: State) -> PreviewView:
+        """Price and explain a selection; nothing is signed or stored."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            return preview_view(price_request(uow, data.request(), services.signer, services.now()))
+
+    @post("/", operation_id="CreateQuote", guards=[requires(Scope.QUOTE)])
+    async def create(
+        self, data: JSONBody[QuoteBody], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
+    ) -> Response[bytes]:
+        """Price, seal, hold and store a quote."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            quote = create_quote(uow, data.request(), services.signer, services.now(), str(uuid_utils.uuid7()))
+            return 201, quote_view(quote, disclose(quote.sealed, Disclosure.BUYER))
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @get("/{quote_id:str}", operation_id="ReadQuote", guards=[requires(Scope.QUOTE, Scope.READ)], sync_to_thread=True)
+    def read(self, quote_id: str, request: ApiRequest, state: State) -> QuoteView:
+        """Return a quote as its buyer sees it."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            quote = QuoteRepository(uow).get(quote_id)
+        return quote_view(quote, disclose(quote.sealed, Disclosure.BUYER))
+
+    @post("/{quote_id:str}/accept", operation_id="AcceptQuote", guards=[requires(Scope.QUOTE)])
+    async def accept(
+        self,
+        quote_id: str,
+        data: JSONBody[AcceptBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[bytes]:
+        """Accept a quote exactly once; its subscription starts now."""
+        services: Services = state.services
+        terms = SubscriptionTerms(anchor_day=data.anchor_day, trial_days=data.trial_days)
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            subscription = accept_and_subscribe(uow, quote_id, idempotency_key or quote_id, services.now(), terms)
+            return 200, {"quote": quote_id, "state": "accepted", "subscription": subscription.id}
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post("/{quote_id:str}/release", operation_id="ReleaseQuote", guards=[requires(Scope.QUOTE)])
+    async def release(
+        self, quote_id: str, request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
+    ) -> Response[bytes]:
+        """Give a quote up; what it held is free again."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            return 200, {"quote": quote_id, "state": release_quote(uow, quote_id, services.now()).state}
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post(
+        "/verify",
+        operation_id="VerifyQuote",
+        guards=[requires(Scope.QUOTE, Scope.READ)],
+        status_code=200,
+        sync_to_thread=True,
+    )
+    def verify(self, data: JSONBody[VerifyBody], state: State) -> dict[str, Any]:
+        """Recompute a sealed quote against its book and sheet."""
+        services: Services = state.services
+        verdict = verify_quote(data.quote, data.price_book, data.price_sheet, services.signer.public_pem)
+        return {
+            "verified": verdict.verified,
+            "quote": verdict.quote_id,
+            "lines": list(verdict.lines),
+            "undisclosed": list(verdict.undisclosed),
+            "findings": [
+                {"where": each.where, "stated": each.stated, "recomputed": each.recomputed} for each in verdict.findings
+            ],
+        }

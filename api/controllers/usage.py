@@ -1,0 +1,52 @@
+"""Usage events: single and in batches, answered once they are durable."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from litestar import Controller, Request, Response, post
+from litestar.datastructures import State
+
+from api.problems import problem
+from api.security import Caller, requires
+from api.services import Services
+from billing.api_keys import Scope
+from billing.metering.outcome import Outcome, Status
+from billing.metering.parsing import parse_batch, parse_event
+
+ApiRequest = Request[Caller, Any, State]
+
+_STATUS = {Status.ACCEPTED: 201, Status.UNMATCHED: 201, Status.DUPLICATE: 200}
+
+
+class UsageController(Controller):
+    """The meter's door. Bodies are read raw and decoded once, strictly."""
+
+    path = "/v1/events"
+    tags = ("usage",)
+
+    @post("/", operation_id="IngestEvent", guards=[requires(Scope.INGEST)])
+    async def ingest_one(self, request: ApiRequest, state: State) -> Response[bytes]:
+        """Store one CloudEvent: 201 stored, 200 an identical resend, 409 another body under the same id."""
+        services: Services = state.services
+        event = parse_event(await request.body(), services.now())
+        future = services.ingest.submit(request.user.tenant, [event])
+        outcome = (await asyncio.wrap_future(future))[0]
+        if outcome.status is Status.CONFLICT:
+            hashes = {"kept_hash": outcome.kept_hash, "sent_hash": outcome.sent_hash}
+            return problem(request, 409, outcome.code, outcome.message, field=outcome.field, **hashes)
+        return _answer(outcome, _STATUS[outcome.status])
+
+    @post("/batch", operation_id="IngestEvents", guards=[requires(Scope.INGEST)])
+    async def ingest_many(self, request: ApiRequest, state: State) -> Response[bytes]:
+        """Store up to ten thousand CloudEvents; 200 with an outcome for each, in order."""
+        services: Services = state.services
+        events = parse_batch(await request.body(), services.now())
+        outcomes = await asyncio.wrap_future(services.ingest.submit(request.user.tenant, events))
+        return _answer({"outcomes": outcomes}, 200)
+
+
+def _answer(body: Outcome | dict[str, list[Outcome]], status: int) -> Response[bytes]:
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

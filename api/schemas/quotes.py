@@ -1,0 +1,131 @@
+"""Quotes on the wire. Money and quantities are decimal strings; unknown fields are refused."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from billing.quotes import DEFAULT_HOLD, Priced, QuoteRequest
+from billing.repositories.quotes import StoredQuote
+from models.values.money import from_minor
+from models.values.quantity import plain
+from pricing_engine.quoting import QuoteLine
+
+
+class QuoteBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A selection to price: feature -> quantity (decimal string, true for a switch, or usage where needed)."""
+
+    customer: str
+    selection: dict[str, str | int | bool | dict[str, Any]]
+    currency: str | None = None
+    channel: str | None = None
+    hold_days: int | None = None
+
+    def request(self) -> QuoteRequest:
+        """Return the domain's request."""
+        hold_for = DEFAULT_HOLD if self.hold_days is None else timedelta(days=self.hold_days)
+        return QuoteRequest(self.customer, self.selection, self.currency, self.channel, hold_for)
+
+
+class AcceptBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Acceptance: calendar months unless `anchor_day` is given."""
+
+    anchor_day: int | None = None
+    trial_days: int = 0
+
+
+class VerifyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Three sealed documents to check against each other; the key is the tenant's own."""
+
+    quote: dict[str, Any]
+    price_book: dict[str, Any]
+    price_sheet: dict[str, Any]
+
+
+class AdjustmentView(msgspec.Struct):
+    """One step from the list amount to the amount."""
+
+    reason: str
+    amount: str
+    detail: str
+
+
+class LineView(msgspec.Struct):
+    """One priced feature, as its buyer sees it."""
+
+    feature: str
+    quantity: str
+    list_amount: str
+    adjustments: list[AdjustmentView]
+    amount: str
+    saved_if_dropped: str
+    dropped_with: list[str]
+    rails: list[str]
+
+
+class PreviewView(msgspec.Struct):
+    """A priced selection that is neither stored nor signed."""
+
+    currency: str
+    total: str
+    rounded_total: str
+    price_book: str
+    price_sheet: str
+    discount: str
+    lines: list[LineView]
+
+
+class QuoteView(msgspec.Struct):
+    """A stored quote: where it stands, and the sealed document at the asked level."""
+
+    id: str
+    customer: str
+    state: str
+    currency: str
+    total: str
+    created_at: str
+    expires_at: str
+    document: dict[str, Any]
+
+
+def preview_view(priced: Priced) -> PreviewView:
+    """Shape a preview."""
+    money = priced.book.book.money
+    return PreviewView(
+        currency=money.code,
+        total=plain(priced.quote.total),
+        rounded_total=plain(from_minor(priced.quote.rounded_total_minor, money)),
+        price_book=priced.book.content_hash,
+        price_sheet=priced.sheet.sheet_hash,
+        discount=f"{priced.quote.discount.value} {priced.quote.discount_key}".strip(),
+        lines=[_line_view(line) for line in priced.quote.lines],
+    )
+
+
+def _line_view(line: QuoteLine) -> LineView:
+    return LineView(
+        feature=line.feature,
+        quantity=plain(line.chosen.quantity),
+        list_amount=plain(line.list_amount),
+        adjustments=[AdjustmentView(step.reason, plain(step.amount), step.detail) for step in line.adjustments],
+        amount=plain(line.amount),
+        saved_if_dropped=plain(line.saved_if_dropped),
+        dropped_with=list(line.dropped_with),
+        rails=list(line.rails),
+    )
+
+
+def quote_view(quote: StoredQuote, document: dict[str, Any]) -> QuoteView:
+    """Shape a stored quote."""
+    return QuoteView(
+        id=quote.id,
+        customer=quote.customer,
+        state=quote.state,
+        currency=quote.currency,
+        total=plain(quote.total),
+        created_at=quote.created_at.isoformat(),
+        expires_at=quote.expires_at.isoformat(),
+        document=document,
+    )
