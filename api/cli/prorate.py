@@ -48,8 +48,9 @@ def run(options: argparse.Namespace) -> int:
 def answer(request: Fields) -> dict[str, Any]:
     """Prorate one amount.
 
-    Without `anchor` the `period` is the full one. With it the full periods are the turns of the billing cycle that
-    begins on that day of the month, and `used` may span several of them.
+    Without `anchor` or `interval` the `period` is the full one. With one of them the full periods are the
+    turns of the billing cycle that begins on that day of the month, and `used` may span several of them. `interval` says how long a turn is, by
+    default the shortest that holds `period`, or a month; without `anchor` its turns are those of the calendar.
     """
     amount = parse_decimal(request.require("amount"), "amount")
     of = currency(str(request.require("currency")))
@@ -96,14 +97,19 @@ def _pieces(
     anchor = request.count("anchor", "invalid_anchor")
     named = request.choice("interval", tuple(Interval), "unknown_interval")
     whole = full or used
-    if whole is None or (full is None and anchor is None):
+    if whole is None or (full is None and anchor is None and named is None):
         raise InvalidValueError(
-            "is required, or else `used` and the `anchor` of its billing cycle", field="period", code="missing_field"
+            "is required, or else `used` and the `anchor` or `interval` of its billing cycle",
+            field="period",
+            code="missing_field",
         )
-    if anchor is None:
+    if anchor is None and named is None:
         return (prorate(amount, used=used or whole, full=whole, rule=rule),)
     interval = Interval(named) if named else _shortest_interval(full)
-    cycle = BillingCycle.on_day(interval, rule.zone, anchor, whole.start)
+    if anchor is None:
+        cycle = BillingCycle.calendar(interval, rule.zone)
+    else:
+        cycle = BillingCycle.on_day(interval, rule.zone, anchor, whole.start)
     pieces = prorate_cycle(amount, used=used or whole, cycle=cycle, rule=rule)
     return pieces or (prorate(amount, used=whole, full=cycle.period_containing(whole.start), rule=rule),)
 
