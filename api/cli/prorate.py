@@ -48,9 +48,9 @@ def run(options: argparse.Namespace) -> int:
 def answer(request: Fields) -> dict[str, Any]:
     """Prorate one amount.
 
-    Without `anchor` or `interval` the `period` is the full one. With one of them the full periods are the
-    turns of the billing cycle that begins on that day of the month, and `used` may span several of them. `interval` says how long a turn is, by
-    default the shortest that holds `period`, or a month; without `anchor` its turns are those of the calendar.
+    Without `anchor` or `interval` the `period` is the full one. With one of them the full periods are the turns of a
+    billing cycle, and `used` may span several: `anchor` is the day of the month on which turns begin (that of the
+    calendar where absent), `interval` how long they are (the shortest that holds `period`, or a month).
     """
     amount = parse_decimal(request.require("amount"), "amount")
     of = currency(str(request.require("currency")))
