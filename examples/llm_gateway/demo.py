@@ -54,8 +54,8 @@ def main() -> int:
             run("ingest", str(DEMO_HOME / f"events-{name}.jsonl"))
         with step(f"Close {name}"):
             run("close", name)
-    with step("Export invoices and render PDFs"):
-        export_all(settings)
+    with step("Export the registers, render PDFs, verify the ledger"):
+        export_all()
     print_summary(settings, quotes)
     console.print(f"\n[bold]Done in {time.monotonic() - started:.0f} s.[/] Everything is in {DEMO_HOME}/.")
     return 0
@@ -108,10 +108,13 @@ def write_events(path: Path, month: datetime, world: list[Account]) -> None:
         out.writelines(event_lines(month, world))
 
 
-def export_all(settings: Settings) -> None:
-    """Write the registers."""
+def export_all() -> None:
+    """Write the registers of both months, the first month's PDFs, and check the ledger."""
     for month in MONTHS:
-        run("export", "invoices", "--period", f"{month:%Y-%m}", "--format", "csv", "--out", str(DEMO_HOME))
+        name = f"{month:%Y-%m}"
+        run("export", "invoices", "--period", name, "--format", "csv", "--out", str(DEMO_HOME / name))
+    run("invoice", "pdf", "--period", f"{MONTHS[0]:%Y-%m}", "--out", str(DEMO_HOME / "invoices"))
+    run("ledger", "verify")
 
 
 if __name__ == "__main__":

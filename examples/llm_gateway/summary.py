@@ -126,7 +126,7 @@ def _run(*arguments: str) -> None:
 def _next_steps(by_month: dict[datetime, list[Invoice]]) -> None:
     count = sum(len(invoices) for invoices in by_month.values())
     console.print(
-        f"\n{count} invoices. Look at {DEMO_HOME}/revenue.png, {DEMO_HOME}/invoices/*.pdf and {DEMO_HOME}/*.csv.\n"
+        f"\n{count} invoices. Look at {DEMO_HOME}/revenue.png, {DEMO_HOME}/invoices/*.pdf and {DEMO_HOME}/*/*.csv.\n"
         "Next: [bold]make serve[/] opens the console on this database; "
         "[bold].venv/bin/alacarte[/] works on it too, e.g. [bold]alacarte ledger verify[/]."
     )

@@ -1,4 +1,7 @@
-"""The shipped example's world: an LLM gateway's customers, what they chose, and what they used. All from one seed."""
+"""The shipped example's world: an LLM gateway's customers, what they chose, and what they used. All from one seed.
+
+The gateway sends one event for a customer's traffic of some seconds, so an event carries many tokens.
+"""
 
 from __future__ import annotations
 
@@ -82,17 +85,17 @@ def _customer(number: int, dice: random.Random) -> Customer:
 
 def _selection(number: int, dice: random.Random) -> dict[str, Any]:
     """Choose by feature, as customers do: most take tokens, fewer each of the rest."""
-    chosen: dict[str, Any] = {"input_tokens": str(dice.randrange(1, 40) * 1_000_000)}
+    chosen: dict[str, Any] = {"input_tokens": str(dice.randrange(1, 40) * 5_000_000)}
     if dice.random() < 0.95:
-        chosen["output_tokens"] = str(dice.randrange(1, 20) * 200_000)
+        chosen["output_tokens"] = str(dice.randrange(1, 20) * 2_000_000)
     if dice.random() < 0.5:
-        chosen["prompt_cache"] = str(dice.randrange(1, 30) * 1_000_000)
+        chosen["prompt_cache"] = str(dice.randrange(1, 30) * 3_000_000)
     if dice.random() < 0.35:
-        chosen["batch_lane"] = str(dice.randrange(1, 50) * 100_000)
+        chosen["batch_lane"] = str(dice.randrange(1, 50) * 2_000_000)
     if dice.random() < 0.3:
         chosen["priority_lane"] = str(dice.randrange(1, 20) * 500)
     if dice.random() < 0.3:
-        chosen["long_context"] = str(dice.randrange(1, 20) * 500_000)
+        chosen["long_context"] = str(dice.randrange(1, 20) * 1_000_000)
     if dice.random() < 0.6:
         chosen["seats"] = str(dice.randrange(1, 40))
         if dice.random() < 0.4:
@@ -137,16 +140,16 @@ def _event(dice: random.Random, account: Account, identity: str, at: datetime) -
     kind = dice.choices([name for name, _ in lanes], [weight for _, weight in lanes])[0]
     data: dict[str, str] = {}
     if kind == "llm.request":
-        tokens = int(dice.lognormvariate(7.5, 1.1)) + 1
+        tokens = int(dice.lognormvariate(11.3, 1.1)) + 1
         cached = int(tokens * dice.random() * 0.8) if "prompt_cache" in chosen else 0
         data = {
             "model": dice.choice(account.models),
             "input_tokens": str(tokens),
-            "output_tokens": str(int(dice.lognormvariate(5.5, 1.0)) + 1),
+            "output_tokens": str(int(dice.lognormvariate(9.4, 1.0)) + 1),
             "cached_tokens": str(cached),
         }
     elif kind != "llm.priority":
-        data = {"tokens": str(int(dice.lognormvariate(10.5, 0.8)) + 1)}
+        data = {"tokens": str(int(dice.lognormvariate(13.2, 0.8)) + 1)}
     return _plain_event(identity, kind, account.customer.key, at, data)
 
 
