@@ -18,7 +18,7 @@ from typing import Any
 from models.values.errors import InvalidValueError
 from models.values.ids import check_key
 from models.values.money import Currency, allocate, round_fraction, round_to_minor
-from models.values.quantity import plain
+from models.values.quantity import EXACT, plain
 from pricing_engine.tariffs.reading import Fields
 
 MAX_COVERED = 10_000
@@ -130,14 +130,17 @@ def _amount_off(use: CouponUse, covered_minor: int, of: Currency) -> int:
     return min(offered, covered_minor)
 
 
-def use_credit(left_minor: Sequence[int], credit_minor: int) -> list[int]:
-    """Return how much prepaid credit pays of each line: the first lines first, never more than is due."""
-    if credit_minor < 0:
-        raise InvalidValueError("must be >= 0", field="credit_minor", value=credit_minor, code="negative_credit")
+def use_credit(due: Sequence[Decimal], credit: Decimal) -> list[Decimal]:
+    """Return how much prepaid credit pays of each line: the first lines first, never more than is due.
+
+    Amounts in one unit, whichever. Raises InvalidValueError for a negative credit.
+    """
+    if credit < 0:
+        raise InvalidValueError("must be >= 0", field="credits", value=credit, code="negative_credit")
     paid = []
-    for due in left_minor:
-        part = min(max(due, 0), credit_minor)
-        credit_minor -= part
+    for amount in due:
+        part = min(max(amount, _ZERO), credit)
+        credit = EXACT.subtract(credit, part)
         paid.append(part)
     return paid
 

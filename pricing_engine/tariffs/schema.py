@@ -180,6 +180,11 @@ USAGE_SCHEMA: Schema = {
         "final": _FLAG | {"description": "False leaves out what falls due with the last split; true."},
     },
 }
+_ASIDES: Schema = {
+    "credits": _list(_NUMBER, 1_000) | {"description": "Prepaid amounts, used after everything else."},
+    "ignore_credits": _FLAG,
+    "ignore_minimum_spend": _FLAG,
+}
 REQUEST_SCHEMA: Schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "One line of `alacarte rate`",
@@ -189,7 +194,7 @@ REQUEST_SCHEMA: Schema = {
     "properties": {
         "id": {"description": "Returned as sent."},
         "currency": {"type": "string", "description": "ISO 4217 code, or a custom credit such as XTOKENS.3."},
-        "tariff": TARIFF_SCHEMA,
+        "tariff": TARIFF_SCHEMA | {"properties": TARIFF_SCHEMA["properties"] | _ASIDES},
         "usage": USAGE_SCHEMA,
         "round": _FLAG | {"description": "Round each line and discount half away from zero; false."},
     },

@@ -238,8 +238,8 @@ def _read_window_units(fields: Fields) -> tuple[tuple[str, Decimal], ...] | None
 def _check_events(
     fields: Fields, units: Decimal | None, event_count: int | None, events: tuple[EventUsage, ...] | None
 ) -> None:
-    if events is None:
-        return
+    if events is None or any(event.amount is not None for event in events):
+        return  # An amount on an event may sum up others.
     if event_count is not None and event_count != len(events):
         raise InvalidValueError(
             f"must equal the {len(events)} events listed",

@@ -9,12 +9,11 @@ from typing import Any
 
 from models.values.money import currency, from_minor, round_to_minor
 from models.values.quantity import plain
-from pricing_engine.coupons import Coupon, CouponUse, InvoiceLine, apply_coupons, use_credit
+from pricing_engine.coupons import Coupon, CouponUse, InvoiceLine, apply_coupons
 from tests.conformance.rating.doors import Json, equal, number, rate_request
 
 _ZERO = Decimal(0)
 _RENAMED = {"unit_config": "unit_conversion", "included_usage": "included_units"}
-_NOT_TARIFF = {"credits", "ignore_credits", "ignore_minimum_spend"}
 _FINAL = {None, "single", "last_split"}
 _ONLY_QUANTITY = "1"
 """A price for cases that state none: they assert quantities only."""
@@ -30,7 +29,7 @@ def check(case: Json) -> None:
 
 
 def _tariff(case: Json) -> Json:
-    tariff = {_RENAMED.get(name, name): value for name, value in case["properties"].items() if name not in _NOT_TARIFF}
+    tariff = {_RENAMED.get(name, name): value for name, value in case["properties"].items()}
     conversion = tariff.get("unit_conversion")
     if conversion:
         tariff["unit_conversion"] = conversion | {"rounding": conversion["rounding"].replace("halfup", "half_up")}
@@ -55,8 +54,6 @@ def _rated(case: Json) -> None:
     else:
         prior = before[-1] if before else None
     final = usage.get("final", usage.get("position") in _FINAL)
-    if case["properties"].get("ignore_minimum_spend"):
-        final = False
     request = {
         "units": usage["units"],
         "prior_units": prior,
@@ -70,7 +67,9 @@ def _rated(case: Json) -> None:
 
 
 def _line(line: Json) -> Json:
-    amount, discount, charges = (number(line.get(name, 0)) for name in ("amount", "discount", "charges"))
+    amount, discount, charges, credit = (
+        number(line.get(name, 0)) for name in ("amount", "discount", "charges", "credits")
+    )
     return {
         "component": line["component"],
         "quantity": number(line["quantity"]),
@@ -78,32 +77,19 @@ def _line(line: Json) -> Json:
         "amount": amount,
         "discount": discount,
         "charges": charges,
-        "total": amount - discount + charges,
+        "credits": credit,
+        "total": amount - discount + charges - credit,
         "discounts": line.get("discounts", []),
     }
 
 
 def _compare(case: Json, total: Any, lines: list[Json]) -> None:
     expected = case["expected"]
-    credits = [] if case["properties"].get("ignore_credits") else case["properties"].get("credits", [])
-    if credits:
-        total = _use_credits(credits, lines, expected["lines"])
     equal(total, expected["total"], "total")
     for name, sum_of in expected.get("totals", {}).items():
         equal(sum((line[name] for line in lines), _ZERO), sum_of, f"sum of {name}")
     if "lines" in expected:
         _compare_lines(lines, expected["lines"])
-
-
-def _use_credits(credits: list[str], lines: list[Json], expected: list[Json]) -> Decimal:
-    """Prepaid credit is the last step, first lines first."""
-    of = currency("USD")
-    due = [round_to_minor(line["total"], of) for line in lines]
-    paid = use_credit(due, round_to_minor(sum(map(number, credits), _ZERO), of))
-    for line, part, theirs in zip(lines, paid, expected, strict=True):
-        equal(from_minor(part, of), theirs["credits"], "credits")
-        line["total"] -= from_minor(part, of)
-    return sum((line["total"] for line in lines), _ZERO)
 
 
 _COMPARED = ("quantity", "unit_amount", "amount", "discount", "charges", "total")
@@ -117,7 +103,8 @@ def _compare_lines(ours: list[Json], theirs: list[Json]) -> None:
         discounts = sorted((part["kind"], number(part["amount"])) for part in line.get("discounts", []))
         shown = discounts if any("discounts" in other for other in theirs) else []
         period = (line.get("period"), line.get("corrects_period"))
-        return (component, period, shown, *(number(line[name]) for name in _COMPARED))
+        credit = number(line.get("credits", 0))
+        return (component, period, shown, credit, *(number(line[name]) for name in _COMPARED))
 
     if not theirs:
         assert ours == []

@@ -61,6 +61,6 @@ def test_a_carried_coupon_gives_its_amount_and_no_more(amount: int, months: list
 
 @given(due=st.lists(st.integers(-100, 1_000), max_size=6), credit=st.integers(0, 4_000))
 def test_credit_pays_what_is_due_and_no_more(due: list[int], credit: int) -> None:
-    paid = use_credit(due, credit)
+    paid = use_credit([Decimal(amount) for amount in due], Decimal(credit))
     assert sum(paid) == min(credit, sum(amount for amount in due if amount > 0))
     assert all(0 <= part <= max(amount, 0) for part, amount in zip(paid, due, strict=True))

@@ -90,9 +90,10 @@ def test_a_coupon_that_finds_nothing_keeps_its_period() -> None:
 
 
 def test_credit_pays_the_first_lines_first() -> None:
-    assert use_credit([10_000, 5_000, -700, 300], 12_500) == [10_000, 2_500, 0, 0]
+    due = [Decimal(amount) for amount in (10_000, 5_000, -700, 300)]
+    assert use_credit(due, Decimal(12_500)) == [10_000, 2_500, 0, 0]
     with pytest.raises(InvalidValueError):
-        use_credit([1], -1)
+        use_credit(due, Decimal(-1))
 
 
 def test_documents_round_trip() -> None:
