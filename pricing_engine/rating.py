@@ -100,7 +100,7 @@ def rate(tariff: Tariff | CompiledTariff, usage: Usage, currency: Currency, *, r
     compiled = tariff if isinstance(tariff, CompiledTariff) else compile_tariff(tariff)
     earlier = usage.earlier
     billed = usage.prior_billed
-    if billed is not None and (earlier is None or not earlier.units):
+    if billed is not None and (earlier is None or earlier.is_nothing):
         found = _beside(compiled, usage, billed, currency, round_lines=round_lines)
         if found is not None:
             return found
@@ -125,11 +125,11 @@ def _beside(
     the ordinary difference applies. Raises InvalidValueError where there is no maximum to count it against.
     """
     tariff = compiled.tariff
-    nothing = replace(usage.earlier or Usage(units=_ZERO), prior=None)
-    if usage.earlier is not None and (
-        tariff.maximum_spend is None or billed <= rate(compiled, nothing, currency, round_lines=round_lines).amount
-    ):
-        return None
+    if usage.earlier is not None:
+        without_units = rate(compiled, usage.earlier, currency, round_lines=round_lines).amount
+        rounding = from_minor(1, currency)  # The bill may have been rounded up.
+        if tariff.maximum_spend is None or billed < EXACT.add(without_units, rounding):
+            return None
     if tariff.maximum_spend is None:
         raise InvalidValueError(
             "needs prior_units, or a maximum_spend to count against",
@@ -192,6 +192,11 @@ class _Run:
         if billable is None:
             return
         converted = self._units(billable)
+        if tariff.windows is not None:
+            weighed = tariff.windows.weigh(usage)
+            rule = "each unit counts its window's factor"
+            self._steps.append(Step("windows", "units", _raw_total(usage), _raw_total(weighed), rule))
+            usage = weighed
         if self._compiled.conversion is not None:
             raw = _raw_total(usage)
             rule = tariff.unit_conversion.describe() if tariff.unit_conversion else "whole blocks"
@@ -252,7 +257,7 @@ class _Run:
     def _line(self, line: LineDraft) -> RatedLine:
         amount = self._amount(line.amount)
         charges = self._amount(line.charge)
-        lump = amount if line.quantity >= 0 else -amount
+        lump = amount if line.quantity >= 0 else amount.copy_negate()
         unit_amount = lump if line.unit_amount is None else line.unit_amount
         return RatedLine(
             line.component,

@@ -78,6 +78,11 @@ class Usage:
     prior: Usage | None = None
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether nothing was used."""
+        return not (self.units or self.events or self.buckets or self.groups)
+
+    @property
     def earlier(self) -> Usage | None:
         """What earlier splits measured, None where there was none.
 

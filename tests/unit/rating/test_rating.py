@@ -46,6 +46,25 @@ def test_every_step_says_what_it_found_and_what_it_left() -> None:
     assert rating.amount == 10
 
 
+def test_windows_are_the_first_step() -> None:
+    windows = {"zone": "UTC", "ranges": [{"name": "night", "from": "22:00", "to": "06:00", "factor": "0.5"}]}
+    rating = rated(CONVERTED | {"windows": windows}, {"units": "6000", "window_units": {"night": "1000"}})
+    assert [(step.name, step.before, step.after) for step in rating.steps][:2] == [
+        ("windows", 6000, 5500),
+        ("unit_conversion", 5500, 6),
+    ]
+    assert rating.amount == 10
+
+
+def test_a_bill_rounded_up_is_still_the_bill_of_those_units() -> None:
+    flat = {"model": "graduated", "tiers": [{"unit_amount": "1", "flat_amount": "1.005"}], "maximum_spend": "9"}
+    usage = {"units": "2", "prior_units": "0", "prior_billed": "1.01"}
+    assert rated(flat, usage).amount == Decimal("1.995")
+    bucketed = {"model": "bucketed_unit", "unit_amount": "1.001", "maximum_spend": "9"}
+    usage = {"buckets": ["1"], "prior": {"buckets": ["5"]}, "prior_billed": "5.01"}
+    assert rated(bucketed, usage).amount == Decimal("0.996")
+
+
 def test_a_split_explains_what_earlier_splits_billed() -> None:
     step = rated({"model": "unit", "unit_amount": "1"}, {"units": "2", "prior_units": "3"}).steps[-1]
     assert (step.name, step.before, step.after) == ("earlier_splits", 5, 2)
