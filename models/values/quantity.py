@@ -29,20 +29,30 @@ def parse_decimal(value: object, field: str, *, minimum: Decimal | None = None) 
     below `minimum`; LimitExceededError beyond MAX_INTEGER_DIGITS or MAX_FRACTION_DIGITS.
     """
     number = _to_decimal(value, field)
-    sign, _digits, exponent = number.as_tuple()
+    exponent = number.as_tuple().exponent
     if not isinstance(exponent, int):
         raise InvalidValueError("must be a finite number", field=field, value=value, code="not_finite")
     if number != 0 and number.adjusted() >= MAX_INTEGER_DIGITS:
         raise LimitExceededError(
             f"at most {MAX_INTEGER_DIGITS} digits before the point", field=field, value=value, code="number_too_large"
         )
-    if -exponent > MAX_FRACTION_DIGITS and number % Decimal((0, (1,), -MAX_FRACTION_DIGITS)) != 0:
-        raise LimitExceededError(
-            f"at most {MAX_FRACTION_DIGITS} decimal places", field=field, value=value, code="too_many_decimal_places"
-        )
+    if number == 0:
+        number = Decimal(0)  # A zero may come with a sign, or with an exponent of thousands.
+    elif -exponent > MAX_FRACTION_DIGITS:
+        number = _without_trailing_zeros(number, field)
     if minimum is not None and number < minimum:
         raise InvalidValueError(f"must be >= {plain(minimum)}", field=field, value=value, code="below_minimum")
-    return abs(number) if sign and number == 0 else number
+    return number
+
+
+def _without_trailing_zeros(number: Decimal, field: str) -> Decimal:
+    digits = number.as_tuple().digits
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    if -int(number.as_tuple().exponent) - zeros > MAX_FRACTION_DIGITS:
+        raise LimitExceededError(
+            f"at most {MAX_FRACTION_DIGITS} decimal places", field=field, value=number, code="too_many_decimal_places"
+        )
+    return Decimal(plain(number))
 
 
 def _to_decimal(value: object, field: str) -> Decimal:
