@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from pricing_engine.demand.one_core import on_one_core
 from pricing_engine.demand.price_basis import Floats
 
 _MAX_STEPS = 50
@@ -32,6 +33,7 @@ class LogitFit:
         return float(self.coef[column] / np.sqrt(self.covariance[column, column]))
 
 
+@on_one_core
 def fit_logit(columns: Floats, accepted: Floats, offered: Floats, *, ridge: float = 1e-6) -> LogitFit:
     """Fit log-odds = columns @ coef on weighted counts; the ridge only keeps separated data finite."""
     scale = np.sqrt(np.mean(columns**2, axis=0))

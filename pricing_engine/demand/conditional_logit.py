@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from models.values.errors import InvalidValueError, RuleBrokenError
+from pricing_engine.demand.one_core import on_one_core
 from pricing_engine.demand.price_basis import Floats
 
 _MAX_STEPS = 50
@@ -72,6 +73,7 @@ class ConditionalLogit(BaseEstimator):
         self.ridge = ridge
         self.tolerance = tolerance
 
+    @on_one_core
     def fit(self, X: ArrayLike, chosen: ArrayLike, situation: ArrayLike) -> Self:
         """Fit on long rows X (rows, K). Raises InvalidValueError for bad rows, NotIdentifiedError otherwise."""
         data = choice_situations(X, situation, chosen)

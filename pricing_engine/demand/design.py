@@ -102,20 +102,24 @@ def quote_design(
     weights = np.ones(count) if weight is None else np.asarray(weight, dtype=np.float64)
     _check(chosen, price, accepted, index, weights, len(features), len(segments))
     names = [f"x{k}" for k in range(len(features))]
-    frame = pl.DataFrame(
-        {"segment": index, "price": price, "accepted": accepted * weights, "offered": weights}
-        | {name: chosen[:, k] for k, name in enumerate(names)}
-    )
-    cells = frame.group_by("segment", "price", *names).agg(pl.col("accepted", "offered").sum())
-    cells = cells.filter(pl.col("offered") > 0).sort("segment", "price", *names)
+    columns = {"segment": index, "price": price} | {name: chosen[:, k] for k, name in enumerate(names)}
+    frame = pl.DataFrame({**columns, "accepted": accepted, "weight": weights}).filter(pl.col("weight") > 0)
+    # Sorted by every column, so that sums, and with them a posterior's hash, do not depend on the order of rows.
+    rows = frame.sort(frame.columns).select(pl.all().cast(pl.Float64)).to_numpy()
+    keys = rows[:, : len(columns)]
+    starts = np.flatnonzero(np.any(keys[1:] != keys[:-1], axis=1)) + 1
+    starts = np.concatenate([[0], starts]) if len(rows) else np.empty(0, dtype=np.intp)
+    counts = np.column_stack([rows[:, -2] * rows[:, -1], rows[:, -1]])
+    sums = np.add.reduceat(counts, starts, axis=0) if len(rows) else counts
+    cells = keys[starts]
     return QuoteDesign(
         tuple(features),
         tuple(segments),
-        cells.select(names).to_numpy().astype(np.float64) if names else np.empty((cells.height, 0)),
-        cells["segment"].to_numpy(),
-        cells["price"].to_numpy(),
-        cells["accepted"].to_numpy(),
-        cells["offered"].to_numpy(),
+        np.ascontiguousarray(cells[:, 2:]),
+        cells[:, 0].astype(np.int64),
+        np.ascontiguousarray(cells[:, 1]),
+        np.ascontiguousarray(sums[:, 0]),
+        np.ascontiguousarray(sums[:, 1]),
     )
 
 

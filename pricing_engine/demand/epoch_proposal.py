@@ -21,6 +21,7 @@ from models.values.errors import InvalidValueError
 from pricing_engine.demand.design import QuoteDesign
 from pricing_engine.demand.feature_posterior import FeatureDemand, FeaturePosterior
 from pricing_engine.demand.guardrails import Rail, RailContext, RailedPrice, RailHit, Rails, project_segments
+from pricing_engine.demand.one_core import on_one_core
 from pricing_engine.demand.price_basis import Floats
 
 _HIGHEST_OVER_LIST = 4.0
@@ -87,6 +88,7 @@ def selections_of(design: QuoteDesign) -> Selections:
     return Selections(chosen, weight)
 
 
+@on_one_core
 def propose_epoch(
     posterior: FeaturePosterior | None,
     selections: Selections,

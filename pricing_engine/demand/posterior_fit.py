@@ -15,6 +15,7 @@ from scipy.special import expit
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.design import QuoteDesign, linear_columns
 from pricing_engine.demand.feature_posterior import FeaturePosterior, deviating_columns
+from pricing_engine.demand.one_core import on_one_core
 from pricing_engine.demand.price_basis import Floats, PriceBasis, Scale, price_basis
 from pricing_engine.demand.prior import DemandPrior
 
@@ -40,6 +41,16 @@ class _Point:
 
 
 @dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What the data alone say at a point: log-likelihood, information (G, m, m) and score (G, m)."""
+
+    point: _Point
+    log_likelihood: float
+    information: Floats
+    score: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class _Curvature:
     """Information blocks, score and log posterior at one point; arrays as in FeaturePosterior."""
 
@@ -59,9 +70,12 @@ class _Problem:
         self, design: QuoteDesign, basis: PriceBasis, pairs: Sequence[tuple[int, int]], prior: DemandPrior
     ) -> None:
         self.design, self.basis, self.pairs = design, basis, tuple(pairs)
-        self.linear = linear_columns(design.chosen, self.pairs)
+        linear = linear_columns(design.chosen, self.pairs)
         self.price = basis.columns(design.price)
-        self.size = self.linear.shape[1] + basis.ramps + 1
+        self.linear_size = linear.shape[1]
+        self.size = self.linear_size + basis.ramps + 1
+        # The linear columns stand; those of price are written anew at each point.
+        self.columns = np.column_stack([linear, np.empty((len(linear), basis.ramps + 1))])
         self.deviating = deviating_columns(len(design.features), self.size)
         groups = len(design.segments)
         self.groups = groups if groups > 1 else 0
@@ -69,49 +83,41 @@ class _Problem:
         means, deviations = _prior_vectors(design, len(self.pairs), basis, prior)
         self.prior_mean, self.prior_precision = means, deviations**-2
 
-    def curvature(self, point: _Point, tau: Floats) -> _Curvature:
-        """Evaluate score and expected information at `point`."""
-        linear_size, ramps, own = self.linear.shape[1], self.basis.ramps, len(self.deviating)
-        shared_precision = np.diag(self.prior_precision)
-        gap = point.shared - self.prior_mean
-        shared_score = -self.prior_precision * gap
-        cross = np.zeros((self.groups, self.size, own))
-        own_precision = np.zeros((self.groups, own, own))
-        own_score = np.zeros((self.groups, own))
+    def evidence(self, point: _Point) -> _Evidence:
+        """Evaluate likelihood, score and expected information of each segment at `point`."""
+        linear, ramps = self.linear_size, self.basis.ramps
+        information = np.empty((len(self.rows), self.size, self.size))
+        scores = np.empty((len(self.rows), self.size))
         log_likelihood = 0.0
-        log_prior = -0.5 * float(self.prior_precision @ gap**2)
         for g, rows in enumerate(self.rows):
             values = point.shared.copy()
             if self.groups:
                 values[self.deviating] += point.deviations[g]
-            weights = np.exp(values[linear_size : linear_size + ramps])
-            price = self.price[rows]
-            slope = np.exp(values[-1])
-            fall = slope * (price @ weights if ramps else price[:, 0])
-            log_odds = self.linear[rows] @ values[:linear_size] - fall
-            accepted, offered = self.design.accepted[rows], self.design.offered[rows]
+            columns, price, offered = self.columns[rows], self.price[rows], self.design.offered[rows]
+            weights, slope = np.exp(values[linear : linear + ramps]), np.exp(values[-1])
+            columns[:, -1] = -slope * (price @ weights if ramps else price[:, 0])
+            columns[:, linear:-1] = -slope * price * weights if ramps else 0.0
+            log_odds = columns[:, :linear] @ values[:linear] + columns[:, -1]
             chance = expit(log_odds)
-            log_likelihood += float(accepted @ log_odds - offered @ np.logaddexp(0.0, log_odds))
-            columns = np.column_stack(
-                [self.linear[rows], -slope * price * weights, -fall] if ramps else [self.linear[rows], -fall]
-            )
-            information = (columns * (offered * chance * (1.0 - chance))[:, None]).T @ columns
-            score = columns.T @ (accepted - offered * chance)
-            shared_precision += information
-            shared_score += score
-            if self.groups:
-                cross[g] = information[:, self.deviating]
-                own_precision[g] = information[np.ix_(self.deviating, self.deviating)] + np.diag(tau**-2)
-                own_score[g] = score[self.deviating] - point.deviations[g] / tau**2
-                log_prior -= 0.5 * float(np.sum((point.deviations[g] / tau) ** 2))
+            log_likelihood += float(self.design.accepted[rows] @ log_odds - offered @ np.logaddexp(0.0, log_odds))
+            information[g] = (columns * (offered * chance * (1.0 - chance))[:, None]).T @ columns
+            scores[g] = columns.T @ (self.design.accepted[rows] - offered * chance)
+        return _Evidence(point, log_likelihood, information, scores)
+
+    def curvature(self, evidence: _Evidence, tau: Floats) -> _Curvature:
+        """Add the prior to what the data say."""
+        gap, deviations = evidence.point.shared - self.prior_mean, evidence.point.deviations
+        log_prior = -0.5 * float(self.prior_precision @ gap**2) - 0.5 * float(np.sum((deviations / tau) ** 2))
+        parts, own = evidence.information[: self.groups], self.deviating
         return _Curvature(
-            log_likelihood,
-            log_likelihood + log_prior,
-            shared_precision,
-            cross,
-            own_precision,
-            shared_score,
-            own_score,
+            evidence.log_likelihood,
+            evidence.log_likelihood + log_prior,
+            evidence.information.sum(axis=0) + np.diag(self.prior_precision),
+            # In C order, or a posterior read back from JSON would draw other last digits.
+            np.ascontiguousarray(parts[:, :, own]),
+            np.ascontiguousarray(parts[:, own[:, None], own] + np.diag(tau**-2)),
+            evidence.score.sum(axis=0) - self.prior_precision * gap,
+            evidence.score[: self.groups, own] - deviations / tau**2,
         )
 
     def start(self) -> _Point:
@@ -123,6 +129,7 @@ class _Problem:
         return _Point(shared, np.zeros((self.groups, len(self.deviating))))
 
 
+@on_one_core
 def fit_posterior(
     design: QuoteDesign,
     scale: Scale | None = None,
@@ -145,6 +152,7 @@ def fit_posterior(
     return max(fits, key=lambda posterior: posterior.log_evidence)
 
 
+@on_one_core
 def find_pairs(
     design: QuoteDesign, posterior: FeaturePosterior, *, least_quotes: float = 50.0
 ) -> list[tuple[int, int]]:
@@ -177,22 +185,24 @@ def find_pairs(
 
 def _fit(problem: _Problem, prior: DemandPrior) -> FeaturePosterior:
     tau = np.full(len(problem.deviating), prior.segment_spread)
-    point, curvature = _climb(problem, problem.start(), tau)
+    evidence, _ = _climb(problem, problem.evidence(problem.start()), tau, _MAX_STEPS)
     for _ in range(_EM_ROUNDS if problem.groups else 0):
-        spread = _updated_spread(point, curvature, prior)
+        curvature = problem.curvature(evidence, tau)
+        spread = _updated_spread(evidence.point, curvature, prior)
         settled = np.max(np.abs(np.log(spread / tau))) < _EM_CONVERGED
         tau = spread
-        point, curvature = _climb(problem, point, tau)
         if settled:
             break
+        evidence, _ = _climb(problem, evidence, tau, 1)
+    evidence, curvature = _climb(problem, evidence, tau, _MAX_STEPS)
     design = problem.design
     return FeaturePosterior(
         features=design.features,
         segments=design.segments,
         pairs=problem.pairs,
         basis=problem.basis,
-        shared=point.shared,
-        deviations=point.deviations,
+        shared=evidence.point.shared,
+        deviations=evidence.point.deviations,
         shared_precision=curvature.shared_precision,
         cross_precision=curvature.cross_precision,
         own_precision=curvature.own_precision,
@@ -204,26 +214,27 @@ def _fit(problem: _Problem, prior: DemandPrior) -> FeaturePosterior:
     )
 
 
-def _climb(problem: _Problem, start: _Point, tau: Floats) -> tuple[_Point, _Curvature]:
-    """Newton with step halving until the log posterior stops rising."""
-    point, here = start, problem.curvature(start, tau)
-    for _ in range(_MAX_STEPS):
+def _climb(problem: _Problem, start: _Evidence, tau: Floats, steps: int) -> tuple[_Evidence, _Curvature]:
+    """Newton with step halving until the log posterior stops rising, `steps` steps at most."""
+    evidence, here = start, problem.curvature(start, tau)
+    for _ in range(steps):
         step = _newton_step(here)
-        length = 1.0
+        point, length = evidence.point, 1.0
         for _ in range(_MAX_HALVINGS):
             trial = _Point(point.shared + length * step.shared, point.deviations + length * step.deviations)
             with np.errstate(over="ignore", invalid="ignore"):
-                there = problem.curvature(trial, tau)
+                found = problem.evidence(trial)
+                there = problem.curvature(found, tau)
             if np.isfinite(there.log_posterior) and there.log_posterior >= here.log_posterior:
                 break
             length *= 0.5
         else:
-            return point, here
+            return evidence, here
         gain = there.log_posterior - here.log_posterior
-        point, here = trial, there
+        evidence, here = found, there
         if gain < _CONVERGED * (1.0 + abs(here.log_posterior)):
             break
-    return point, here
+    return evidence, here
 
 
 def _newton_step(curvature: _Curvature) -> _Point:

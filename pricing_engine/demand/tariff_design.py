@@ -15,6 +15,7 @@ import numpy as np
 
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.guardrails import PriceLadder
+from pricing_engine.demand.one_core import on_one_core
 from pricing_engine.demand.price_basis import Floats
 from pricing_engine.demand.tariff_choice import choose, exact_percents, legal_discounts
 
@@ -56,6 +57,7 @@ class TariffDesign:
     customers: int
 
 
+@on_one_core
 def design_tariff(
     values: Floats,
     costs: Floats,
