@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -32,6 +33,18 @@ class MovableClock:
     async def sleep(self, seconds: float) -> None:
         """Pass the time at once."""
         self.advance(max(seconds, 0))
+
+
+class WallClock(MovableClock):
+    """The real time, for runs that must not pretend."""
+
+    def now(self) -> datetime:
+        """Return the present."""
+        return real_now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
 
 
 def real_now() -> datetime:

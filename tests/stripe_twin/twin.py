@@ -59,7 +59,7 @@ _ROUTES: dict[str, Callable[..., Object]] = {
 
 
 class Phase(StrEnum):
-    """When a watcher looks at a request: before anything ran, after it ran, after the reply was handed over."""
+    """When a watcher looks at a request: before anything ran, where it may refuse it, and before the reply."""
 
     RECEIVED = "received"
     COMMITTED = "committed"
@@ -111,8 +111,8 @@ class Twin:
         key = headers.get("idempotency-key") if method == "POST" else None
         recorded = Recorded(f"{method} {path}", key, {}, self.now())
         self.requests.append(recorded)
-        self._watch(recorded, Phase.RECEIVED)
         try:
+            self._watch(recorded, Phase.RECEIVED)
             recorded.tree = parse(body if method == "POST" else query)
             answer = await self._through_gates(method, path, recorded, headers)
         except ProblemError as problem:

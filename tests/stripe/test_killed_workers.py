@@ -1,0 +1,178 @@
+"""Workers killed at any moment, several workers at once: the provider and the ledger agree to the minor unit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from billing.database import Database
+from billing.invoices import InvoiceState
+from tests.stripe import worker_process
+from tests.stripe.bridge import Bridge, an_invoice, settings_for
+from tests.stripe.company import balance, closed_month, invoices
+from tests.stripe.conftest import assert_schema_kept
+from tests.stripe.worker_process import SHORT_LEASE
+from tests.stripe_twin.clock import MovableClock, real_now
+from tests.stripe_twin.problems import rate_limited
+from tests.stripe_twin.twin import Phase, Recorded, Twin
+
+_RUNS, _ALL_RUNS = 5, 100
+_KILLS = 3
+_REQUESTS = 30
+
+
+class Killer:
+    """Kills the worker at planned requests: on arrival (obeyed or lost), after the work, or shortly after."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+        self._left = self._random.sample(range(1, _REQUESTS), _KILLS)
+        self._seen = 0
+        self.pid: int | None = None
+        self.killed = 0
+
+    def __call__(self, recorded: Recorded, phase: Phase) -> None:
+        if phase is Phase.RECEIVED:
+            self._seen += 1
+            self._moment = self._random.choice(["lost", "received", "committed", "replied"])
+        if self._seen not in self._left or self.pid is None:
+            return
+        if phase is Phase.RECEIVED and self._moment in {"lost", "received"}:
+            self._kill()
+            if self._moment == "lost":
+                raise rate_limited()
+        elif phase is Phase.COMMITTED and self._moment == "committed":
+            self._kill()
+        elif phase is Phase.COMMITTED and self._moment == "replied":
+            threading.Timer(self._random.random() * 0.03, self._kill).start()
+
+    def _kill(self) -> None:
+        pid, self.pid = self.pid, None
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.killed += 1
+
+
+@pytest.fixture(scope="module")
+def january(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with a closed month whose invoices wait for collection."""
+    path = tmp_path_factory.mktemp("january") / "alacarte.db"
+    shutil.copy(sqlite_template, path)
+    database = Database(f"sqlite:///{path}")
+    closed_month(database)
+    database.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def postgres_january(postgres_server: Any) -> Iterator[str]:
+    """The same on PostgreSQL, as a template."""
+    name = f"alacarte_test_{uuid4().hex[:12]}"
+    postgres_server.create(name, postgres_server.template)
+    database = Database(postgres_server.url_of(name))
+    closed_month(database)
+    database.close()
+    yield name
+    postgres_server.drop(name)
+
+
+@pytest.fixture
+def billed_url(seed: int, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh copy of the closed month, on SQLite and PostgreSQL in turn."""
+    if seed % 2 == 0:
+        path = tmp_path / "alacarte.db"
+        shutil.copy(request.getfixturevalue("january"), path)
+        yield f"sqlite:///{path}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    name = f"alacarte_test_{uuid4().hex[:12]}"
+    server.create(name, request.getfixturevalue("postgres_january"))
+    yield server.url_of(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def real_twin(twin_server: tuple[list[Twin], str]) -> Iterator[Twin]:
+    """A twin on the wall clock, for workers in processes of their own."""
+    fresh = Twin(real_now)
+    fresh.account.card_on_file = "pm_card_visa"
+    twin_server[0][:] = [fresh]
+    yield fresh
+    assert_schema_kept(fresh)
+
+
+def _settings(url: str, rate: float = 1_000.0) -> dict[str, object]:
+    return {"api_key": "sk_test_twin", "base_address": url, "requests_per_second": rate}
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(_RUNS), *(pytest.param(seed, marks=pytest.mark.torture) for seed in range(_RUNS, _ALL_RUNS))]
+)
+def test_a_killed_worker_leaves_provider_and_ledger_equal(
+    real_twin: Twin, twin_server: tuple[list[Twin], str], billed_url: str, seed: int
+) -> None:
+    killer = Killer(seed)
+    real_twin.watchers.append(killer)
+    for attempt in range(_KILLS + 2):
+        process = worker_process.start(
+            f"worker-{attempt}", billed_url, _settings(twin_server[1]), books=True, lease=SHORT_LEASE
+        )
+        killer.pid = process.pid
+        process.join(60)
+        if process.exitcode == 0:
+            break
+    assert process.exitcode == 0
+    assert killer.killed > 0
+    database = Database(billed_url)
+    _assert_equal(database, real_twin)
+    database.close()
+
+
+def _assert_equal(database: Database, twin: Twin) -> None:
+    ours = {f"default/{invoice.id}": invoice for invoice in invoices(database)}
+    theirs = [invoice for invoice in twin.account.all("invoice")]
+    assert sorted(invoice["metadata"]["ala_ref"] for invoice in theirs) == sorted(ours)
+    for invoice in theirs:
+        mine = ours[invoice["metadata"]["ala_ref"]]
+        assert (invoice["status"], invoice["total"]) == ("paid", mine.total_minor)
+        assert [line["amount"] for line in twin.account.lines[invoice["id"]]] == [line.net_minor for line in mine.lines]
+        assert (mine.state, mine.open_minor) == (InvoiceState.PAID, 0)
+        assert balance(database, "receivable", mine.customer) == 0
+    paid = sum(invoice["amount_paid"] for invoice in theirs)
+    fees = sum(transaction["fee"] for transaction in twin.account.all("balance_transaction"))
+    assert twin.account.charges_made == len(theirs)
+    assert balance(database, "processor_fee", detail="stripe") == fees
+    assert balance(database, "processor_clearing", detail="stripe") == paid - fees
+
+
+@pytest.mark.parametrize("number", [50, pytest.param(1_000, marks=pytest.mark.torture)])
+def test_two_workers_execute_each_operation_once(
+    database: Database, database_url: str, real_twin: Twin, twin_server: tuple[list[Twin], str], number: int
+) -> None:
+    clock = MovableClock(real_now())
+    bridge = Bridge(database, clock, settings_for(twin_server[1]))
+    bridge.enqueue(*(an_invoice(each, amounts=(each + 100,)) for each in range(1, number + 1)))
+    url = _settings(twin_server[1])
+    workers = [worker_process.start(f"worker-{each}", database_url, url, books=False) for each in (1, 2)]
+    for worker in workers:
+        worker.join(600)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    sent = Counter(request.key for request in real_twin.requests if request.key is not None)
+    assert len(sent) == 1 + 4 * number, "one customer; four steps an invoice"
+    assert set(sent.values()) == {1}
+    assert bridge.states().keys() == {"done"}
+    remote = real_twin.account.all("invoice")
+    assert sum(invoice["amount_paid"] for invoice in remote) == sum(range(101, number + 101))
+    assert real_twin.account.charges_made == number
