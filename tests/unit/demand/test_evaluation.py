@@ -35,7 +35,7 @@ def logged(seed: int, spread: float, count: int) -> tuple[LoggedQuotes, np.ndarr
 
 def test_doubly_robust_error_is_at_most_3_5_percent_where_prices_spread_12_percent() -> None:
     errors, covered = [], []
-    for seed in range(20):
+    for seed in range(12):
         quotes, target, truth = logged(seed, spread=0.12, count=20_000)
         answer = evaluate_policy(quotes, target, seed=seed, fit=additive, folds=2).of(Estimator.DOUBLY_ROBUST)
         assert answer.value is not None
