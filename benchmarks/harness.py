@@ -133,8 +133,6 @@ def run(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
         return 0
     rows = [row for row in benchmark.rows if not arguments.only or row.name in arguments.only]
     results = _run_rows(benchmark, rows, options)
-    if not options.small:
-        merge(results)
     return 0 if all(result["passed"] for result in results.values()) else 1
 
 
@@ -143,8 +141,13 @@ def _run_rows(benchmark: Benchmark, rows: Sequence[Row], options: Options) -> di
     benchmark.prepare(options)
     try:
         for row in rows:
-            results[row.name] = _measured(benchmark, row, options)
+            try:
+                results[row.name] = _measured(benchmark, row, options)
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+                results[row.name] = _failed(row, f"a leg failed: {error}")
             print(describe(row.name, results[row.name]), flush=True)
+            if not options.small:
+                merge({row.name: results[row.name]})
     finally:
         benchmark.cleanup(options)
     return results
@@ -171,9 +174,9 @@ def _child(benchmark: Benchmark, leg: str, options: Options) -> LegRun:
 def _measured(benchmark: Benchmark, row: Row, options: Options) -> dict[str, Any]:
     load_before = os.getloadavg()[0]
     runs = _rounds(benchmark, row, options)
-    if _spread(runs[-1]) > NOISY_SPREAD and not options.small:
+    if _spread(row, runs) > NOISY_SPREAD and not options.small:
         again = _rounds(benchmark, row, options)
-        runs = min(runs, again, key=lambda legs: _spread(legs[-1]))
+        runs = min(runs, again, key=lambda legs: _spread(row, legs))
     result = _result(row, runs)
     result["load"] = [round(load_before, 2), round(os.getloadavg()[0], 2)]
     return result
@@ -193,9 +196,24 @@ def _rounds(benchmark: Benchmark, row: Row, options: Options) -> list[list[LegRu
     return runs
 
 
-def _spread(runs: Sequence[LegRun]) -> float:
-    seconds = [run.seconds for run in runs]
-    return (max(seconds) - min(seconds)) / statistics.median(seconds) if min(seconds) > 0 else 0.0
+def _spread(row: Row, runs: list[list[LegRun]]) -> float:
+    """Return how far the baseline's times, or the figures of a single leg, lie apart, relative to their median."""
+    figures = [one.seconds if isinstance(row, Ratio) else row.of(one) for one in runs[-1]]
+    return (max(figures) - min(figures)) / statistics.median(figures) if min(figures) > 0 else 0.0
+
+
+def _failed(row: Row, reason: str) -> dict[str, Any]:
+    return {
+        "value": None,
+        "unit": row.unit,
+        "bar": row.bar,
+        "better": row.better,
+        "how": row.how,
+        "passed": False,
+        "failed": reason,
+        "noisy": False,
+        "seconds": {},
+    }
 
 
 def _result(row: Row, runs: list[list[LegRun]]) -> dict[str, Any]:
@@ -216,7 +234,7 @@ def _result(row: Row, runs: list[list[LegRun]]) -> dict[str, Any]:
         "how": row.how,
         "passed": value is not None and _meets(value, row),
         "failed": "the legs' checksums differ" if wrong or unstable else None,
-        "noisy": _spread(runs[-1]) > NOISY_SPREAD,
+        "noisy": _spread(row, runs) > NOISY_SPREAD,
         "rounds": [round(one, 6) for one in values],
         "seconds": {leg: round(statistics.median(one.seconds for one in by_leg[leg]), 6) for leg in legs},
         "rss_gib": {leg: round(max(one.rss_bytes for one in by_leg[leg]) / 2**30, 3) for leg in legs},

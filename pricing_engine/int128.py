@@ -63,12 +63,13 @@ def is_narrow(dtype: pl.DataType | type[pl.DataType]) -> bool:
     return dtype in _NARROW
 
 
-def require_integer(dtype: pl.DataType | None, name: str) -> None:
-    """Raise InvalidValueError unless a column is there and holds integers."""
+def require_integer(dtype: pl.DataType | None, name: str) -> pl.DataType:
+    """Return the type of a column of integers. Raises InvalidValueError where it is absent or another."""
     if dtype is None or not is_integer(dtype):
         raise InvalidValueError(
             "must be a column of scaled integers", field=name, value=str(dtype), code="invalid_column"
         )
+    return dtype
 
 
 def largest(frame: pl.DataFrame, name: str) -> int:

@@ -7,12 +7,10 @@ Shapes that one number per row does not price are rated row by row by the scalar
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import zip_longest
-from math import gcd
 from typing import Any
 
 import polars as pl
@@ -29,11 +27,11 @@ from pricing_engine.int128 import (
     require,
     require_integer,
 )
+from pricing_engine.price_expressions import Quantity, converted, modified, priced
 from pricing_engine.tariffs.compiled import CompiledTariff, compile_tariff, negative_units
-from pricing_engine.tariffs.conversion import CEILING, HALF_UP, CompiledConversion
 from pricing_engine.tariffs.modifiers import CompiledModifiers, total_of
 from pricing_engine.tariffs.scaling import unscaled
-from pricing_engine.tariffs.table import PackageTable, SegmentTable, Table
+from pricing_engine.tariffs.table import Table
 from pricing_engine.tariffs.table_pricer import AlwaysPricer
 from pricing_engine.tariffs.tariff import Tariff
 from pricing_engine.tariffs.usage import EventUsage, Usage
@@ -42,8 +40,6 @@ UNITS, EVENT_COUNT, AMOUNT = "units", "event_count", "amount"
 EXPONENT, DIVISOR, LEDGER_UNITS = "exponent", "divisor", "ledger_units"
 _FULL_UNITS, _BUCKETS, _VALUES, _AMOUNTS = "full_units", "buckets", "event_values", "event_amounts"
 _SLICE_ROWS = 131_072
-_CHAINED_EDGES = 8
-_INT64_BOUND = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +99,6 @@ def rate_frames(
     return pl.concat(parts) if parts else totals
 
 
-@dataclass(frozen=True, slots=True)
-class _Quantity:
-    """Quantities >= 0 as Int128, none above `most`; `narrow`: the same in the type of the column, if comparable."""
-
-    wide: pl.Expr
-    narrow: pl.Expr
-    dtype: pl.DataType
-    most: int
-
-
 def _rate_column(totals: pl.DataFrame, compiled: CompiledTariff, table: Table, unit_scale: int) -> pl.DataFrame:
     amount = _amount_expression(totals, compiled, table, unit_scale).alias(AMOUNT)
     if totals.height <= _SLICE_ROWS:
@@ -125,8 +111,7 @@ def _rate_column(totals: pl.DataFrame, compiled: CompiledTariff, table: Table, u
 
 
 def _amount_expression(totals: pl.DataFrame, compiled: CompiledTariff, table: Table, unit_scale: int) -> pl.Expr:
-    dtype = totals.schema.get(UNITS)
-    require_integer(dtype, UNITS)
+    dtype = require_integer(totals.schema.get(UNITS), UNITS)
     units = totals.get_column(UNITS)
     if units.null_count():
         raise InvalidValueError("must not be null", field=UNITS, code="units_required")
@@ -139,18 +124,18 @@ def _amount_expression(totals: pl.DataFrame, compiled: CompiledTariff, table: Ta
     wide = wide.abs() if lowest < 0 else wide
     if finer != 1:
         wide = wide * int128(finer)
-    comparable = lowest >= 0 and finer == 1 and dtype is not None
-    quantity = _Quantity(wide, pl.col(UNITS), dtype, most) if comparable else _Quantity(wide, wide, INT128, most)  # type: ignore[arg-type]
-    billable = _converted(quantity, compiled.conversion)
-    price, bound = _priced(billable, table)
+    is_native = lowest >= 0 and finer == 1
+    quantity = Quantity(wide, pl.col(UNITS), dtype, most) if is_native else Quantity(wide, wide, INT128, most)
+    billable = converted(quantity, compiled.conversion)
+    price, bound = priced(billable, table)
     if lowest < 0:
         price, bound = _mirrored(price, bound, billable, compiled, table.price(0))
     price, bound = _with_event_minimum(totals, price, bound, compiled.modifiers)
-    return _modified(price, bound, compiled.modifiers)
+    return modified(price, bound, compiled.modifiers)
 
 
 def _mirrored(
-    price: pl.Expr, bound: int, billable: _Quantity, compiled: CompiledTariff, at_zero: int
+    price: pl.Expr, bound: int, billable: Quantity, compiled: CompiledTariff, at_zero: int
 ) -> tuple[pl.Expr, int]:
     """Give negative rows minus the price of their magnitude.
 
@@ -160,72 +145,6 @@ def _mirrored(
     if not compiled.tariff.allow_negative or isinstance(compiled.pricer, AlwaysPricer):
         return pl.when(negative).then(int128(at_zero)).otherwise(price), bound
     return pl.when(negative & (billable.wide > 0)).then(-1 * price).otherwise(price), bound
-
-
-def _converted(raw: _Quantity, conversion: CompiledConversion | None) -> _Quantity:
-    """Turn raw units into billable ones."""
-    if conversion is None:
-        return raw
-    numerator, denominator = int128(conversion.numerator), int128(conversion.denominator)
-    require(raw.most * conversion.numerator + conversion.denominator)
-    product = raw.wide * numerator
-    if conversion.rounding == CEILING:
-        whole = (product + int128(conversion.denominator - 1)) // denominator
-    elif conversion.rounding == HALF_UP:
-        whole = half_away(product, denominator)
-    else:
-        whole = product // denominator
-    billable = whole * int128(conversion.one)
-    return _Quantity(billable, billable, INT128, require(conversion.apply(raw.most)))
-
-
-def _priced(units: _Quantity, table: Table) -> tuple[pl.Expr, int]:
-    """Price billable units; return the amount and its bound."""
-    if isinstance(table, PackageTable):
-        return _package_price(units, table)
-    if isinstance(table, SegmentTable):
-        return _segment_price(units, table)
-    raise TypeError(f"no frame form of {type(table).__name__}")
-
-
-def _segment_price(units: _Quantity, table: SegmentTable) -> tuple[pl.Expr, int]:
-    # bases[i] + rates[i] * (units - starts[i]) as levels[i] + rates[i] * units. Tiers that no row reaches are left
-    # out: their integers need not fit.
-    reached = bisect_left(table.edges, units.most)
-    edges, rates = table.edges[:reached], table.rates[: reached + 1]
-    levels = [table.bases[i] - rates[i] * table.starts[i] for i in range(reached + 1)]
-    highest = max(map(abs, levels)) + max(map(abs, rates)) * units.most
-    bound = require(max(highest, abs(table.at_free)), AMOUNT)
-    level, rate = (_by_tier(units, edges, values) for values in (levels, list(rates)))
-    price = level + rate * units.wide
-    if table.free_up_to == 0 and table.at_free == levels[0]:
-        return price, bound  # Nothing used costs what the first tier's line says at zero.
-    free = pl.lit(min(table.free_up_to, units.most), dtype=units.dtype)
-    return pl.when(units.narrow <= free).then(int128(table.at_free)).otherwise(price), bound
-
-
-def _by_tier(units: _Quantity, edges: tuple[int, ...], values: list[int]) -> pl.Expr:
-    """Return, as Int128, the value of the first tier whose edge is not below the units; the last above all edges."""
-    if len(edges) > _CHAINED_EDGES:
-        tier = pl.lit(pl.Series(edges, dtype=units.dtype)).search_sorted(units.narrow, side="left")
-        return pl.lit(pl.Series(values, dtype=INT128)).gather(tier)
-    # Choosing among 64-bit integers takes a quarter of the time, and prices end in zeros: divide by what they share.
-    shared = 1 if max(map(abs, values)) < _INT64_BOUND else gcd(*values)
-    chosen_type = pl.Int64() if max(map(abs, values)) < shared * _INT64_BOUND else INT128
-    chosen = pl.lit(values[-1] // shared, dtype=chosen_type)
-    for edge, value in zip(reversed(edges), reversed(values[:-1]), strict=True):
-        below = units.narrow <= pl.lit(edge, dtype=units.dtype)
-        chosen = pl.when(below).then(pl.lit(value // shared, dtype=chosen_type)).otherwise(chosen)
-    wide = chosen.cast(INT128)
-    return wide if shared == 1 else wide * int128(shared)
-
-
-def _package_price(units: _Quantity, table: PackageTable) -> tuple[pl.Expr, int]:
-    require(units.most + table.free_up_to + table.package_size)
-    bound = require((units.most // table.package_size + 1) * abs(table.package_amount), AMOUNT)
-    beyond = pl.max_horizontal(units.wide - int128(table.free_up_to), int128(0))
-    begun = beyond + int128(table.package_size - 1) if table.round_up else beyond
-    return begun // int128(table.package_size) * int128(table.package_amount), bound
 
 
 def _with_event_minimum(
@@ -243,23 +162,6 @@ def _with_event_minimum(
     most = require(largest(totals, EVENT_COUNT) * modifiers.event_minimum, AMOUNT)
     due = pl.col(EVENT_COUNT).cast(INT128) * int128(modifiers.event_minimum)
     return pl.max_horizontal(price, due), max(bound, most)
-
-
-def _modified(amount: pl.Expr, bound: int, modifiers: CompiledModifiers) -> pl.Expr:
-    """Overage, percentage discount, maximum, minimum: `CompiledModifiers.total` as an expression."""
-    if modifiers.commitment is not None:
-        bound = require((bound + abs(modifiers.commitment)) * (abs(modifiers.overage_extra) + 1), AMOUNT)
-        commitment = int128(modifiers.commitment)
-        extra = (amount - commitment) * int128(modifiers.overage_extra) // int128(modifiers.overage_one)
-        amount = pl.when(amount > commitment).then(amount + extra).otherwise(amount)
-    if modifiers.percent_off:
-        require(bound * modifiers.percent_off, AMOUNT)
-        amount = amount - amount * int128(modifiers.percent_off) // int128(modifiers.percent_one)
-    if modifiers.maximum is not None:
-        amount = pl.min_horizontal(amount, int128(modifiers.maximum))
-    if modifiers.minimum is not None:
-        amount = pl.max_horizontal(amount, int128(modifiers.minimum))
-    return amount
 
 
 def _rate_one(compiled: CompiledTariff, row: dict[str, Any], unit_scale: int) -> int:

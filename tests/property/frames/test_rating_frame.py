@@ -176,3 +176,14 @@ def test_the_fast_path_says_what_the_explained_one_says(tariff: Tariff, units: i
     for signed in (units,) if tariff.allow_negative is None else (units, -units):
         quantity = unscaled(signed, SCALE)
         assert compiled.amount(quantity) == rate(tariff, Usage(units=quantity), USD).amount
+
+
+def test_large_frames_are_cut_into_slices_that_change_nothing() -> None:
+    tariff = parse_tariff(
+        {"model": "volume", "tiers": [{"up_to": "1000", "unit_amount": "0.3"}, {"up_to": None, "unit_amount": "0.1"}]}
+    )
+    units = [n * 7_919 % 2_000_000_003 for n in range(300_001)]
+    whole = rate_frame(frame_of(units, other=units), tariff, unit_scale=SCALE)
+    compiled = compile_tariff(tariff, SCALE)
+    assert whole.frame.get_column("amount").to_list() == [compiled.price_scaled(one) for one in units]
+    assert whole.frame.get_column("other").to_list() == units
