@@ -140,7 +140,7 @@ BENCHMARK = Benchmark(
             "xlogit",
             bar=0.25,
             better="lower",
-            how="one fit of the Electricity multinomial logit, standard errors included, over one of xlogit as it comes",
+            how="one fit of the Electricity logit, standard errors included, over one of xlogit as it comes",
         ),
         Value(
             "demand.refit_s",
