@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 
 from billing.rated_usage import RatedUsage
+from models.values.money import round_fraction
+from models.values.period import Period
 from models.values.quantity import EXACT
+from pricing_engine.pricing import SHARE_DIGITS
+
+_ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class CouponUse:
 class ChargeDraft:
     """A charge to be posted. `kind`: close, interim or addition. `effective_at`: when it is earned.
 
-    `future`: rows for a service that lies after `cutoff` are earned later.
+    What is billed in advance of a service after `cutoff` is earned later.
     """
 
     id: str
@@ -45,18 +51,27 @@ class ChargeDraft:
         """Return exact sums by feature, of what is earned or, `ahead`, of what is billed before it is earned."""
         sums: dict[str, Decimal] = {}
         for row in self.rows:
-            if self.is_ahead(row) == ahead:
-                sums[row.feature] = EXACT.add(sums.get(row.feature, Decimal(0)), row.amount)
+            later = part_after(row, self.cutoff)
+            part = later if ahead else EXACT.subtract(row.amount, later)
+            if part or not (ahead or later):
+                sums[row.feature] = EXACT.add(sums.get(row.feature, _ZERO), part)
         return tuple(sums.items())
 
-    def is_ahead(self, row: RatedUsage) -> bool:
-        """Whether a row is billed before its service begins."""
-        return row.in_advance and row.service.start >= self.cutoff
+
+def part_after(row: RatedUsage, instant: datetime) -> Decimal:
+    """Return what of an amount billed in advance is for service after `instant`, by elapsed time; 0 for all others."""
+    if not row.in_advance or row.service.end <= instant or not row.amount:
+        return _ZERO
+    if row.service.start >= instant:
+        return row.amount
+    left = Period(instant, row.service.end).microseconds
+    scaled = round_fraction(Fraction(row.amount) * left / row.service.microseconds * 10**SHARE_DIGITS)
+    return Decimal(scaled).scaleb(-SHARE_DIGITS, EXACT)
 
 
 def sum_of(rows: tuple[RatedUsage, ...]) -> Decimal:
     """Return the exact sum of amounts."""
-    total = Decimal(0)
+    total = _ZERO
     for row in rows:
         total = EXACT.add(total, row.amount)
     return total

@@ -45,6 +45,7 @@ class Run:
 
     `until`: the first day that is not billed, local to each subscription. `since`: the same of the last run before,
     None where there was none. `known_at`: events recorded later stay out; `known_before`: that of the last run.
+    `interim_at`: bill only the usage of the current billing period before that instant, not a whole month.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Run:
     known_at: datetime
     known_before: datetime | None
     effective_at: datetime
+    interim_at: datetime | None = None
 
 
 class Charged(NamedTuple):
@@ -75,12 +77,20 @@ class _Plan:
     periods: list[tuple[CyclePeriod, Scope]] = field(default_factory=list)
 
 
-def charge_customers(uow: UnitOfWork, customers: Sequence[str], run: Run) -> Charged:
-    """Work out what `customers` owe; one customer's events are held at a time, and of those only sums."""
+def charge_customers(
+    uow: UnitOfWork, customers: Sequence[str], run: Run, *, instead: Mapping[str, Subscription] | None = None
+) -> Charged:
+    """Work out what `customers` owe; one customer's events are held at a time, and of those only sums.
+
+    `instead`: subscriptions by id as they would be, for a preview.
+    """
     late = [each for each in unsettled_late(uow, customers=customers) if each.recorded_at <= run.known_at]
+    if run.interim_at is not None:
+        late = []  # They wait for the close, which looks at what is behind.
     subscriptions: dict[str, list[Subscription]] = {}
     for subscription in SubscriptionRepository(uow).of_customers(customers):
-        subscriptions.setdefault(subscription.customer, []).append(subscription)
+        as_it_would_be = (instead or {}).get(subscription.id, subscription)
+        subscriptions.setdefault(subscription.customer, []).append(as_it_would_be)
     source = price_source(uow, [each for own in subscriptions.values() for each in own])
     drafts: list[ChargeDraft] = []
     seen: list[object] = [run.key, run.until.isoformat()]
@@ -124,6 +134,8 @@ def price_source(uow: UnitOfWork, subscriptions: Sequence[Subscription]) -> Pric
 
 def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
     """Say which billing periods a run looks at."""
+    if run.interim_at is not None:
+        return _interim_plan(subscription, run.interim_at)
     cutoff = cutoff_of(subscription, run.until)
     since = subscription.starts_at if run.since is None else cutoff_of(subscription, run.since)
     if run.known_before is not None:
@@ -134,6 +146,14 @@ def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
     if since <= cutoff:
         for cycle in subscription.cycle_periods(Period(since, cutoff + _MOMENT)):
             plan.periods.append((cycle, scope_of(cycle, cutoff)))
+    return plan
+
+
+def _interim_plan(subscription: Subscription, at: datetime) -> _Plan:
+    plan = _Plan(subscription, at, at)
+    for cycle in subscription.cycle_periods(Period(at - _MOMENT, at)):
+        plan.since = cycle.full.start
+        plan.periods.append((cycle, Scope.INTERIM))
     return plan
 
 
@@ -194,6 +214,8 @@ def _in_question(plan: _Plan, billed: Mapping[Key, Billed]) -> Iterator[tuple[Ke
         if key.segment_start < plan.since and earlier.row.cycle.end <= plan.since:
             continue
         scope = next((scope for cycle, scope in plan.periods if key.segment_start in cycle.span), None)
+        if scope is Scope.INTERIM:
+            continue
         if scope is Scope.FINAL or scope is None or earlier.row.in_advance:
             yield key, earlier
 
@@ -209,7 +231,7 @@ def _drafts(
     for asset in sorted(by_currency):
         of_asset = [plan for plan in plans if plan.subscription.currency == asset]
         charge = f"{run.key}/{customer}/{asset}"
-        held = held_coupons(uow, customer, asset, run.effective_at)
+        held = [] if run.interim_at is not None else held_coupons(uow, customer, asset, run.effective_at)
         discounted, uses = apply_held_coupons(by_currency[asset], held, asset)
         yield ChargeDraft(
             id=charge,

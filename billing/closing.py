@@ -18,6 +18,7 @@ from billing.database import Database
 from billing.invoices import InvoiceState, Issue
 from billing.invoicing import Collect, discard, draft_open_charges, finalise
 from billing.metering.worklists import close_through, cutoffs, open_unmatched, reopen_from, settle_late
+from billing.recognition import recognise
 from billing.repositories import journals
 from billing.repositories.closes import BillingMonth, CloseRepository
 from billing.repositories.invoices import InvoiceRepository
@@ -249,6 +250,7 @@ def _post(uow: UnitOfWork, month: BillingMonth, outcome: CloseOutcome, now: date
     if not is_first:
         return
     post_charges(uow, charged.drafts, now)
+    recognise(uow, customers, outcome.task.run, now)
     settle_late(uow, charged.late, month.run)
     draft_open_charges(uow, customers, issue_of(month), now, options.rates)
 

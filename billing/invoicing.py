@@ -54,7 +54,6 @@ def draft_open_charges(
     known = _customers(uow, {customer for customer, _ in by_invoice})
     sellers = {entity.key: entity for entity in CustomerRepository(uow).legal_entities()}
     carried = InvoiceRepository(uow).remainders({customer for customer, _ in by_invoice})
-    names = _FeatureNames(uow)
     drafts = []
     for (key, asset), taken in sorted(by_invoice.items()):
         rows = list(charges.rows([charge.id for charge in taken]))
@@ -67,7 +66,7 @@ def draft_open_charges(
             sellers[customer.legal_entity],
             asset,
             rows,
-            names.of([row.book_hash for _, _, row in rows]),
+            feature_names(uow, [row.book_hash for _, _, row in rows]),
             carried.get((key, asset), Decimal(0)),
             issue,
             rates or BuiltInRates(),
@@ -334,17 +333,12 @@ def _customers(uow: UnitOfWork, keys: set[str]) -> Mapping[str, Customer]:
     return found
 
 
-class _FeatureNames:
-    """Names of features by price-book hash, each book read once."""
-
-    def __init__(self, uow: UnitOfWork) -> None:
-        self._books = PriceBookRepository(uow)
-
-    def of(self, hashes: Sequence[str | None]) -> dict[tuple[str | None, str], str]:
-        """Return (book hash, feature) -> name."""
-        return {
-            (each, feature.key): feature.name
-            for each in set(hashes)
-            if each is not None
-            for feature in self._books.get(each).book.features
-        }
+def feature_names(uow: UnitOfWork, hashes: Sequence[str | None]) -> dict[tuple[str | None, str], str]:
+    """Return the names of features, by price-book hash and key."""
+    books = PriceBookRepository(uow)
+    return {
+        (each, feature.key): feature.name
+        for each in set(hashes)
+        if each is not None
+        for feature in books.get(each).book.features
+    }

@@ -162,7 +162,7 @@ def rate_period(
     metered = _metered(cycle, source, measured, scope, until)
     due: list[RatedUsage] = []
     for segment in cycle.segments:
-        due += _rate_segment(subscription, cycle, segment, source, metered, scope)
+        due += _rate_segment(subscription, cycle, segment, source, metered, scope, until)
     if scope is Scope.FINAL:
         due += _true_up(subscription, cycle, source, due)
     return due
@@ -312,7 +312,10 @@ def _rate_segment(
     source: PriceSource,
     metered: Mapping[tuple[str, datetime], _Metered],
     scope: Scope,
+    until: datetime,
 ) -> list[RatedUsage]:
+    if scope is Scope.INTERIM and segment.period.start >= until:
+        return []
     agreement = segment.phase.agreement
     compiled = source.books[agreement.book_hash]
     prices = source.prices(agreement, segment.period.start)
@@ -333,7 +336,9 @@ def _rate_segment(
         feature = prices[line.feature].feature
         if _in_scope(feature, segment, scope):
             one = metered.get((line.feature, segment.period.start))
-            rows.append(_row(subscription, cycle, segment, prices[line.feature], line, priced, one))
+            row = _row(subscription, cycle, segment, prices[line.feature], line, priced, one)
+            so_far = Period(row.service.start, min(row.service.end, until))
+            rows.append(replace(row, service=so_far) if scope is Scope.INTERIM else row)
     return rows
 
 

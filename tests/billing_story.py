@@ -28,7 +28,8 @@ from billing.tax import FixedRate, TaxRates
 from models.values.ids import DEFAULT_TENANT
 from models.values.period import BillingCycle, Interval
 from pricing_engine.price_book import parse_price_book
-from pricing_engine.sealing import Signer, new_signer
+from pricing_engine.sealing import Signer
+from tests.quote_facts import SIGNER
 
 UTC_ZONE = ZoneInfo("UTC")
 NO_TAX: TaxRates = FixedRate("none", Decimal(0))
@@ -70,7 +71,7 @@ class Company:
 
     database: Database
     tenant: str = DEFAULT_TENANT
-    signer: Signer = field(default_factory=new_signer)
+    signer: Signer = SIGNER
     rates: TaxRates = NO_TAX
     directory: PriceBookDirectory = field(default_factory=PriceBookDirectory)
 

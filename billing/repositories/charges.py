@@ -35,6 +35,7 @@ class Charge:
     kind: str
     period: str
     known_at: datetime
+    cutoff: datetime
     exact: Decimal
     units: int
     invoice: str | None
@@ -60,6 +61,7 @@ class ChargeRepository:
                 "kind": draft.kind,
                 "period": draft.period,
                 "known_at": draft.known_at,
+                "cutoff": draft.cutoff,
                 "exact": draft.exact,
                 "units": units,
                 "invoice": None,
@@ -152,6 +154,29 @@ class ChargeRepository:
                 by_key[rated.key] = _summed(by_key.get(rated.key), rated, row.charge)
         return found
 
+    def billed_ahead(self, subscriptions: Collection[str], since: datetime) -> list[tuple[Charge, RatedUsage]]:
+        """Return what was billed before its service, where that goes on after `since`, by charge and position."""
+        query = (
+            select(_RATED, _CHARGE)
+            .join(_CHARGE, (_CHARGE.c.tenant == _RATED.c.tenant) & (_CHARGE.c.id == _RATED.c.charge))
+            .where(
+                _RATED.c.tenant == self._uow.tenant,
+                members(self._uow, _RATED.c.subscription, subscriptions),
+                _RATED.c.cycle_end > since,
+                _RATED.c.in_advance,
+                _RATED.c.service_end > _CHARGE.c.cutoff,
+            )
+        )
+        rated, charges = list(_RATED.c), list(_CHARGE.c)
+        found = []
+        for row in self._uow.connection.execute(query):
+            values = tuple(row)
+            one = _Values(zip((each.name for each in rated), values[: len(rated)], strict=True))
+            other = _Values(zip((each.name for each in charges), values[len(rated) :], strict=True))
+            found.append((_charge(other), one.position, _rated(one)))
+        found.sort(key=lambda each: (each[0].known_at, each[0].id, each[1]))
+        return [(charge, row) for charge, _, row in found]
+
     def _run_order(self, rated: Any) -> dict[str, tuple[datetime, str]]:  # noqa: ANN401
         """Return when each charge in question was recorded, to sum in that order."""
         names = {row.charge for row in self._uow.connection.execute(rated)}
@@ -159,6 +184,13 @@ class ChargeRepository:
             _CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.id, names)
         )
         return {row.id: (row.known_at, row.id) for row in self._uow.connection.execute(query)}
+
+
+class _Values(dict[str, Any]):
+    """Columns of a joined row, by name."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return self[name]
 
 
 def _summed(earlier: Billed | None, row: RatedUsage, charge: str) -> Billed:
@@ -184,9 +216,7 @@ def _order(charge: Charge) -> tuple[str, datetime, str]:
 
 
 def _charge(row: Any) -> Charge:  # noqa: ANN401
-    return Charge(
-        row.id, row.customer, row.currency, row.kind, row.period, row.known_at, row.exact, row.units, row.invoice
-    )
+    return Charge(**{name: getattr(row, name) for name in Charge.__slots__})
 
 
 def _rated_values(tenant: str, charge: str, position: int, row: RatedUsage) -> dict[str, Any]:

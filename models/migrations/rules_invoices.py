@@ -30,7 +30,7 @@ _FIXED_IN_INVOICE = (
     "number", "legal_entity", "customer", "currency", "period", "issued_on", "due_on", "service_start", "service_end",
     "exact", "carried_in", "carried_out", "net_minor", "tax_minor", "total_minor", "finalised_at",
 )  # fmt: skip
-_FIXED_IN_CHARGE = ("customer", "currency", "kind", "period", "known_at", "exact", "units", "recorded_at")
+_FIXED_IN_CHARGE = ("customer", "currency", "kind", "period", "known_at", "cutoff", "exact", "units", "recorded_at")
 _LEGAL_MOVES = (
     "(old.state = 'finalised' and new.state in ('finalised', 'paid', 'void', 'uncollectible')) "
     "or (old.state = 'paid' and new.state in ('paid', 'finalised')) "

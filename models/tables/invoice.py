@@ -76,6 +76,7 @@ class CloseActionRow(TenantRow, table=True):
 class ChargeRow(TenantRow, table=True):
     """What one run found one customer to owe in one currency, exact; `units` is what of it was posted as accrued.
 
+    `cutoff`: what lies after it was billed before it was earned.
     `invoice` names the live invoice that took it up: the only column that changes, back to null when that is void.
     """
 
@@ -94,6 +95,7 @@ class ChargeRow(TenantRow, table=True):
     kind: str = Field(max_length=12)
     period: str = Field(max_length=7)
     known_at: datetime = Field(sa_type=UtcTime)
+    cutoff: datetime = Field(sa_type=UtcTime)
     exact: Decimal = Field(sa_type=ExactAmount)
     units: int = Field(sa_type=LedgerInteger)
     invoice: str | None = Field(default=None, max_length=40)

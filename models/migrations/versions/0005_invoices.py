@@ -195,6 +195,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=12), nullable=False),
         sa.Column("period", sa.String(length=7), nullable=False),
         sa.Column("known_at", models.column_types.UtcTime(), nullable=False),
+        sa.Column("cutoff", models.column_types.UtcTime(), nullable=False),
         sa.Column("exact", models.column_types.ExactAmount(), nullable=False),
         sa.Column("units", models.column_types.LedgerInteger(), nullable=False),
         sa.Column("invoice", sa.String(length=40), nullable=True),

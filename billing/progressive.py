@@ -1,0 +1,132 @@
+"""Progressive billing: an invoice before the period ends, when usage reaches a threshold.
+
+Thresholds are on usage since the subscription began. What a threshold invoice bills is all usage that was not billed,
+not the amount of the threshold; the close then bills the rest, as the difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+from billing.charge_posting import post_charges
+from billing.charges import ChargeDraft
+from billing.charging import Charged, Run, charge_customers
+from billing.invoices import Invoice, Issue
+from billing.invoicing import draft_open_charges, finalise
+from billing.phases import Subscription, Thresholds
+from billing.rated_usage import Kind
+from billing.repositories import journals
+from billing.repositories.charges import ChargeRepository
+from billing.repositories.subscriptions import SubscriptionRepository
+from billing.tax import TaxRates
+from billing.unit_of_work import UnitOfWork
+from models.column_types import utc_text
+from models.values.quantity import EXACT
+
+_PAYMENT_DAYS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A subscription whose usage reached a threshold: usage billed so far, and with what is not billed."""
+
+    subscription: str
+    billed: Decimal
+    used: Decimal
+
+
+def crosses(thresholds: Thresholds, billed: Decimal, used: Decimal) -> bool:
+    """Whether a threshold lies above what was billed and not above what was used. Pure.
+
+    The recurring one repeats from the last fixed one on.
+    """
+    if any(billed < amount <= used for amount in thresholds.amounts):
+        return True
+    if thresholds.recurring is None:
+        return False
+    last = max(thresholds.amounts, default=Decimal(0))
+    return _turns(used, last, thresholds.recurring) > _turns(billed, last, thresholds.recurring)
+
+
+def reached(uow: UnitOfWork, customer: str, at: datetime) -> tuple[Charged, list[Reached]]:
+    """Return what an interim run would charge a customer now, and whose thresholds that reaches."""
+    charged = charge_customers(uow, [customer], interim_run(customer, at))
+    found = []
+    for subscription in SubscriptionRepository(uow).of_customers([customer]):
+        thresholds = thresholds_of(subscription, at)
+        if thresholds is None:
+            continue
+        billed = _usage_billed(uow, subscription)
+        used = EXACT.add(billed, _usage_in(charged.drafts, subscription))
+        if crosses(thresholds, billed, used):
+            found.append(Reached(subscription.id, billed, used))
+    return charged, found
+
+
+def bill_thresholds(
+    uow: UnitOfWork, customer: str, at: datetime, recorded_at: datetime, rates: TaxRates | None = None
+) -> Invoice | None:
+    """Invoice a customer's usage so far where a threshold is reached; None where none is."""
+    journals.lock(uow)
+    charged, found = reached(uow, customer, at)
+    if not found:
+        return None
+    post_charges(uow, charged.drafts, recorded_at)
+    issue = Issue(
+        period=f"{at.year:04d}-{at.month:02d}",
+        cause=interim_run(customer, at).key,
+        issued_on=at.date(),
+        due_on=at.date() + timedelta(days=_PAYMENT_DAYS),
+        finalise_from=recorded_at,
+    )
+    drafts = draft_open_charges(uow, [customer], issue, recorded_at, rates)
+    invoices = finalise(uow, [draft.id for draft in drafts], recorded_at)
+    return invoices[0] if invoices else None
+
+
+def thresholds_of(subscription: Subscription, at: datetime) -> Thresholds | None:
+    """Return the thresholds in force, None where there are none."""
+    phase = subscription.phase_at(at)
+    thresholds = None if phase is None else phase.agreement.thresholds
+    return thresholds if thresholds is not None and (thresholds.amounts or thresholds.recurring) else None
+
+
+def interim_run(customer: str, at: datetime) -> Run:
+    """Return the run that bills a customer's usage before `at`."""
+    return Run(
+        key=f"interim/{utc_text(at)}",
+        kind="interim",
+        period=f"{at.year:04d}-{at.month:02d}",
+        until=at.date(),
+        since=None,
+        known_at=at,
+        known_before=None,
+        effective_at=at,
+        interim_at=at,
+    )
+
+
+def _turns(amount: Decimal, last: Decimal, every: Decimal) -> int:
+    beyond = Fraction(amount) - Fraction(last)
+    return max(int(beyond // Fraction(every)), 0)
+
+
+def _usage_billed(uow: UnitOfWork, subscription: Subscription) -> Decimal:
+    by_key = ChargeRepository(uow).billed([subscription.id], subscription.starts_at).get(subscription.id, {})
+    total = Decimal(0)
+    for key, earlier in by_key.items():
+        if key.kind is Kind.USAGE:
+            total = EXACT.add(total, earlier.row.amount)
+    return total
+
+
+def _usage_in(drafts: tuple[ChargeDraft, ...], subscription: Subscription) -> Decimal:
+    total = Decimal(0)
+    for draft in drafts:
+        for row in draft.rows:
+            if row.subscription == subscription.id and row.kind is Kind.USAGE:
+                total = EXACT.add(total, row.amount)
+    return total

@@ -1,0 +1,60 @@
+"""Recognition: what was billed in advance becomes revenue as its service is given, day by day, to the last unit.
+
+Of the units deferred with a charge, what is still unearned at an instant is their part by elapsed time, rounded; each
+close recognises the difference to the close before. At the end of the service nothing is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, time
+from fractions import Fraction
+
+from billing import ledger
+from billing.charge_posting import ahead_key
+from billing.charges import part_after
+from billing.charging import Run
+from billing.posting_rules import Fact, Recognition, journal
+from billing.rated_usage import RatedUsage
+from billing.repositories import accruals
+from billing.repositories.charges import Charge, ChargeRepository
+from billing.repositories.subscriptions import SubscriptionRepository
+from billing.unit_of_work import UnitOfWork
+from models.values.money import round_fraction
+
+
+def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at: datetime) -> None:
+    """Recognise what was earned since the run before of all that was billed in advance; once a period and charge."""
+    if run.since is None:
+        return
+    since, until = (datetime.combine(day, time.min, tzinfo=UTC) for day in (run.since, run.until))
+    subscriptions = [each.id for each in SubscriptionRepository(uow).of_customers(customers)]
+    by_charge: dict[str, tuple[Charge, dict[str, list[RatedUsage]]]] = {}
+    for charge, row in ChargeRepository(uow).billed_ahead(subscriptions, since):
+        rows = by_charge.setdefault(charge.id, (charge, {}))[1]
+        rows.setdefault(row.feature, []).append(row)
+    deferred = accruals.by_key(uow, [ahead_key(charge) for charge in by_charge])
+    drafts = []
+    for key in sorted(by_charge):
+        charge, features = by_charge[key]
+        if charge.period >= run.period or ahead_key(key) not in deferred:
+            continue
+        begin = max(since, charge.cutoff)
+        facts: list[Fact] = []
+        for feature, units in deferred[ahead_key(key)][1]:
+            ahead = features.get(feature, [])
+            earned = unearned(units, ahead, charge.cutoff, begin) - unearned(units, ahead, charge.cutoff, until)
+            if earned:
+                facts.append(Recognition(charge.customer, charge.currency, feature, earned))
+        if facts:
+            drafts.append(journal(f"recognise:{run.period}:{key}", run.effective_at, *facts))
+    ledger.post(uow, drafts, recorded_at=recorded_at)
+
+
+def unearned(units: int, rows: Collection[RatedUsage], since: datetime, at: datetime) -> int:
+    """Return how many of the units deferred at `since` are not earned at `at`."""
+    whole = sum((Fraction(part_after(row, since)) for row in rows), Fraction(0))
+    left = sum((Fraction(part_after(row, at)) for row in rows), Fraction(0))
+    if not whole or not left:
+        return 0
+    return round_fraction(Fraction(units) * left / whole) if at > since else units

@@ -1,0 +1,128 @@
+"""However a close is interrupted, run side by side or stored, the books come out the same to the byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from billing.close_tasks import InProcesses
+from billing.closing import CloseOptions, close
+from billing.database import Database
+from billing.exports.register import documents, write_headers, write_lines
+from billing.verification import verify
+from tests.billing_story import NO_TAX, Company, at, event
+
+CUSTOMERS = [f"c{i:02d}" for i in range(12)]
+CLOSE = """
+import sys
+from billing.closing import CloseOptions, close
+from billing.database import Database
+from billing.tax import FixedRate
+from datetime import datetime
+from decimal import Decimal
+database = Database(sys.argv[1])
+print("begun", flush=True)
+options = CloseOptions(rates=FixedRate("none", Decimal(0)))
+close(database, "default", "2026-01", datetime.fromisoformat(sys.argv[2]), options)
+print("done", flush=True)
+"""
+
+
+class StoppedError(Exception):
+    """The close was stopped here."""
+
+
+def month(database: Database) -> Company:
+    """A company with usage of every kind, ready to be closed."""
+    company = Company(database)
+    company.found(*CUSTOMERS)
+    book = company.publish()
+    for number, customer in enumerate(CUSTOMERS):
+        chosen = {"tokens": "1", "calls": "1", "seats": str(number + 1), **({"support": "1"} if number % 3 else {})}
+        company.subscribe(customer, book, chosen, starts=f"2026-01-{number + 1:02d}")
+    events = [
+        event(f"{customer}-{i}", customer, f"2026-01-{i % 28 + 1:02d}T12:00", 37 * i + number)
+        for number, customer in enumerate(CUSTOMERS)
+        for i in range(40)
+    ]
+    company.ingest(events, "2026-01-31")
+    return company
+
+
+def register(company: Company) -> bytes:
+    """Everything that was issued, headers and lines."""
+    with company.database.reading(company.tenant) as uow:
+        assert verify(uow).is_sound
+        headers = b"".join(write_headers(documents(uow), "csv"))
+        return headers + b"".join(write_lines(documents(uow), "jsonl"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> bytes:
+    path = tmp_path_factory.mktemp("uninterrupted") / "alacarte.db"
+    shutil.copy(sqlite_template, path)
+    company = month(Database(f"sqlite:///{path}"))
+    company.close("2026-01", "2026-02-01T01:00")
+    found = register(company)
+    company.database.close()
+    return found
+
+
+def test_both_databases_give_the_same_bytes(database: Database, uninterrupted: bytes) -> None:
+    company = month(database)
+    company.close("2026-01", "2026-02-03T09:00")
+    assert register(company) == uninterrupted
+
+
+def test_processes_side_by_side_give_the_same_bytes(
+    tmp_path: Path, sqlite_template: Path, uninterrupted: bytes
+) -> None:
+    shutil.copy(sqlite_template, tmp_path / "alacarte.db")
+    database = Database(f"sqlite:///{tmp_path / 'alacarte.db'}")
+    company = month(database)
+    close(
+        database, company.tenant, "2026-01", at("2026-02-01T01:00"), CloseOptions(rates=NO_TAX), executor=InProcesses(2)
+    )
+    assert register(company) == uninterrupted
+    database.close()
+
+
+@pytest.mark.parametrize("steps", [0, 7, 12])
+def test_a_close_stopped_between_two_commits_goes_on(database: Database, uninterrupted: bytes, steps: int) -> None:
+    company = month(database)
+    told = 0
+
+    def stop(stage: str, done: int, of: int) -> None:
+        nonlocal told
+        if told == steps:
+            raise StoppedError
+        told += 1
+
+    with pytest.raises(StoppedError):
+        close(database, company.tenant, "2026-01", at("2026-02-01T01:00"), CloseOptions(rates=NO_TAX), progress=stop)
+    # What comes in between belongs to February's corrections, not to the close that goes on.
+    company.ingest([event("late", "c00", "2026-01-10", 5)], "2026-02-01T02:00")
+    company.close("2026-01", "2026-02-01T03:00")
+    assert register(company) == uninterrupted
+
+
+def test_a_close_killed_at_any_moment_goes_on(database: Database, database_url: str, uninterrupted: bytes) -> None:
+    company = month(database)
+    for number, delay in enumerate((0.05, 0.2)):
+        moment = f"2026-02-0{number + 1}T01:00:00+00:00"
+        with subprocess.Popen(
+            [sys.executable, "-c", CLOSE, database_url, moment], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+        ) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"begun\n"
+            time.sleep(delay)
+            os.kill(child.pid, signal.SIGKILL)
+    company.close("2026-01", "2026-02-05")
+    assert register(company) == uninterrupted
