@@ -19,7 +19,7 @@ from models.values.errors import InvalidValueError, NotFoundError, RuleBrokenErr
 from models.values.ids import check_key
 from models.values.quantity import parse_decimal
 from pricing_engine.demand.guardrails import PriceLadder, Rails
-from pricing_engine.tariffs.tariff import Tariff
+from pricing_engine.tariffs.tariff import Tariff, price_can_fall
 from pricing_engine.tariffs.usage import Usage, parse_usage
 
 HUNDRED = Decimal(100)
@@ -159,6 +159,13 @@ class Feature(Value, frozen=True):
         parse_decimal(self.minimum_quantity, f"{where}.minimum_quantity", minimum=_ZERO)
         if (self.kind is FeatureKind.METERED) != (self.meter is not None):
             raise InvalidValueError("a metered feature, and no other, has a meter", field=where, value=self.meter)
+        if price_can_fall(self.tariff) and not self.tariff.may_fall:
+            raise InvalidValueError(
+                "more units can cost less; say may_fall: true if that is meant",
+                field=f"{where}.tariff",
+                value=self.tariff.model,
+                code="price_may_fall",
+            )
         if self.billed not in {"advance", "arrears"}:
             raise InvalidValueError("must be advance or arrears", field=f"{where}.billed", value=self.billed)
         if self.billed == "advance" and self.kind is FeatureKind.METERED:

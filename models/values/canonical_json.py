@@ -6,13 +6,14 @@ Numbers are integers or strings: a float has no exact form here and is refused.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import rfc8785
 
 from models.values.errors import InvalidValueError
 
-Json = dict[str, "Json"] | list["Json"] | tuple["Json", ...] | str | int | bool | None
+Json = Mapping[str, "Json"] | Sequence["Json"] | str | int | bool | None
 
 _LARGEST_SAFE_INTEGER = 2**53 - 1
 _encode = msgspec.json.Encoder(order="sorted").encode
