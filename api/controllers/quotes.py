@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import uuid_utils
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import State
-from litestar.params import JSONBody, Parameter
+from litestar.params import JSONBody
 
-from api.idempotency import in_thread
+from api.idempotency import IdempotencyKey, in_thread
 from api.schemas.quotes import AcceptBody, PreviewView, QuoteBody, QuoteView, VerifyBody, preview_view, quote_view
 from api.security import Caller, requires
 from api.services import Services
@@ -22,7 +22,6 @@ from billing.unit_of_work import UnitOfWork
 from pricing_engine.sealing import Disclosure, disclose
 from pricing_engine.verification import verify_quote
 
-IdempotencyKey = Annotated[str | None, Parameter(header="Idempotency-Key", required=False)]
 ApiRequest = Request[Caller, Any, State]
 
 
