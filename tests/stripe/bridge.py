@@ -26,6 +26,7 @@ from billing.stripe.absorbing import Absorber
 from billing.stripe.adapter import StripeProvider
 from billing.stripe.currencies import stripe_currency
 from billing.stripe.enqueue import enqueue_invoice
+from billing.stripe.event_reader import EventReader
 from billing.stripe.settings import StripeSettings
 from billing.stripe.shared_rate import SharedRate
 from billing.stripe.timing import Timing
@@ -111,6 +112,21 @@ class Bridge:
             return await worker.drain(patience)
         finally:
             await provider.close()
+
+    def read_events(self, patience: timedelta = AN_HOUR) -> int:
+        """Read the notifications that were accepted."""
+        timing = Timing(self.clock.now, self.clock.sleep)
+
+        async def _read() -> int:
+            rate = SharedRate(self.database, self.tenant, self.settings.requests_per_second, timing)
+            provider = StripeProvider(self.settings, rate.take)
+            absorber = Absorber(self.listener, self.settings)
+            try:
+                return await EventReader(self.database, self.tenant, provider, absorber, timing).drain(patience)
+            finally:
+                await provider.close()
+
+        return asyncio.run(_read())
 
     def row(self, invoice_id: str) -> Collecting:
         """Return where an invoice stands."""
