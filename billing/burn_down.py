@@ -35,8 +35,9 @@ class GrantKind(StrEnum):
 class Grant:
     """A grant as it stands. Units are ledger units of the wallet's asset.
 
-    `held` of the `remaining` units are kept for holds. `cost_remaining` of `cost_asset` was paid for what remains
-    (custom credits; a currency costs itself). At expiry up to `rollover_units` live on for `rollover_days`.
+    `held` of the `remaining` units are kept for holds. A custom credit was bought for `cost_units` of `cost_asset`,
+    `cost_remaining` of them for what remains; a currency costs itself. At expiry up to `rollover_units` live on for
+    `rollover_days`.
     """
 
     id: str
@@ -54,9 +55,15 @@ class Grant:
     features: frozenset[str] | None = None
     expires_at: datetime | None = None
     cost_asset: str = ""
+    cost_units: int = 0
     cost_remaining: int = 0
     rollover_units: int = 0
     rollover_days: int = 0
+
+    @property
+    def is_custom(self) -> bool:
+        """Units of a custom credit, not of a currency."""
+        return "." in self.asset
 
     @property
     def free(self) -> int:
@@ -119,6 +126,7 @@ def rolled_over(grant: Grant, already: int) -> Grant | None:
         units=kept,
         remaining=kept,
         held=0,
+        cost_units=take(grant, kept).cost_units,
         cost_remaining=take(grant, kept).cost_units,
         starts_at=grant.expires_at,
         expires_at=grant.expires_at + timedelta(days=grant.rollover_days),

@@ -31,7 +31,7 @@ def granted(grant: Grant, *, processor: str | None, taxes: Parts = ()) -> list[F
     """Hand out a grant. `processor`: who collected the money; None where an invoice asks for it."""
     if grant.kind is GrantKind.PROMOTIONAL:
         return [PromotionalGrant(grant.customer, grant.asset, grant.wallet, grant.units)]
-    asset, units = (grant.cost_asset, grant.cost_remaining) if _is_custom(grant) else (grant.asset, grant.units)
+    asset, units = (grant.cost_asset, grant.cost_units) if grant.is_custom else (grant.asset, grant.units)
     bought: Fact = (
         PrepaidGrantInvoiced(grant.customer, asset, grant.wallet, units, taxes)
         if processor is None
@@ -43,7 +43,7 @@ def granted(grant: Grant, *, processor: str | None, taxes: Parts = ()) -> list[F
 def burned(taking: Taking, feature: str) -> list[Fact]:
     """Pay with credit for usage that was accrued; custom credits are earned with their use."""
     grant = taking.grant
-    if _is_custom(grant):
+    if grant.is_custom:
         if grant.kind is GrantKind.PROMOTIONAL:
             return [PromotionalGrant(grant.customer, grant.asset, grant.wallet, -taking.units)]
         earned = PrepaidUse(grant.customer, grant.cost_asset, grant.wallet, feature, taking.cost_units)
@@ -55,7 +55,7 @@ def burned(taking: Taking, feature: str) -> list[Fact]:
 def applied(taking: Taking) -> list[Fact]:
     """Pay an invoice with credit. Raises RuleBrokenError unless it was bought in the invoice's currency."""
     grant = taking.grant
-    if grant.kind is not GrantKind.PAID or _is_custom(grant):
+    if grant.kind is not GrantKind.PAID or grant.is_custom:
         raise RuleBrokenError("only credit bought in a currency pays an invoice", field="credit_grant", value=grant.id)
     return [PrepaidApplied(grant.customer, grant.asset, grant.wallet, taking.units)]
 
@@ -78,14 +78,10 @@ def refunded(taking: Taking, processor: str) -> list[Fact]:
     return [PrepaidRefund(grant.customer, asset, grant.wallet, processor, units), *_units(grant, -taking.units)]
 
 
-def _is_custom(grant: Grant) -> bool:
-    return "." in grant.asset
-
-
 def _money(taking: Taking) -> tuple[str, int]:
     grant = taking.grant
-    return (grant.cost_asset, taking.cost_units) if _is_custom(grant) else (grant.asset, taking.units)
+    return (grant.cost_asset, taking.cost_units) if grant.is_custom else (grant.asset, taking.units)
 
 
 def _units(grant: Grant, units: int) -> list[Fact]:
-    return [CreditUnits(grant.customer, grant.asset, grant.wallet, units)] if _is_custom(grant) else []
+    return [CreditUnits(grant.customer, grant.asset, grant.wallet, units)] if grant.is_custom else []

@@ -9,6 +9,7 @@ cheap. It belongs in the transaction of the fact it records: both are there afte
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -120,6 +121,36 @@ def balance(uow: UnitOfWork, account: Account) -> int:
     """Return an account's balance in ledger units, debit positive; 0 for an account never posted to."""
     state = rows.account_states(uow, [account]).get(account)
     return 0 if state is None else state.balance
+
+
+def journals(uow: UnitOfWork, *, after: int = 0, limit: int = 100) -> list[Journal]:
+    """Return up to `limit` journals with numbers beyond `after`, in order."""
+    return [read(stored) for stored in rows.after(uow, after, limit)]
+
+
+@dataclass(frozen=True, slots=True)
+class AsKnown:
+    """Two clocks: count what was effective before one instant, as far as it was recorded up to another.
+
+    None leaves a clock out. A month that ends at `e` is `AsKnown(effective_before=e)`; what its books showed at the
+    time `t` adds `recorded_until=t`.
+    """
+
+    effective_before: datetime | None = None
+    recorded_until: datetime | None = None
+
+
+def balances(
+    uow: UnitOfWork, when: AsKnown = AsKnown(), *, code: str | None = None, party: str | None = None
+) -> dict[Account, int]:
+    """Return the balance of every account (of `code`, of `party`) as known then, from the entries themselves."""
+    conditions = [
+        None if when.effective_before is None else rows.JOURNAL.c.effective_at < when.effective_before,
+        None if when.recorded_until is None else rows.JOURNAL.c.recorded_at <= when.recorded_until,
+        None if code is None else rows.ACCOUNT.c.code == code,
+        None if party is None else rows.ACCOUNT.c.party == party,
+    ]
+    return rows.sums(uow, [condition for condition in conditions if condition is not None])
 
 
 def _draft_of(stored: StoredJournal | None) -> JournalDraft | None:

@@ -79,11 +79,13 @@ def grant_credit(
 ) -> Grant:
     """Hand out credit once by `grant.id` and return it with its number.
 
-    Of `grant`, `sequence`, `customer`, `asset` and `features` are taken from the wallet; `remaining` and `units`
-    are the same number. `processor`: who collected the money for paid credit; None where an invoice asks for it.
+    Of `grant`, `sequence`, `customer`, `asset` and `features` are taken from the wallet; `remaining` is `units`,
+    `cost_remaining` is `cost_units`. `processor`: who collected the money for paid credit; None where an invoice
+    asks for it.
     Raises NotFoundError (wallet), InvalidValueError (units), ConflictError (id used for another grant).
     """
-    if grant.units <= 0 or grant.units != grant.remaining or grant.held:
+    is_whole = (grant.units, grant.cost_units, 0) == (grant.remaining, grant.cost_remaining, grant.held)
+    if grant.units <= 0 or grant.cost_units < 0 or not is_whole:
         raise InvalidValueError("a new grant is whole and more than nothing", field="units", value=grant.units)
     journals.lock(uow)
     wallet = _the_wallet(uow, grant.wallet)
@@ -99,7 +101,7 @@ def grant_credit(
         wallet_priority=wallet.priority,
     )
     if earlier:
-        as_new = replace(earlier[0], remaining=grant.units, held=0, cost_remaining=grant.cost_remaining)
+        as_new = replace(earlier[0], remaining=grant.units, held=0, cost_remaining=grant.cost_units)
         if as_new != whole:
             raise ConflictError("is another grant", field="credit_grant", value=grant.id, code="grant_conflict")
         return earlier[0]

@@ -25,6 +25,7 @@ _COMMANDS = (
     "ingest",
     "close",
     "invoices",
+    "ledger",
 )
 """Modules of this package, each adding its command with `register`."""
 

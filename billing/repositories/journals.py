@@ -7,17 +7,23 @@ forms that row-level security allows (it forbids COPY).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, text
+from sqlalchemy import BigInteger, ColumnElement, func, select, text, type_coerce
 
 from billing.chart_of_accounts import Account, kind_of
 from billing.journals import GENESIS
 from billing.unit_of_work import UnitOfWork
 from models.column_types import utc_text
-from models.tables.ledger import JournalRow, JournalSealRow
+from models.tables.ledger import AccountRow, EntryRow, JournalRow, JournalSealRow
+
+ACCOUNT = AccountRow.__table__  # type: ignore[attr-defined]
+JOURNAL = JournalRow.__table__  # type: ignore[attr-defined]
+ENTRY = EntryRow.__table__  # type: ignore[attr-defined]
+SEAL = JournalSealRow.__table__  # type: ignore[attr-defined]
 
 
 class Head(NamedTuple):
@@ -75,31 +81,86 @@ def lock(uow: UnitOfWork) -> None:
 
 def head(uow: UnitOfWork) -> Head:
     """Return the end of the chain."""
-    row = uow.connection.execute(
-        select(JournalSealRow.journal, JournalSealRow.hash, JournalRow.recorded_at)  # type: ignore[call-overload]
-        .join(JournalRow, (JournalRow.tenant == JournalSealRow.tenant) & (JournalRow.id == JournalSealRow.journal))
-        .where(JournalSealRow.tenant == uow.tenant)
-        .order_by(JournalSealRow.journal.desc())  # type: ignore[attr-defined]
+    query = (
+        select(SEAL.c.journal, SEAL.c.hash, JOURNAL.c.recorded_at)
+        .join(JOURNAL, (JOURNAL.c.tenant == SEAL.c.tenant) & (JOURNAL.c.id == SEAL.c.journal))
+        .where(SEAL.c.tenant == uow.tenant)
+        .order_by(SEAL.c.journal.desc())
         .limit(1)
-    ).first()
+    )
+    row = uow.connection.execute(query).first()
     return Head(0, GENESIS, "") if row is None else Head(row[0], bytes(row[1]), utc_text(row[2]))
+
+
+def hash_of(uow: UnitOfWork, journal: int) -> bytes | None:
+    """Return the hash of one journal, None where it is not there."""
+    query = select(SEAL.c.hash).where(SEAL.c.tenant == uow.tenant, SEAL.c.journal == journal)
+    found = uow.connection.execute(query).scalar_one_or_none()
+    return None if found is None else bytes(found)
 
 
 def by_key(uow: UnitOfWork, keys: Sequence[str]) -> dict[str, StoredJournal]:
     """Return the journals that already have one of `keys`."""
+    columns = (
+        "j.key, j.id, j.canonical, "
+        "(select s.hash from journal_seal s where s.tenant = j.tenant and s.journal = j.id) as hash"
+    )
     if uow.is_sqlite:
-        statement = (
-            "select j.key, j.id, j.canonical, s.hash from json_each(?) k cross join journal j on j.tenant = ? "
-            "and j.key = k.value join journal_seal s on s.tenant = j.tenant and s.journal = j.id"
-        )
+        statement = f"select {columns} from json_each(?) k cross join journal j on j.tenant = ? and j.key = k.value"  # noqa: S608
         rows = uow.connection.exec_driver_sql(statement, (json.dumps(keys), uow.tenant))
     else:
-        statement = (
-            "select j.key, j.id, j.canonical, s.hash from journal j join journal_seal s on s.tenant = j.tenant "
-            "and s.journal = j.id where j.tenant = %s and j.key = any(%s)"
-        )
+        statement = f"select {columns} from journal j where j.tenant = %s and j.key = any(%s)"  # noqa: S608
         rows = uow.connection.exec_driver_sql(statement, (uow.tenant, list(keys)))
     return {row[0]: StoredJournal(row[1], bytes(row[2]), bytes(row[3])) for row in rows}
+
+
+def after(uow: UnitOfWork, journal: int, limit: int) -> list[StoredJournal]:
+    """Return up to `limit` journals beyond number `journal`, in order."""
+    query = (
+        select(JOURNAL.c.id, JOURNAL.c.canonical, SEAL.c.hash)
+        .join(SEAL, (SEAL.c.tenant == JOURNAL.c.tenant) & (SEAL.c.journal == JOURNAL.c.id))
+        .where(JOURNAL.c.tenant == uow.tenant, JOURNAL.c.id > journal)
+        .order_by(JOURNAL.c.id)
+        .limit(limit)
+    )
+    return [StoredJournal(row[0], bytes(row[1]), bytes(row[2])) for row in uow.connection.execute(query)]
+
+
+def sums(uow: UnitOfWork, conditions: Sequence[ColumnElement[bool]]) -> dict[Account, int]:
+    """Return the sum of entries by account, over the journals and accounts that satisfy `conditions`.
+
+    SQLite's sum is 64-bit, so there it is taken in two halves.
+    """
+    amount = ENTRY.c.amount
+    halves = [func.sum(amount)]
+    if uow.is_sqlite:
+        whole = type_coerce(amount, BigInteger)
+        halves = [func.sum(whole.op(">>")(32)), func.sum(whole.op("&")(2**32 - 1))]
+    names = [ACCOUNT.c[name] for name in Account._fields]
+    query = (
+        select(*names, *halves)
+        .join(JOURNAL, (JOURNAL.c.tenant == ENTRY.c.tenant) & (JOURNAL.c.id == ENTRY.c.journal))
+        .join(ACCOUNT, (ACCOUNT.c.tenant == ENTRY.c.tenant) & (ACCOUNT.c.id == ENTRY.c.account))
+        .where(ENTRY.c.tenant == uow.tenant, *conditions)
+        .group_by(*names)
+    )
+    width = len(Account._fields)
+    found = {}
+    with whole_tables(uow):
+        for row in uow.connection.execute(query).all():
+            high, low = (row[width], row[width + 1]) if uow.is_sqlite else (0, row[width])
+            found[Account(*row[:width])] = (int(high) << 32) + int(low)
+    return found
+
+
+@contextmanager
+def whole_tables(uow: UnitOfWork) -> Iterator[None]:
+    """Join whole tables by hash on PostgreSQL, which without statistics takes a tenant for one row in 200 and loops."""
+    if not uow.is_sqlite:
+        uow.connection.execute(text("set local enable_nestloop = off"))
+    yield
+    if not uow.is_sqlite:
+        uow.connection.execute(text("set local enable_nestloop = on"))
 
 
 def reversed_by(uow: UnitOfWork, journal: int) -> str | None:
@@ -109,24 +170,28 @@ def reversed_by(uow: UnitOfWork, journal: int) -> str | None:
 
 
 def account_states(uow: UnitOfWork, accounts: Iterable[Account]) -> dict[Account, AccountState]:
-    """Return those of `accounts` that exist, with their balances."""
+    """Return those of `accounts` that exist, with their balances.
+
+    One index lookup a name, whatever a planner believes: a cross join keeps its order on SQLite, a lateral with a
+    limit on PostgreSQL.
+    """
     names = list(accounts)
-    columns = "a.code, a.asset, a.party, a.detail, a.id, b.balance"
-    same = "a.code = k.code and a.asset = k.asset and a.party = k.party and a.detail = k.detail"
-    balance = "join account_balance b on b.tenant = a.tenant and b.account = a.id"
+    named = "a.code = k.code and a.asset = k.asset and a.party = k.party and a.detail = k.detail"
+    balance = "(select b.balance from account_balance b where b.tenant = a.tenant and b.account = a.id) as balance"
     if uow.is_sqlite:
         fields = ", ".join(f"value->>{i} as {name}" for i, name in enumerate(Account._fields))
         statement = (
-            f"with k as materialized (select {fields} from json_each(?)) select {columns} from k "  # noqa: S608
-            f"cross join account a on a.tenant = ? and {same} {balance}"
+            f"with k as materialized (select {fields} from json_each(?)) select k.*, a.id, {balance} "  # noqa: S608
+            f"from k cross join account a on a.tenant = ? and {named}"
         )
         rows = uow.connection.exec_driver_sql(statement, (json.dumps(names), uow.tenant))
     else:
         statement = (
-            f"select {columns} from unnest(%s::text[], %s::text[], %s::text[], %s::text[]) "  # noqa: S608
-            f"as k(code, asset, party, detail) join account a on a.tenant = %s and {same} {balance}"
+            "select k.*, a.id, a.balance "  # noqa: S608
+            f"from unnest(%s::text[], %s::text[], %s::text[], %s::text[]) as k({', '.join(Account._fields)}) "
+            f"cross join lateral (select a.id, {balance} from account a where a.tenant = %s and {named} limit 1) a"
         )
-        rows = uow.connection.exec_driver_sql(statement, (*_arrays(names, 4), uow.tenant))
+        rows = uow.connection.exec_driver_sql(statement, (*_arrays(names, len(Account._fields)), uow.tenant))
     return {Account(*row[:4]): AccountState(row[4], int(row[5])) for row in rows}
 
 

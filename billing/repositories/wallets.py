@@ -60,15 +60,35 @@ def next_sequence(uow: UnitOfWork) -> int:
 
 def add_grant(uow: UnitOfWork, grant: Grant, recorded_at: datetime) -> None:
     """Write a new grant."""
-    names = {column.name for column in GRANT.c} - {"tenant", "recorded_at", "cost_units"}
-    columns = {name: getattr(grant, name) for name in names}
-    row = {**columns, "tenant": uow.tenant, "cost_units": grant.cost_remaining, "recorded_at": recorded_at}
-    uow.connection.execute(insert(GRANT).values(**row))
+    columns = {column.name: getattr(grant, column.name) for column in GRANT.c if hasattr(grant, column.name)}
+    uow.connection.execute(insert(GRANT).values(**columns, tenant=uow.tenant, recorded_at=recorded_at))
 
 
 def burns(uow: UnitOfWork, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
     """Return what was taken from grants."""
     return list(uow.connection.execute(select(BURN).where(BURN.c.tenant == uow.tenant, *conditions)))
+
+
+def taken_by_grant(uow: UnitOfWork) -> dict[str, tuple[int, int]]:
+    """Return units and cost taken from each grant."""
+    sums: dict[str, tuple[int, int]] = {}
+    for row in burns(uow):
+        units, cost = sums.get(row.credit_grant, (0, 0))
+        sums[row.credit_grant] = units + row.units, cost + row.cost_units
+    return sums
+
+
+def kept_by_grant(uow: UnitOfWork) -> dict[str, int]:
+    """Return units that pending holds keep of each grant."""
+    query = (
+        select(PART.c.credit_grant, PART.c.units)
+        .join(HOLD, (HOLD.c.tenant == PART.c.tenant) & (HOLD.c.key == PART.c.hold))
+        .where(PART.c.tenant == uow.tenant, HOLD.c.state == "pending")
+    )
+    sums: dict[str, int] = {}
+    for row in uow.connection.execute(query):
+        sums[row.credit_grant] = sums.get(row.credit_grant, 0) + row.units
+    return sums
 
 
 def take(uow: UnitOfWork, key: str, kind: str, takings: Iterable[Taking], at: datetime) -> None:
@@ -147,6 +167,7 @@ def _grant(row: Row[*tuple[Any, ...]]) -> Grant:
         features=None if row.features is None else frozenset(row.features),
         expires_at=row.expires_at,
         cost_asset=row.cost_asset,
+        cost_units=row.cost_units,
         cost_remaining=row.cost_remaining,
         rollover_units=row.rollover_units,
         rollover_days=row.rollover_days,

@@ -1,9 +1,9 @@
 """The ledger: accounts, journals with their entries, and the seals that make a journal final.
 
-A journal is written as journal, entries, seal in one transaction. The deferred foreign key from journal to
-seal refuses a journal left unsealed, the triggers of `models.migrations.rules_ledger` refuse a seal over
-entries that do not sum to zero per asset and every later change. Amounts are integer ledger units of the
-asset, debit positive.
+A journal is written as journal, entries, seal in one transaction. The deferred foreign keys from journal and
+entry to the seal refuse what is left unsealed; the triggers of `models.migrations.rules_ledger` refuse a seal
+without its journal or over entries that do not sum to zero per asset, and every later change. Amounts are
+integer ledger units of the asset, debit positive.
 """
 
 from __future__ import annotations
@@ -100,7 +100,12 @@ class EntryRow(TenantRow, table=True):
 
     __tablename__ = "entry"
     __table_args__ = (
-        ForeignKeyConstraint(["tenant", "journal"], ["journal.tenant", "journal.id"]),
+        ForeignKeyConstraint(
+            ["tenant", "journal"],
+            ["journal_seal.tenant", "journal_seal.journal"],
+            deferrable=True,
+            initially="DEFERRED",
+        ),
         ForeignKeyConstraint(["tenant", "account", "asset"], ["account.tenant", "account.id", "account.asset"]),
         CheckConstraint("amount <> 0", name="amount"),
         Index("ix_entry_tenant_account_journal", "tenant", "account", "journal"),

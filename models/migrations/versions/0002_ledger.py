@@ -74,6 +74,31 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "entry",
+        sa.Column("tenant", sa.String(length=120), nullable=False),
+        sa.Column("journal", sa.BigInteger(), nullable=False),
+        sa.Column("leg", sa.Integer(), nullable=False),
+        sa.Column("account", sa.BigInteger(), nullable=False),
+        sa.Column("asset", sa.String(length=32), nullable=False),
+        sa.Column("amount", models.column_types.LedgerInteger(), nullable=False),
+        sa.CheckConstraint("amount <> 0", name=op.f("ck_entry_amount")),
+        sa.ForeignKeyConstraint(
+            ["tenant", "account", "asset"],
+            ["account.tenant", "account.id", "account.asset"],
+            name=op.f("fk_entry_tenant_account_asset"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant", "journal"],
+            ["journal_seal.tenant", "journal_seal.journal"],
+            name=op.f("fk_entry_tenant_journal"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
+        sa.PrimaryKeyConstraint("tenant", "journal", "leg", name=op.f("pk_entry")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_entry_tenant_account_journal", "entry", ["tenant", "account", "journal"], unique=False)
+    op.create_table(
         "journal",
         sa.Column("tenant", sa.String(length=120), nullable=False),
         sa.Column("id", sa.BigInteger(), nullable=False),
@@ -128,27 +153,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "key", name=op.f("pk_credit_hold")),
     )
     op.create_index("ix_credit_hold_tenant_state", "credit_hold", ["tenant", "state", "expires_at"], unique=False)
-    op.create_table(
-        "entry",
-        sa.Column("tenant", sa.String(length=120), nullable=False),
-        sa.Column("journal", sa.BigInteger(), nullable=False),
-        sa.Column("leg", sa.Integer(), nullable=False),
-        sa.Column("account", sa.BigInteger(), nullable=False),
-        sa.Column("asset", sa.String(length=32), nullable=False),
-        sa.Column("amount", models.column_types.LedgerInteger(), nullable=False),
-        sa.CheckConstraint("amount <> 0", name=op.f("ck_entry_amount")),
-        sa.ForeignKeyConstraint(
-            ["tenant", "account", "asset"],
-            ["account.tenant", "account.id", "account.asset"],
-            name=op.f("fk_entry_tenant_account_asset"),
-        ),
-        sa.ForeignKeyConstraint(
-            ["tenant", "journal"], ["journal.tenant", "journal.id"], name=op.f("fk_entry_tenant_journal")
-        ),
-        sa.PrimaryKeyConstraint("tenant", "journal", "leg", name=op.f("pk_entry")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_entry_tenant_account_journal", "entry", ["tenant", "account", "journal"], unique=False)
     op.create_table(
         "wallet",
         sa.Column("tenant", sa.String(length=120), nullable=False),
@@ -250,8 +254,6 @@ def downgrade() -> None:
     op.drop_table("credit_grant")
     op.drop_index("ix_wallet_tenant_customer", table_name="wallet")
     op.drop_table("wallet")
-    op.drop_index("ix_entry_tenant_account_journal", table_name="entry")
-    op.drop_table("entry")
     op.drop_index("ix_credit_hold_tenant_state", table_name="credit_hold")
     op.drop_table("credit_hold")
     op.drop_index(
@@ -262,6 +264,8 @@ def downgrade() -> None:
     )
     op.drop_index("ix_journal_tenant_effective_at", table_name="journal")
     op.drop_table("journal")
+    op.drop_index("ix_entry_tenant_account_journal", table_name="entry")
+    op.drop_table("entry")
     op.drop_table("account_balance")
     op.drop_table("journal_seal")
     op.drop_table("carried_amount")

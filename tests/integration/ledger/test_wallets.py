@@ -137,7 +137,9 @@ def test_custom_credits_are_earned_as_they_are_used(opened: Database) -> None:
     """1,000 tokens bought for 10.00: a third and two thirds of the use earn exactly the whole price."""
     with opened.writing(TENANT) as uow:
         wallets.open_wallet(uow, Wallet("tokens", "acme", "XTOKENS.0"), recorded_at=NOON)
-        bought = grant("pack", 3_0000, wallet="tokens", cost_asset="USD", cost_remaining=1_000_000_001)
+        bought = grant(
+            "pack", 3_0000, wallet="tokens", cost_asset="USD", cost_units=1_000_000_001, cost_remaining=1_000_000_001
+        )
         wallets.grant_credit(uow, bought, recorded_at=NOON, processor="stripe")
         for key, units in (("a", 1_0000), ("b", 1_0000), ("c", 1_0000)):
             wallets.burn(uow, _asked(key, units, asset="XTOKENS.0"), recorded_at=NOON)
