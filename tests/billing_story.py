@@ -51,12 +51,18 @@ BOOK: dict[str, Any] = {
         {"key": "calls", "name": "Calls", "kind": "metered", "meter": "calls",
          "tariff": {"model": "unit", "unit_amount": "0.000000000001"}},
         {"key": "seats", "name": "Seats", "kind": "quantity", "tariff": {"model": "unit", "unit_amount": "10"}},
-        {"key": "sso", "name": "Single sign-on", "kind": "switch", "tariff": {"model": "flat", "amount": "31"}},
+        {"key": "sso", "name": "Single sign-on", "kind": "switch", "tariff": {"model": "flat", "amount": "620"}},
         {"key": "support", "name": "Support", "kind": "switch", "billed": "advance",
          "tariff": {"model": "flat", "amount": "62"}},
     ],
     "bundles": [{"key": "team", "name": "Team", "features": ["seats", "sso"], "percent": "10"}],
 }  # fmt: skip
+
+
+def repriced(feature: str, tariff: Mapping[str, Any], version: int = 2) -> dict[str, Any]:
+    """Return the next version of the book, with one feature at another tariff."""
+    features = [{**each, "tariff": tariff} if each["key"] == feature else each for each in BOOK["features"]]
+    return {**BOOK, "version": version, "features": features}
 
 
 def at(text: str) -> datetime:

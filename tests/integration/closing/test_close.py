@@ -32,9 +32,9 @@ def test_a_month_gives_each_customer_one_numbered_invoice(company: Company) -> N
     assert len(result.invoices) == 2
     acme, globex = company.invoices("acme")[0], company.invoices("globex")[0]
     assert (acme.number, globex.number) == ("INV-2026-000001", "INV-2026-000002")
-    # 1000 x 0.003 + 500 x 0.0021 = 4.05; (3 x 10 + 31) less the bundle's 10 percent = 54.90.
-    assert acme.exact == Decimal("58.95")
-    assert acme.total_minor == 5895
+    # 1000 x 0.003 + 500 x 0.0021 = 4.05; (3 x 10 + 620) less the bundle's 10 percent = 585.
+    assert acme.exact == Decimal("589.05")
+    assert acme.total_minor == 58905
     assert globex.exact == Decimal("0.021")
     assert (globex.net_minor, globex.carried_out) == (2, Decimal("0.001"))
     assert acme.state is InvoiceState.FINALISED
