@@ -87,8 +87,7 @@ def price_request(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: da
     selection = selection_of(request.selection, book.book)
     secret = signer.secret("draws")
     draws: dict[str, Decimal] = {
-        price.feature: draw_for(secret, sheet.sheet_hash, customer.key, price.feature, price.jitter)
-        for price in sheet.sheet.prices
+        price.feature: draw_for(secret, sheet.sheet_hash, customer.key, price.jitter) for price in sheet.sheet.prices
     }
     terms = terms_in_force(CustomerRepository(uow).terms(customer.key), at)
     quote = price_quote(book.compiled, QuoteFacts(sheet.sheet, selection, draws, terms))

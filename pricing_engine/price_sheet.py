@@ -14,7 +14,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 import msgspec
@@ -114,18 +114,19 @@ def tariff_at(feature: Feature, price: Decimal) -> Tariff:
     return parse_tariff(document)
 
 
-def draw_for(secret: bytes, sheet_hash: str, customer: str, feature: str, jitter: Decimal) -> Decimal:
-    """Return this customer's draw for one feature of one sheet: uniform in [-jitter, jitter].
+def draw_for(secret: bytes, sheet_hash: str, customer: str, jitter: Decimal) -> Decimal:
+    """Return this customer's draw on one sheet: uniform in [-jitter, jitter].
 
-    It is a keyed hash of the facts, so within an epoch the same facts get the same price, and nobody without
-    the secret can shop for a lucky draw.
+    All features of a quote share the underlying number, each scaled by its own jitter: independent draws would
+    average out in the total, which is what demand is learned from. It is a keyed hash of the facts, so within an
+    epoch the same facts get the same price, and nobody without the secret can shop for a lucky draw.
     """
     if jitter == 0:
         return Decimal(0)
-    message = "\x00".join((sheet_hash, customer, feature)).encode()
+    message = "\x00".join((sheet_hash, customer)).encode()
     number = int.from_bytes(hmac.new(secret, message, hashlib.sha256).digest()[:8], "big")
-    uniform = Decimal(2 * number + 1 - 2**64) / Decimal(2**64)
-    return _LOGS.multiply(jitter, uniform).quantize(Decimal(1).scaleb(-DRAW_DIGITS))
+    uniform = _LOGS.divide(Decimal(2 * number + 1 - 2**64), Decimal(2**64))
+    return _LOGS.multiply(jitter, uniform).quantize(Decimal(1).scaleb(-DRAW_DIGITS), rounding=ROUND_DOWN)
 
 
 def shown_price(sheet_price: SheetPrice, draw: Decimal) -> ShownPrice:
