@@ -15,7 +15,7 @@ from sqlalchemy import insert, select
 
 from billing.metering.counters import counter_of
 from billing.metering.live_usage import usage_of
-from billing.metering.sets import members
+from billing.metering.sets import AskedOften
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.usage import UsageAlertRaisedRow, UsageAlertRow
@@ -26,6 +26,13 @@ from pricing_engine.catalog import Meter
 
 _ALERT = table_of(UsageAlertRow)
 _RAISED = table_of(UsageAlertRaisedRow)
+
+
+_OF_CUSTOMERS = AskedOften(
+    lambda tenant, one_of: (
+        select(_ALERT).where(_ALERT.c.tenant == tenant, one_of(_ALERT.c.customer)).order_by(_ALERT.c.key)
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +128,9 @@ def raised_alerts(uow: UnitOfWork, customer: str) -> list[RaisedAlert]:
 
 
 def _alerts(uow: UnitOfWork, customers: Collection[str]) -> list[Alert]:
-    query = (
-        select(_ALERT)
-        .where(_ALERT.c.tenant == uow.tenant, members(uow, _ALERT.c.customer, customers))
-        .order_by(_ALERT.c.key)
-    )
     return [
-        Alert(
-            row.key,
-            row.customer,
-            msgspec.convert(row.meter, Meter),
-            row.threshold,
-            Interval(row.interval),
-            row.zone,
-        )
-        for row in uow.connection.execute(query)
+        Alert(row.key, row.customer, msgspec.convert(row.meter, Meter), row.threshold, Interval(row.interval), row.zone)
+        for row in _OF_CUSTOMERS(uow, customers)
     ]
 
 

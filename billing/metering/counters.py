@@ -13,6 +13,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+import msgspec
+
 from models.values.canonical_json import Json, content_hash
 from models.values.errors import InvalidValueError
 from models.values.quantity import parse_decimal
@@ -69,8 +71,7 @@ class Counter:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What one counter read from one event: the number where it is numeric, and the group it belongs to."""
 
     number: Number
@@ -120,20 +121,20 @@ def read_value(counter: Counter, data: Mapping[str, Any]) -> Reading | Absent:
     Raises InvalidValueError or LimitExceededError for a value that is there and is no number, or a negative one
     where the counter is not signed.
     """
-    for name, allowed in counter.filters.items():
-        if text_of(data.get(name)) not in allowed:
-            return Absent.FILTERED_OUT
+    if counter.filters:
+        for tested, allowed in counter.filters.items():
+            if text_of(data.get(tested)) not in allowed:
+                return Absent.FILTERED_OUT
     number: Number = 0
-    if counter.value_property is not None:
-        value = data.get(counter.value_property)
+    name = counter.value_property
+    if name is not None:
+        value = data.get(name)
         if value is None:
             return Absent.NO_VALUE
         if counter.numeric:
-            number = number_of(value, f"data.{counter.value_property}")
+            number = value if type(value) is int else number_of(value, f"data.{name}")
             if number < 0 and not counter.signed:
-                raise InvalidValueError(
-                    "must be >= 0", field=f"data.{counter.value_property}", value=value, code="negative_quantity"
-                )
+                raise InvalidValueError("must be >= 0", field=f"data.{name}", value=value, code="negative_quantity")
         elif OPERATION_PROPERTY in data:
             operation_of(data)
     return Reading(number, group_text(counter.group_by, data) if counter.group_by else "")
@@ -145,9 +146,14 @@ def number_of(value: object, field: str) -> Number:
         raise InvalidValueError("is not a number", field=field, value=value, code="boolean_as_number")
     if isinstance(value, int):
         return value
-    if isinstance(value, str) and value.isdigit() and value.isascii() and len(value) <= _FAST_DIGITS:
+    if isinstance(value, str) and is_plain_digits(value):
         return int(value)
     return parse_decimal(value, field)
+
+
+def is_plain_digits(text: str) -> bool:
+    """Whether a text is a whole number in digits alone, short enough to be taken without a second look."""
+    return text.isdigit() and text.isascii() and len(text) <= _FAST_DIGITS
 
 
 def operation_of(data: Mapping[str, Any]) -> Operation:

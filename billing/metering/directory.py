@@ -8,7 +8,7 @@ from typing import Protocol
 from sqlalchemy import select
 
 from billing.metering.counters import Counter, counters_of
-from billing.metering.sets import members
+from billing.metering.sets import AskedOften
 from billing.repositories.price_books import PriceBookRepository
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -17,6 +17,14 @@ from models.tables.customer import CustomerRow
 
 _RELEASE = table_of(PriceBookReleaseRow)
 _CUSTOMER = table_of(CustomerRow)
+
+
+_VERSIONS = AskedOften(
+    lambda tenant, _one_of: select(_RELEASE.c.content_hash).where(_RELEASE.c.tenant == tenant).distinct()
+)
+_KNOWN = AskedOften(
+    lambda tenant, one_of: select(_CUSTOMER.c.key).where(_CUSTOMER.c.tenant == tenant, one_of(_CUSTOMER.c.key))
+)
 
 
 class MeterDirectory(Protocol):
@@ -40,8 +48,7 @@ class PriceBookDirectory:
 
     def counters(self, uow: UnitOfWork) -> Mapping[str, tuple[Counter, ...]]:
         """Return the counters by event type."""
-        query = select(_RELEASE.c.content_hash).where(_RELEASE.c.tenant == uow.tenant).distinct()
-        versions = frozenset(uow.connection.execute(query).scalars())
+        versions = frozenset(_VERSIONS(uow).scalars())
         counters = self._known.get((uow.tenant, versions))
         if counters is None:
             books = PriceBookRepository(uow)
@@ -54,7 +61,4 @@ class PriceBookDirectory:
 
     def known_customers(self, uow: UnitOfWork, customers: Collection[str]) -> set[str]:
         """Return those of `customers` that exist."""
-        query = select(_CUSTOMER.c.key).where(
-            _CUSTOMER.c.tenant == uow.tenant, members(uow, _CUSTOMER.c.key, customers)
-        )
-        return set(uow.connection.execute(query).scalars())
+        return set(_KNOWN(uow, customers).scalars())

@@ -31,16 +31,17 @@ COLUMNS = (
     "corrects_id",
     "cancels",
 )
+_NOTHING = (None, None)
 _NAMES = ", ".join(COLUMNS)
 _SQLITE_INSERT = f"insert into usage_event ({_NAMES}) values ({', '.join('?' * len(COLUMNS))}) on conflict do nothing"  # noqa: S608
-_POSTGRESQL_STAGE = """
+POSTGRESQL_STAGE = """
 create temporary table if not exists usage_incoming (
     tenant text, source text, event_id text, event_type text, customer text, bucket smallint, occurred_at timestamptz,
     recorded_at timestamptz, data text, body_hash bytea, corrects_source text, corrects_id text, cancels boolean
 ) on commit delete rows;
 delete from usage_incoming
 """
-_POSTGRESQL_TYPES = [
+POSTGRESQL_TYPES = [
     "text",
     "text",
     "text",
@@ -55,7 +56,7 @@ _POSTGRESQL_TYPES = [
     "text",
     "bool",
 ]
-_POSTGRESQL_COPY = f"copy usage_incoming ({_NAMES}) from stdin (format binary)"
+POSTGRESQL_COPY = f"copy usage_incoming ({_NAMES}) from stdin (format binary)"
 _POSTGRESQL_INSERT = f"""
 with added as (
     insert into usage_event ({_NAMES}) select {_NAMES} from usage_incoming order by source, event_id
@@ -92,11 +93,15 @@ def corrections_of(uow: UnitOfWork, keys: Collection[EventKey]) -> list[tuple[Ev
     return _places(uow, keys, "e.corrects_source = k.source and e.corrects_id = k.id")
 
 
-def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
-    recorded = time_text(recorded_at)
-    buckets = _Buckets(uow.tenant)
-    tenant = uow.tenant
-    rows = [
+def rows_of(
+    tenant: str,
+    events: Sequence[CloudEvent],
+    times: Sequence[Any],
+    recorded_at: Any,  # noqa: ANN401 - text or datetime
+) -> list[tuple[Any, ...]]:
+    """Return the rows of events in the order of COLUMNS; times in the form of the database at hand."""
+    buckets = _Buckets(tenant)
+    return [
         (
             tenant,
             event.source,
@@ -104,15 +109,19 @@ def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: d
             event.event_type,
             event.customer,
             buckets[event.customer],
-            event.time_text,
-            recorded,
+            time,
+            recorded_at,
             event.data_text,
             event.body_hash,
-            *(event.corrects or (None, None)),
+            *(event.corrects or _NOTHING),
             event.cancels,
         )
-        for event in events
+        for event, time in zip(events, times, strict=True)
     ]
+
+
+def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
+    rows = rows_of(uow.tenant, events, [event.time_text for event in events], time_text(recorded_at))
     cursor = _driver(uow).cursor()
     # Rows are never deleted, so new ones come after the last: a range of rowids tells which were added.
     last = cursor.execute("select coalesce(max(rowid), 0) from usage_event").fetchone()[0]
@@ -124,30 +133,14 @@ def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: d
 
 
 def _append_postgresql(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
-    buckets = _Buckets(uow.tenant)
-    tenant = uow.tenant
+    rows = rows_of(uow.tenant, events, [event.occurred_at for event in events], recorded_at)
     cursor = _driver(uow).cursor()
-    cursor.execute(_POSTGRESQL_STAGE)
-    with cursor.copy(_POSTGRESQL_COPY) as copy:
-        copy.set_types(_POSTGRESQL_TYPES)
+    cursor.execute(POSTGRESQL_STAGE)
+    with cursor.copy(POSTGRESQL_COPY) as copy:
+        copy.set_types(POSTGRESQL_TYPES)
         write_row = copy.write_row
-        for event in events:
-            write_row(
-                (
-                    tenant,
-                    event.source,
-                    event.event_id,
-                    event.event_type,
-                    event.customer,
-                    buckets[event.customer],
-                    event.occurred_at,
-                    recorded_at,
-                    event.data_text,
-                    event.body_hash,
-                    *(event.corrects or (None, None)),
-                    event.cancels,
-                )
-            )
+        for row in rows:
+            write_row(row)
     cursor.execute(_POSTGRESQL_INSERT)
     return set(cursor.fetchall())
 

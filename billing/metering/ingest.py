@@ -10,20 +10,22 @@ changes nothing. An event about which something is unknown is stored as unmatche
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from billing.metering import event_store, locks
 from billing.metering.alerts import raise_alerts
+from billing.metering.batch import Batch, read, take_apart
 from billing.metering.cloud_event import CloudEvent, EventKey, time_text
 from billing.metering.corrections import Relations, relate
-from billing.metering.counters import Absent, Counter, Reading, read_value
+from billing.metering.counters import Counter
 from billing.metering.directory import MeterDirectory
 from billing.metering.event_store import Place
 from billing.metering.outcome import ACCEPTED, DUPLICATE, Outcome, Status, UnmatchedReason
 from billing.metering.parsing import InvalidEvent
+from billing.metering.readings import count_columns
 from billing.metering.registry import begin_counters, match_customers, match_types, unbegun
-from billing.metering.totals import HOUR_CHARS, Cells, add_to_totals, recount
+from billing.metering.totals import HOUR_CHARS, Cell, CellKey, add_to_totals, recount
 from billing.metering.worklists import (
     Conflict,
     Cutoff,
@@ -37,240 +39,206 @@ from billing.metering.worklists import (
     resolve_events,
 )
 from billing.unit_of_work import UnitOfWork
-from models.values.errors import DomainError
 
-Counters = Mapping[str, tuple[Counter, ...]]
 _INSTANT = timedelta(microseconds=1)
 
-
-@dataclass(slots=True)
-class _Candidate:
-    """The first well-formed event of its key in a batch, what counters read from it, and what is unknown about it."""
-
-    position: int
-    event: CloudEvent
-    readings: list[tuple[Counter, Reading]]
-    reasons: list[Reason]
+Received = Sequence[CloudEvent | InvalidEvent]
 
 
-@dataclass(slots=True)
-class _Sorted:
-    """A batch taken apart: answers already known by position, and the events to be stored by key."""
-
-    answers: dict[int, Outcome] = field(default_factory=dict)
-    candidates: dict[EventKey, _Candidate] = field(default_factory=dict)
-
-
-def ingest(
-    uow: UnitOfWork, received: Sequence[CloudEvent | InvalidEvent], directory: MeterDirectory, now: datetime
-) -> list[Outcome]:
+def ingest(uow: UnitOfWork, received: Received, directory: MeterDirectory, now: datetime) -> list[Outcome]:
     """Store what is new of `received` and return one outcome for each, in order. No event fails another one.
 
     `now` becomes the time of recording; it is moved up to just behind the last close of one of the customers, so
     that what a close has seen and what it has not is told by the time of recording alone.
     """
-    events = [each for each in received if isinstance(each, CloudEvent)]
-    known = _lock_and_load(uow, events, directory, now)
-    batch = _sort(received, known.counters)
-    return _Writer(uow, directory, known, now).write(received, batch)
+    batch = take_apart(received)
+    known = _lock_and_load(uow, batch, directory, now)
+    return _Writer(uow, directory, known, now, batch).write(received)
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What is known under the lock: counters by event type, and for what reasons stored events wait."""
 
-    counters: Counters
+    counters: Mapping[str, tuple[Counter, ...]]
     waiting: set[UnmatchedReason]
     unbegun: list[Counter]
     corrects: bool
 
     @property
+    def concerns_corrections(self) -> bool:
+        """Whether an event may correct another one, in this batch or waiting."""
+        return self.corrects or UnmatchedReason.UNKNOWN_CORRECTED_EVENT in self.waiting
+
+    @property
     def needs_to_be_alone(self) -> bool:
         """Whether cells may have to be counted anew, or a counter begun."""
-        return self.corrects or bool(self.unbegun) or UnmatchedReason.UNKNOWN_CORRECTED_EVENT in self.waiting
+        return self.concerns_corrections or bool(self.unbegun)
 
 
-def _lock_and_load(uow: UnitOfWork, events: Sequence[CloudEvent], directory: MeterDirectory, now: datetime) -> _Known:
+def _lock_and_load(uow: UnitOfWork, batch: Batch, directory: MeterDirectory, now: datetime) -> _Known:
     """Take the lock this batch needs and return what is known under it."""
-    known = _load(uow, events, directory)
+    known = _load(uow, batch, directory)
     if not known.needs_to_be_alone:
         locks.shared(uow)
-        known = known if uow.is_sqlite else _load(uow, events, directory)
+        known = known if uow.is_sqlite else _load(uow, batch, directory)
     if known.needs_to_be_alone:
         locks.alone(uow)
-        known = known if uow.is_sqlite else _load(uow, events, directory)
+        known = known if uow.is_sqlite else _load(uow, batch, directory)
         begin_counters(uow, known.unbegun, now)
     return known
 
 
-def _load(uow: UnitOfWork, events: Sequence[CloudEvent], directory: MeterDirectory) -> _Known:
+def _load(uow: UnitOfWork, batch: Batch, directory: MeterDirectory) -> _Known:
     counters = directory.counters(uow)
-    return _Known(
-        counters,
-        open_reasons(uow),
-        unbegun(uow, _of_types(events, counters)),
-        any(event.corrects is not None for event in events),
-    )
-
-
-def _of_types(events: Sequence[CloudEvent], counters: Counters) -> list[Counter]:
-    types = {event.event_type for event in events}
-    return [counter for event_type in sorted(types) for counter in counters.get(event_type, ())]
-
-
-def _sort(received: Sequence[CloudEvent | InvalidEvent], counters: Counters) -> _Sorted:
-    batch = _Sorted()
-    for position, each in enumerate(received):
-        if isinstance(each, InvalidEvent):
-            batch.answers[position] = Outcome(Status.INVALID, code=each.code, field=each.field, message=each.message)
-            continue
-        try:
-            candidate = _read(position, each, counters.get(each.event_type))
-        except DomainError as error:
-            batch.answers[position] = Outcome(Status.INVALID, code=error.code, field=error.field, message=str(error))
-            continue
-        batch.candidates.setdefault(each.key, candidate)
-    return batch
-
-
-def _read(position: int, event: CloudEvent, counters: tuple[Counter, ...] | None) -> _Candidate:
-    if counters is None:
-        return _Candidate(position, event, [], [(UnmatchedReason.UNKNOWN_EVENT_TYPE, event.event_type)])
-    readings: list[tuple[Counter, Reading]] = []
-    missing: list[Reason] = []
-    if not event.cancels:
-        for counter in counters:
-            reading = read_value(counter, event.data)
-            if isinstance(reading, Reading):
-                readings.append((counter, reading))
-            elif reading is Absent.NO_VALUE:
-                missing.append((UnmatchedReason.MISSING_VALUE, ",".join(counter.meters)[:250]))
-    return _Candidate(position, event, readings, [] if readings else missing)
+    of_types = [counter for event_type in sorted(batch.types) for counter in counters.get(event_type, ())]
+    return _Known(counters, open_reasons(uow), unbegun(uow, of_types), batch.corrects)
 
 
 class _Writer:
-    """Stores one sorted batch."""
+    """Stores one batch."""
 
-    def __init__(self, uow: UnitOfWork, directory: MeterDirectory, known: _Known, now: datetime) -> None:
+    def __init__(self, uow: UnitOfWork, directory: MeterDirectory, known: _Known, now: datetime, batch: Batch) -> None:
         self._uow = uow
         self._directory = directory
-        self._counters = known.counters
-        self._waiting = known.waiting
-        self._corrects = known.corrects
+        self._known = known
         self._now = now
+        self._batch = batch
+        self._events = batch.events
+        self._read = read(batch, known.counters)
 
-    def write(self, received: Sequence[CloudEvent | InvalidEvent], batch: _Sorted) -> list[Outcome]:
+    def write(self, received: Received) -> list[Outcome]:
         """Append, record what depends on it, answer."""
-        uow, candidates = self._uow, batch.candidates
-        closed = cutoffs(uow, {candidate.event.customer for candidate in candidates.values()})
+        uow, batch, first = self._uow, self._batch, self._read.first
+        events = self._events if len(first) == len(self._events) else [self._events[each] for each in first.values()]
+        closed = cutoffs(uow, {event.customer for event in events})
         self._now = max([self._now, *(cutoff.recorded_at + _INSTANT for cutoff in closed.values())])
-        present = event_store.append(uow, [candidate.event for candidate in candidates.values()], self._now)
-        added = {key: candidate for key, candidate in candidates.items() if key not in present}
-        answers = self._record(added, closed) if added else {}
-        kept = event_store.stored(uow, present)
-        refused = self._already_corrected([candidates[key].event for key in present if key not in kept])
-        outcomes: list[Outcome | None] = []
-        conflicts: list[Conflict] = []
-        for position, each in enumerate(received):
-            known = batch.answers.get(position)
-            if known is not None or isinstance(each, InvalidEvent):
-                outcomes.append(known)
-            elif each.key in added and added[each.key].position == position:
-                outcomes.append(answers.get(each.key, ACCEPTED))
-            else:
-                first = added.get(each.key)
-                hash_kept = first.event.body_hash if first is not None else _hash_of(kept.get(each.key))
-                outcomes.append(_repeated(each, hash_kept, refused.get(each.body_hash), conflicts))
-        log_conflicts(uow, conflicts, self._now)
+        present = event_store.append(uow, events, self._now)
+        added = {key: place for key, place in first.items() if key not in present} if present else first
+        special = self._record(added, closed) if added else {}
+        outcomes: list[Outcome | None] = [ACCEPTED] * len(received)
+        for position, refusal in batch.refused.items():
+            outcomes[position] = refusal
+        for key, outcome in special.items():
+            outcomes[batch.positions[added[key]]] = outcome
+        self._answer_repeated(added, present, outcomes)
         return self._fill(received, outcomes)
 
-    def _record(self, added: Mapping[EventKey, _Candidate], closed: Mapping[str, Cutoff]) -> dict[EventKey, Outcome]:
+    def _record(self, added: Mapping[EventKey, int], closed: Mapping[str, Cutoff]) -> dict[EventKey, Outcome]:
         """Keep totals, lists and alerts up with the events just added; return the answers that are not `accepted`."""
         uow = self._uow
         relations = self._relate(added)
-        customers = {candidate.event.customer for candidate in added.values()}
+        self._count(added, relations)
+        customers = {self._events[place].customer for place in added.values()}
         known = self._directory.known_customers(uow, customers)
-        cells = Cells()
-        reasons: dict[EventKey, tuple[Reason, ...]] = {}
-        late: dict[EventKey, str] = {}
-        for key, candidate in added.items():
-            event = candidate.event
-            if key not in relations.effects:
-                for counter, reading in candidate.readings:
-                    cells.add(event.customer, counter, event.time_text, reading)
-                cutoff = closed.get(event.customer)
-                if cutoff is not None and event.occurred_at < cutoff.closed_through:
-                    late[key] = cutoff.run
-            if candidate.reasons or key in relations.reasons or event.customer not in known:
-                reasons[key] = tuple(self._reasons(candidate, relations, known))
-        add_to_totals(uow, cells.cells)
-        self._record_late([added[key].event for key in late], relations, closed, late)
-        self._list(reasons, relations)
-        self._match(known, {candidate.event.event_type for candidate in added.values()})
+        reasons = self._reasons(added, relations, customers - known)
+        late = self._late(added, relations, closed)
+        resolve_events(uow, relations.met | relations.replaced, self._now)
+        waiting = [(key, relations.reasons[key]) for key in sorted(relations.met) if key in relations.reasons]
+        of_added = [(key, reason) for key, several in reasons.items() for reason in several]
+        list_as_unmatched(uow, [*of_added, *waiting], self._now)
+        self._match(known)
         raise_alerts(uow, known, self._now)
         return {
             key: Outcome(
                 Status.UNMATCHED if key in reasons else Status.ACCEPTED, reasons.get(key, ()), late.get(key, "")
             )
             for key in {*reasons, *late}
+            if key in added
         }
 
-    def _relate(self, added: Mapping[EventKey, _Candidate]) -> Relations:
-        uow = self._uow
-        if not self._corrects and UnmatchedReason.UNKNOWN_CORRECTED_EVENT not in self._waiting:
+    def _relate(self, added: Mapping[EventKey, int]) -> Relations:
+        """Relate corrections to what they correct, and count anew the hours they touch."""
+        if not self._known.concerns_corrections:
             return Relations()
-        relations = relate(uow, {key: candidate.event for key, candidate in added.items()})
+        relations = relate(self._uow, {key: self._events[place] for key, place in added.items()})
         by_type: dict[str, set[tuple[str, str]]] = {}
         for effect in relations.effects.values():
             hours = {(effect.customer, time_text(instant)[:HOUR_CHARS]) for instant in effect.instants}
             by_type.setdefault(effect.event_type, set()).update(hours)
         for event_type, places in by_type.items():
-            recount(uow, places, self._counters.get(event_type, ()))
+            recount(self._uow, places, self._known.counters.get(event_type, ()))
         return relations
 
-    def _record_late(
-        self,
-        plain: Sequence[CloudEvent],
-        relations: Relations,
-        closed: Mapping[str, Cutoff],
-        late: dict[EventKey, str],
-    ) -> None:
-        """Record what is late, plain events and effects of corrections; of the latter, add to `late`."""
-        rows = [
-            Late(event.source, event.event_id, event.customer, event.occurred_at, late[event.key], self._now)
-            for event in plain
+    def _count(self, added: Mapping[EventKey, int], relations: Relations) -> None:
+        """Add the events that no correction concerns to the totals; hours of the others are counted anew already."""
+        cells: dict[CellKey, Cell] = {}
+        new = set(added.values())
+        new.difference_update([added[key] for key in relations.effects if key in added])
+        for event_type, columns in self._read.columns.items():
+            places = self._batch.types[event_type]
+            of_type = [self._events[place] for place in places]
+            hours = [(event.customer, event.time_text[:HOUR_CHARS]) for event in of_type]
+            count_columns(cells, hours, [number for number, place in enumerate(places) if place in new], columns)
+        add_to_totals(self._uow, cells)
+
+    def _reasons(
+        self, added: Mapping[EventKey, int], relations: Relations, unknown: set[str]
+    ) -> dict[EventKey, tuple[Reason, ...]]:
+        """Say of each added event what is unknown about it; most are not among the keys."""
+        known_by_place = self._read.reasons
+        if not (known_by_place or relations.reasons or unknown):
+            return {}
+        found: dict[EventKey, tuple[Reason, ...]] = {}
+        for key, place in added.items():
+            reasons = list(known_by_place.get(place, ()))
+            customer = self._events[place].customer
+            if customer in unknown:
+                reasons.append((UnmatchedReason.UNKNOWN_CUSTOMER, customer))
+            if key in relations.reasons:
+                reasons.append(relations.reasons[key])
+            if reasons:
+                found[key] = tuple(reasons)
+        return found
+
+    def _late(
+        self, added: Mapping[EventKey, int], relations: Relations, closed: Mapping[str, Cutoff]
+    ) -> dict[EventKey, str]:
+        """Record what changes a time that is billed already; return the run that billed it."""
+        if not closed:
+            return {}
+        changes = [
+            (key, self._events[place].customer, self._events[place].occurred_at)
+            for key, place in added.items()
+            if key not in relations.effects
         ]
         for key, effect in relations.effects.items():
-            cutoff = closed.get(effect.customer)
-            for instant in sorted(effect.instants):
-                if cutoff is not None and instant < cutoff.closed_through:
-                    rows.append(Late(*key, effect.customer, instant, cutoff.run, self._now))
-                    late[key] = cutoff.run
-        record_late(self._uow, rows)
+            changes += [(key, effect.customer, instant) for instant in sorted(effect.instants)]
+        late = [
+            Late(*key, customer, instant, closed[customer].run, self._now)
+            for key, customer, instant in changes
+            if customer in closed and instant < closed[customer].closed_through
+        ]
+        record_late(self._uow, late)
+        return {(each.source, each.event_id): each.run for each in late}
 
-    def _reasons(self, candidate: _Candidate, relations: Relations, known: set[str]) -> list[Reason]:
-        event = candidate.event
-        reasons = list(candidate.reasons)
-        if event.customer not in known:
-            reasons.append((UnmatchedReason.UNKNOWN_CUSTOMER, event.customer))
-        if event.key in relations.reasons:
-            reasons.append(relations.reasons[event.key])
-        return reasons
-
-    def _list(self, reasons: Mapping[EventKey, tuple[Reason, ...]], relations: Relations) -> None:
-        uow = self._uow
-        resolve_events(uow, relations.met | relations.replaced, self._now)
-        waiting = [(key, relations.reasons[key]) for key in sorted(relations.met) if key in relations.reasons]
-        of_added = [(key, reason) for key, several in reasons.items() for reason in several]
-        list_as_unmatched(uow, [*of_added, *waiting], self._now)
-
-    def _match(self, customers: set[str], event_types: set[str]) -> None:
-        """Take what waited for one of these customers or types off the list."""
-        if UnmatchedReason.UNKNOWN_CUSTOMER in self._waiting:
+    def _match(self, customers: set[str]) -> None:
+        """Take what waited for one of these customers, or of the types of this batch, off the list."""
+        waiting, counters = self._known.waiting, self._known.counters
+        if UnmatchedReason.UNKNOWN_CUSTOMER in waiting:
             match_customers(self._uow, customers, self._now)
-        if UnmatchedReason.UNKNOWN_EVENT_TYPE in self._waiting:
-            types = [event_type for event_type in sorted(event_types) if event_type in self._counters]
-            match_types(self._uow, self._counters, types, self._now)
+        if UnmatchedReason.UNKNOWN_EVENT_TYPE in waiting:
+            types = [event_type for event_type in sorted(self._batch.types) if event_type in counters]
+            match_types(self._uow, counters, types, self._now)
+
+    def _answer_repeated(
+        self, added: Mapping[EventKey, int], present: set[EventKey], outcomes: list[Outcome | None]
+    ) -> None:
+        """Answer events that were not stored: duplicates, conflicts, and None where the key is still free."""
+        first = self._read.first
+        repeated = sorted([*self._read.repeated, *(first[key] for key in present)])
+        if not repeated:
+            return
+        kept = event_store.stored(self._uow, present)
+        refused = self._already_corrected([self._events[first[key]] for key in present if key not in kept])
+        conflicts: list[Conflict] = []
+        for place in repeated:
+            event = self._events[place]
+            stored_now = added.get(event.key)
+            hash_kept = _hash_of(kept.get(event.key)) if stored_now is None else self._events[stored_now].body_hash
+            answer = _repeated(event, hash_kept, refused.get(event.body_hash), conflicts)
+            outcomes[self._batch.positions[place]] = answer
+        log_conflicts(self._uow, conflicts, self._now)
 
     def _already_corrected(self, events: Sequence[CloudEvent]) -> dict[bytes, bytes]:
         """For events not stored because another one corrects the same event: their hash -> the hash of that one."""
@@ -285,7 +253,7 @@ class _Writer:
             if event.corrects is not None
         }
 
-    def _fill(self, received: Sequence[CloudEvent | InvalidEvent], outcomes: Sequence[Outcome | None]) -> list[Outcome]:
+    def _fill(self, received: Received, outcomes: Sequence[Outcome | None]) -> list[Outcome]:
         """Ingest what is still unanswered: events whose key the batch first held with a body that was refused."""
         open_positions = [position for position, outcome in enumerate(outcomes) if outcome is None]
         answers = iter(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from billing.metering.counters import Absent, Counter, Reading, read_value
 from billing.metering.directory import MeterDirectory
 from billing.metering.history import effective_events
 from billing.metering.outcome import UnmatchedReason
+from billing.metering.sets import AskedOften
 from billing.metering.totals import add_to_totals, count_events
 from billing.metering.worklists import UNMATCHED, Reason, list_as_unmatched, open_subjects, resolve
 from billing.unit_of_work import UnitOfWork
@@ -22,11 +23,12 @@ from models.values.errors import DomainError
 
 _SUBJECT_CHARS = 250
 _COUNTER = table_of(UsageCounterRow)
+_BEGUN = AskedOften(lambda tenant, _one_of: select(_COUNTER.c.id).where(_COUNTER.c.tenant == tenant))
 
 
 def unbegun(uow: UnitOfWork, counters: Collection[Counter]) -> list[Counter]:
     """Return those of `counters` that do not count yet."""
-    begun = set(uow.connection.execute(select(_COUNTER.c.id).where(_COUNTER.c.tenant == uow.tenant)).scalars())
+    begun = set(_BEGUN(uow).scalars())
     return [counter for counter in counters if counter.id not in begun]
 
 
@@ -76,20 +78,26 @@ def match_types(
     return resolve(uow, UnmatchedReason.UNKNOWN_EVENT_TYPE, event_types, now)
 
 
-def value_reasons(counters: Collection[Counter], data: Mapping[str, Any]) -> list[Reason]:
+def value_reasons(counters: Iterable[Counter], data: Mapping[str, Any]) -> list[Reason]:
     """Return why an event bills nothing although its type is known: bad values, or none for any counter."""
-    missing, invalid, counted = [], [], False
+    missing: list[Reason] = []
+    invalid: list[Reason] = []
+    counted = False
     for counter in counters:
-        subject = ",".join(counter.meters)[:_SUBJECT_CHARS]
         try:
             reading = read_value(counter, data)
         except DomainError:
-            invalid.append((UnmatchedReason.INVALID_VALUE, subject))
+            invalid.append((UnmatchedReason.INVALID_VALUE, subject_of(counter)))
             continue
         counted |= isinstance(reading, Reading)
         if reading is Absent.NO_VALUE:
-            missing.append((UnmatchedReason.MISSING_VALUE, subject))
+            missing.append((UnmatchedReason.MISSING_VALUE, subject_of(counter)))
     return invalid or ([] if counted else missing)
+
+
+def subject_of(counter: Counter) -> str:
+    """Return what an unmatched entry about a counter names: its meters."""
+    return ",".join(counter.meters)[:_SUBJECT_CHARS]
 
 
 def _list_bad_values(uow: UnitOfWork, event_type: str, counters: Collection[Counter], now: datetime) -> None:

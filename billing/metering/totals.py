@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sqlalchemy import delete, select
 
 from billing.metering.counters import Absent, Counter, Number, Reading, read_value
@@ -55,8 +56,7 @@ CellKey = tuple[str, str, str, str]
 """Customer, counter, hour, group; the hour is the first 13 characters of its UTC time, 2026-01-31T23."""
 
 
-@dataclass(slots=True)
-class Cell:
+class Cell(msgspec.Struct, gc=False):
     """What a cell holds, or what is to be added to it; `highest` and `lowest` are None where nothing has a number."""
 
     event_count: int = 0
@@ -68,9 +68,11 @@ class Cell:
         """Count one more event."""
         self.event_count += 1
         self.total = add(self.total, number)
-        if self.highest is None or number > self.highest:
+        if self.highest is None or self.lowest is None:
+            self.highest = self.lowest = number
+        elif number > self.highest:
             self.highest = number
-        if self.lowest is None or number < self.lowest:
+        elif number < self.lowest:
             self.lowest = number
 
     def merge(self, other: Cell) -> None:
@@ -230,15 +232,14 @@ def _min_text(left: str | None, right: str | None) -> str | None:
 
 
 def _texts(cell: Cell) -> tuple[int, str, str | None, str | None]:
-    return cell.event_count, _text(cell.total), _text_or_none(cell.highest), _text_or_none(cell.lowest)
-
-
-def _text(number: Number) -> str:
-    return str(number) if isinstance(number, int) else plain(number)
+    total, highest, lowest = cell.total, cell.highest, cell.lowest
+    if isinstance(total, int) and isinstance(highest, int) and isinstance(lowest, int):
+        return cell.event_count, str(total), str(highest), str(lowest)
+    return cell.event_count, plain(Decimal(total)), _text_or_none(highest), _text_or_none(lowest)
 
 
 def _text_or_none(number: Number | None) -> str | None:
-    return None if number is None else _text(number)
+    return None if number is None else plain(Decimal(number))
 
 
 def _decimal(number: Number | None) -> Decimal | None:

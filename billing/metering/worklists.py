@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from billing.metering import locks
 from billing.metering.cloud_event import CloudEvent, EventKey
 from billing.metering.outcome import UnmatchedReason
-from billing.metering.sets import members
+from billing.metering.sets import AskedOften, members
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.usage import UsageConflictRow, UsageCutoffRow, UsageLateRow, UsageUnmatchedRow
@@ -24,14 +24,29 @@ _CONFLICT = table_of(UsageConflictRow)
 _CUTOFF = table_of(UsageCutoffRow)
 _LATE = table_of(UsageLateRow)
 
-_RESOLVABLE = {
+_RESOLVABLE = (
     UnmatchedReason.UNKNOWN_CUSTOMER,
     UnmatchedReason.UNKNOWN_EVENT_TYPE,
     UnmatchedReason.UNKNOWN_CORRECTED_EVENT,
-}
+)
 
 Reason = tuple[UnmatchedReason, str]
 """Why an event is unmatched, and what that is about: a customer, an event type, an event id, meters."""
+
+
+_ANY_OPEN = AskedOften(
+    lambda tenant, _one_of: select(
+        *(
+            select(UNMATCHED.c.reason)
+            .where(UNMATCHED.c.tenant == tenant, UNMATCHED.c.resolved_at.is_(None), UNMATCHED.c.reason == reason.value)
+            .exists()
+            for reason in _RESOLVABLE
+        )
+    )
+)
+_CUTOFFS = AskedOften(
+    lambda tenant, one_of: select(_CUTOFF).where(_CUTOFF.c.tenant == tenant, one_of(_CUTOFF.c.customer))
+)
 
 
 class Unmatched(NamedTuple):
@@ -102,10 +117,7 @@ def open_subjects(uow: UnitOfWork, reason: UnmatchedReason) -> list[str]:
 
 def open_reasons(uow: UnitOfWork) -> set[UnmatchedReason]:
     """Return the reasons that later events or facts resolve, as far as an entry of them is open."""
-    waiting = [reason for reason in UnmatchedReason if reason in _RESOLVABLE]
-    query = select(*(select(UNMATCHED.c.reason).where(*_open(uow, reason)).exists() for reason in waiting))
-    found = uow.connection.execute(query).one()
-    return {reason for reason, is_open in zip(waiting, found, strict=True) if is_open}
+    return {reason for reason, is_open in zip(_RESOLVABLE, _ANY_OPEN(uow).one(), strict=True) if is_open}
 
 
 def list_as_unmatched(uow: UnitOfWork, entries: Iterable[tuple[EventKey, Reason]], now: datetime) -> None:
@@ -239,7 +251,6 @@ def settle_late(uow: UnitOfWork, late: Iterable[Late], run: str) -> None:
 
 
 def _open(uow: UnitOfWork, reason: UnmatchedReason) -> tuple[Any, ...]:
-    # The reason stands in the text: a partial index is used only for conditions known when the plan is made.
     return UNMATCHED.c.tenant == uow.tenant, UNMATCHED.c.resolved_at.is_(None), UNMATCHED.c.reason == reason.value
 
 

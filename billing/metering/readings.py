@@ -1,0 +1,117 @@
+"""What counters read from a batch of events, column by column: most columns are plain whole numbers, read at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from billing.metering.counters import Absent, Counter, Number, group_text, is_plain_digits, read_value
+from billing.metering.totals import Cell, CellKey
+from models.values.errors import DomainError
+
+CustomerHour = tuple[str, str]
+"""A customer, and the hour as a cell has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One counter's readings of some events, by their place: a number, or None where it read nothing.
+
+    `groups` is None where the counter has no groups. `lacking` are the places of events without the value, `errors`
+    of those whose value it refuses. `is_plain`: every number is there and whole.
+    """
+
+    counter: Counter
+    numbers: Sequence[Number | None]
+    groups: Sequence[str] | None
+    lacking: frozenset[int]
+    errors: Mapping[int, DomainError]
+    is_plain: bool
+
+
+def read_column(counter: Counter, datas: Sequence[Mapping[str, Any]]) -> Column:
+    """Read one counter's values of many events; the same as `read_value` of each."""
+    plain = _plain_numbers(counter, datas)
+    if plain is None:
+        return _read_singly(counter, datas)
+    groups = [group_text(counter.group_by, data) for data in datas] if counter.group_by else None
+    return Column(counter, plain, groups, frozenset(), {}, is_plain=True)
+
+
+def count_columns(
+    cells: dict[CellKey, Cell], hours: Sequence[CustomerHour], numbers: Iterable[int], columns: Sequence[Column]
+) -> None:
+    """Count into `cells` what `columns` read of the events of these `numbers`, each in its customer's hour.
+
+    Nothing of the same type stands in `cells` yet.
+    """
+    by_hour: defaultdict[CustomerHour, list[int]] = defaultdict(list)
+    for number in numbers:
+        by_hour[hours[number]].append(number)
+    for column in columns:
+        counter, cell_of = column.counter.id, _plain_cell if column.is_plain else _mixed_cell
+        for (customer, hour), of_hour in by_hour.items():
+            groups = {"": of_hour} if column.groups is None else _by_group(column.groups, of_hour)
+            for group, of_group in groups.items():
+                cell = cell_of(column.numbers, of_group)
+                if cell.event_count:
+                    cells[customer, counter, hour, group] = cell
+
+
+def _plain_numbers(counter: Counter, datas: Sequence[Mapping[str, Any]]) -> Sequence[int] | None:
+    """Return the numbers if all are there and whole, and may be as they are."""
+    name = counter.value_property
+    if counter.filters or (name is not None and not counter.numeric):
+        return None
+    if name is None:
+        return [0] * len(datas)
+    values: list[Any] = [data.get(name) for data in datas]
+    kinds = set(map(type, values))
+    if kinds == {str} and all(map(is_plain_digits, values)):
+        return list(map(int, values))
+    return values if kinds == {int} and (counter.signed or min(values) >= 0) else None
+
+
+def _read_singly(counter: Counter, datas: Sequence[Mapping[str, Any]]) -> Column:
+    numbers: list[Number | None] = []
+    groups: list[str] = []
+    lacking = set()
+    errors = {}
+    for place, data in enumerate(datas):
+        number, group = None, ""
+        try:
+            reading = read_value(counter, data)
+        except DomainError as error:
+            errors[place] = error
+        else:
+            if isinstance(reading, Absent):
+                if reading is Absent.NO_VALUE:
+                    lacking.add(place)
+            else:
+                number, group = reading.number, reading.group
+        numbers.append(number)
+        groups.append(group)
+    return Column(counter, numbers, groups if counter.group_by else None, frozenset(lacking), errors, is_plain=False)
+
+
+def _by_group(groups: Sequence[str], numbers: Iterable[int]) -> dict[str, list[int]]:
+    split: dict[str, list[int]] = {}
+    for number in numbers:
+        split.setdefault(groups[number], []).append(number)
+    return split
+
+
+def _plain_cell(values: Sequence[Any], numbers: Sequence[int]) -> Cell:
+    chosen = [values[number] for number in numbers]
+    return Cell(len(chosen), sum(chosen), max(chosen), min(chosen))
+
+
+def _mixed_cell(values: Sequence[Number | None], numbers: Sequence[int]) -> Cell:
+    cell = Cell()
+    for number in numbers:
+        value = values[number]
+        if value is not None:
+            cell.add(value)
+    return cell
