@@ -88,7 +88,11 @@ class Company:
             repository.save_legal_entity(LegalEntity("main", "Alacarte Test Ltd", "IE", "1 Quay", "IE1", "INV"))
             repository.save(
                 [
-                    Customer(key, "main", f"{key} GmbH", **{"country": "DE", "currency": currency, **customer})
+                    Customer(
+                        key,
+                        "main",
+                        **{"legal_name": f"{key} GmbH", "country": "DE", "currency": currency, **customer},
+                    )
                     for key in customers
                 ],
                 at("2020-01-01"),

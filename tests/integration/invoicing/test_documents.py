@@ -1,0 +1,170 @@
+"""What leaves the house: explanations down to events, the register, HTML and PDF."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pypdf
+import pytest
+
+from api.cli.main import main
+from billing.credit_notes import CreditRequest, issue_credit_note
+from billing.database import Database
+from billing.explanation import events_behind, explain_line
+from billing.exports.invoice_view import credit_note_view, invoice_view
+from billing.exports.register import documents, write_headers, write_lines
+from billing.exports.rendering import to_html, to_pdf
+from billing.invoicing import void
+from billing.repositories.credit_notes import CreditNoteRepository
+from billing.repositories.invoices import InvoiceRepository
+from billing.tax import BuiltInRates
+from models.values.errors import InvalidValueError, NotFoundError
+from tests.billing_story import Company, at, event
+
+HANGUL, HAN = "주식회사 뷁", "株式会社 山田商店 优先"
+
+
+@pytest.fixture
+def company(database: Database) -> Company:
+    company = Company(database, rates=BuiltInRates())
+    korean = {"address": "서울특별시 강남구 1\n06234", "language": "ko", "zone": "Asia/Seoul", "country": "KR"}
+    company.found("acme", legal_name=f"=cmd {HANGUL}", **korean)
+    company.found("globex", legal_name=HAN, language="ja")
+    book = company.publish()
+    company.subscribe("acme", book, {"tokens": "1", "seats": "2"})
+    company.subscribe("globex", book, {"calls": "1"})
+    company.ingest([event(i, "acme", f"2026-01-{i + 1:02d}", 600) for i in range(3)], "2026-01-10")
+    company.ingest([event("g", "globex", "2026-01-10", 1)], "2026-01-11")
+    company.close("2026-01", "2026-02-01T01:00")
+    return company
+
+
+def test_a_line_leads_to_its_price_and_its_events(company: Company) -> None:
+    company.ingest([event("late", "acme", "2026-01-20", 100)], "2026-02-02")
+    company.close("2026-02", "2026-03-01T01:00")
+    january, february = company.invoices("acme")
+    with company.database.reading(company.tenant) as uow:
+        explained = explain_line(uow, january.number or "", 1)
+        (usage,) = explained.usages
+        events = list(events_behind(uow, "acme", usage))
+        corrected = explain_line(uow, february.id, 1).usages[0]
+        marked = [(each.event_id, each.is_late) for each in events_behind(uow, "acme", corrected)]
+        with pytest.raises(NotFoundError) as refused:
+            explain_line(uow, january.id, 9)
+    assert explained.adds_up
+    assert [(each.event_id, each.read) for each in events] == [("e0", "600"), ("e1", "600"), ("e2", "600")]
+    assert (usage.book_key, usage.book_version, usage.tariff["model"]) == ("gateway", 1, "graduated")
+    assert usage.row.amount == Decimal("3") + Decimal("0.0021") * 800
+    assert marked == [("e0", False), ("e1", False), ("e2", False), ("elate", True)]
+    assert refused.value.code == "unknown_invoice_line"
+
+
+def test_the_register_has_every_document_and_the_same_bytes_again(company: Company) -> None:
+    acme, globex = company.invoices("acme")[0], company.invoices("globex")[0]
+    with company.database.writing(company.tenant) as uow:
+        issue_credit_note(uow, CreditRequest("k", acme.id, "goodwill", date(2026, 2, 3), {2: 500}), at("2026-02-03"))
+        void(uow, globex.id, "wrong customer", at("2026-02-04"))
+    with company.database.reading(company.tenant) as uow:
+        first = b"".join(write_headers(documents(uow), "csv"))
+        again = b"".join(write_headers(documents(uow), "csv"))
+        lines = [json.loads(line) for line in b"".join(write_lines(documents(uow), "jsonl")).splitlines()]
+        rows = list(csv.DictReader(io.StringIO(first.decode())))
+        later = list(documents(uow, since=2))
+        january = list(documents(uow, period="2026-01"))
+        with pytest.raises(InvalidValueError):
+            write_headers(documents(uow), "xlsx")
+    assert first == again
+    assert [row["document"] for row in rows] == ["invoice", "invoice", "credit_note", "void"]
+    assert [document.cursor for document in later] == [3, 4]
+    assert [document.header["document"] for document in january] == ["invoice", "invoice", "void"]
+    assert rows[2]["refers_to"] == rows[0]["invoice_number"] == "INV-2026-000001"
+    assert Decimal(rows[2]["net"]) == Decimal("-5.00")
+    by_document = {row["cursor"]: row for row in rows}
+    for cursor, row in by_document.items():
+        own = [line for line in lines if line["cursor"] == cursor]
+        assert sum(Decimal(line["net"]) for line in own) == Decimal(row["net"])
+        assert sum(Decimal(line["tax"]) for line in own) == Decimal(row["tax"])
+        assert sum(Decimal(line["exact_amount"]) for line in own) == Decimal(row["exact_amount"])
+        left = Decimal(row["net"]) + Decimal(row["carried_out"])
+        assert Decimal(row["exact_amount"]) + Decimal(row["carried_in"]) == left
+    assert sum(Decimal(row["total"]) for row in rows if row["customer"] == "globex") == 0
+
+
+def test_pages_print_hangul_kana_and_han_from_the_embedded_font(company: Company) -> None:
+    with company.database.reading(company.tenant) as uow:
+        repository = InvoiceRepository(uow)
+        views = [
+            invoice_view(invoice, repository.party(invoice.id) or {})
+            for invoice in (company.invoices("acme")[0], company.invoices("globex")[0])
+        ]
+    for view, name in zip(views, (HANGUL, HAN), strict=True):
+        pdf = to_pdf(view)
+        assert pdf == to_pdf(view)
+        reader = pypdf.PdfReader(io.BytesIO(pdf))
+        page = reader.pages[0]
+        assert name.replace(" ", "") in page.extract_text().replace(" ", "").replace("\n", "")
+        fonts = [font.get_object() for font in page["/Resources"]["/Font"].values()]  # type: ignore[index]
+        descendants = [font["/DescendantFonts"][0].get_object() for font in fonts]
+        assert descendants
+        assert all("/FontFile3" in each["/FontDescriptor"].get_object() for each in descendants)
+        assert any("NotoSansCJK" in str(font["/BaseFont"]) for font in fonts)
+        assert name in to_html(view)
+
+
+def test_html_shows_names_as_text(company: Company) -> None:
+    with company.database.reading(company.tenant) as uow:
+        invoice = company.invoices("acme")[0]
+        party = InvoiceRepository(uow).party(invoice.id) or {}
+    party["buyer"]["legal_name"] = "<script>alert(1)</script>"
+    assert "<script>" not in to_html(invoice_view(invoice, party))
+
+
+def test_a_credit_note_prints_what_it_refers_to(company: Company) -> None:
+    invoice = company.invoices("acme")[0]
+    with company.database.writing(company.tenant) as uow:
+        note = issue_credit_note(uow, CreditRequest("k", invoice.id, "goodwill", date(2026, 2, 3)), at("2026-02-03"))
+        assert CreditNoteRepository(uow).get(note.number) == note
+        party = InvoiceRepository(uow).party(invoice.id) or {}
+        page = to_html(credit_note_view(note, invoice, party))
+    assert invoice.number in page
+    assert note.number in page
+    assert "goodwill" in page
+
+
+@pytest.fixture
+def run(
+    company: Company, database_url: str, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Callable[..., tuple[int, bytes]]:
+    monkeypatch.setenv("ALACARTE_DATABASE_URL", database_url)
+    monkeypatch.setenv("ALACARTE_TENANT", company.tenant)
+
+    def command(*arguments: str) -> tuple[int, bytes]:
+        capfdbinary.readouterr()
+        status = main(arguments)
+        return status, capfdbinary.readouterr().out
+
+    return command
+
+
+def test_the_command_line_explains_exports_and_prints(run: Callable[..., tuple[int, bytes]], tmp_path: Path) -> None:
+    status, shown = run("explain", "INV-2026-000001", "--line", "1", "--events", "2")
+    assert status == 0
+    assert b"test e0" in shown
+    assert b"and 1 more of 3 events" in shown
+    assert run("explain", "INV-2026-000009")[0] == 3
+    status, headers = run("export", "invoices", "--period", "2026-01")
+    assert run("export", "invoices", "--period", "2026-01", "--out", str(tmp_path))[0] == 0
+    assert (tmp_path / "invoices.csv").read_bytes() == headers
+    assert run("export", "invoices", "--since", "2", "--format", "jsonl") == (0, b"")
+    assert run("invoice", "pdf", "--period", "2026-01", "--out", str(tmp_path))[0] == 0
+    assert (tmp_path / "INV-2026-000001.pdf").read_bytes().startswith(b"%PDF")
+    assert run("invoice", "credit", "INV-2026-000001", "--reason", "x", "--line", "2=1.005")[0] == 3
+    assert run("invoice", "credit", "INV-2026-000001", "--reason", "x", "--line", "2=1.00")[0] == 0
+    assert run("invoice", "pay", "INV-2026-000001", "1", "--key", "p1")[0] == 0
+    assert b"nothing done" in run("close", "2026-01")[1]
