@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import anyio.to_thread
 import msgspec
 from litestar import Request, Response
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from api.security import Caller
 from api.services import Services
@@ -18,7 +18,7 @@ from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 
 IdempotencyKey = Annotated[
-    str | None, Parameter(header=FIELD, required=False, description="Any text; the same again has no second effect.")
+    str | None, HeaderParameter(name=FIELD, required=False, description="Any text; the same again has no second effect.")
 ]
 Work = Callable[[UnitOfWork], tuple[int, object]]
 """Does the work in the transaction it is given; returns the status and the body to answer with."""

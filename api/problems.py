@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
+from api.requests import request_id
 from models.values.errors import (
     ConflictError,
     DomainError,
@@ -18,7 +20,17 @@ from models.values.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 
-_STATUS_BY_CODE = {"unauthenticated": 401, "forbidden": 403, "rate_limited": 429, "precondition_failed": 412}
+_log = logging.getLogger(__name__)
+
+_STATUS_BY_CODE = {
+    "idempotency_key_required": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "rate_limited": 429,
+    "busy": 503,
+    "closed": 503,
+    "storage_full": 507,
+}
 _STATUS_BY_KIND: tuple[tuple[type[DomainError], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 409),
@@ -44,7 +56,7 @@ def problem(request: Request[Any, Any, Any], status: int, code: str, detail: str
         "status": status,
         "code": code,
         "detail": detail,
-        "request_id": request.scope.get("state", {}).get("request_id", ""),
+        "request_id": request_id(request.scope),
         **{name: value for name, value in more.items() if value is not None and value != ""},
     }
     headers = {"Retry-After": str(more["retry_after"])} if "retry_after" in more else {}
@@ -62,3 +74,9 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
         return problem(request, 400, "malformed", error.detail, errors=error.extra)
     code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
     return problem(request, error.status_code, code.get(error.status_code, "malformed"), error.detail)
+
+
+def unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer what nobody foresaw: logged under the request's id, told to nobody."""
+    _log.error("request %s failed", request_id(request.scope), exc_info=error)
+    return problem(request, 500, "internal_error", "it is our fault, and logged under the request id")

@@ -7,7 +7,7 @@ from typing import Any
 import uuid_utils
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import State
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
 from api.idempotency import IdempotencyKey, in_thread
 from api.schemas.quotes import AcceptBody, PreviewView, QuoteBody, QuoteView, VerifyBody, preview_view, quote_view
@@ -52,7 +52,7 @@ class QuoteController(Controller):
         return await in_thread(services, request, idempotency_key, work)
 
     @get("/{quote_id:str}", operation_id="ReadQuote", guards=[requires(Scope.QUOTE, Scope.READ)], sync_to_thread=True)
-    def read(self, quote_id: str, request: ApiRequest, state: State) -> QuoteView:
+    def read(self, quote_id: FromPath[str], request: ApiRequest, state: State) -> QuoteView:
         """Return a quote as its buyer sees it."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
@@ -62,7 +62,7 @@ class QuoteController(Controller):
     @post("/{quote_id:str}/accept", operation_id="AcceptQuote", guards=[requires(Scope.QUOTE)])
     async def accept(
         self,
-        quote_id: str,
+        quote_id: FromPath[str],
         data: JSONBody[AcceptBody],
         request: ApiRequest,
         state: State,
@@ -80,7 +80,7 @@ class QuoteController(Controller):
 
     @post("/{quote_id:str}/release", operation_id="ReleaseQuote", guards=[requires(Scope.QUOTE)])
     async def release(
-        self, quote_id: str, request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
+        self, quote_id: FromPath[str], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
     ) -> Response[bytes]:
         """Give a quote up; what it held is free again."""
         services: Services = state.services

@@ -1,0 +1,76 @@
+"""What every request goes through before a handler sees it: an identity, and strict decoding."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import uuid_utils
+from litestar import Request
+from litestar.datastructures import State
+from litestar.exceptions import ClientException
+from litestar.types import Message, Scope
+
+from api.security import Caller
+
+API_VERSION = "2026-11-01"
+_NUL = "\x00"
+
+ApiRequest = Request[Caller, Any, State]
+
+
+def request_id(scope: Scope) -> str:
+    """Return the id of the request, giving it one the first time."""
+    given: str = scope["state"].setdefault("request_id", str(uuid_utils.uuid7()))
+    return given
+
+
+async def identify(message: Message, scope: Scope) -> None:
+    """Add the request id and the API version to every answer, those of unknown routes included."""
+    if message["type"] == "http.response.start":
+        headers = [(b"x-request-id", request_id(scope).encode()), (b"alacarte-version", API_VERSION.encode())]
+        message["headers"] = [*message.get("headers", ()), *headers]
+
+
+async def refuse_nul(request: Request[Any, Any, Any]) -> None:
+    """Refuse what no database takes as text, before it gets there."""
+    if _NUL in request.url.path or "%00" in (request.url.query or ""):
+        raise ClientException("the address must not contain NUL")
+
+
+class StrictRequest(Request[Any, Any, Any]):
+    """Decodes JSON bodies strictly: UTF-8, no NaN, no key twice in one object, no NUL in text."""
+
+    async def json(self) -> Any:  # noqa: ANN401
+        """Return the decoded body. Raises ClientException (400)."""
+        return decode_strictly(await self.body())
+
+
+def decode_strictly(body: bytes) -> Any:  # noqa: ANN401
+    """Decode a JSON body. Raises ClientException."""
+    try:
+        value = msgspec.json.decode(body or b"null")
+        json.loads(body or b"null", object_pairs_hook=_check_pairs)
+    except ClientException:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ClientException(f"the body is not JSON: {error}") from error
+    if b"\\u0000" in body and _has_nul(value):
+        raise ClientException("the body must not contain NUL")
+    return value
+
+
+def _check_pairs(pairs: list[tuple[str, Any]]) -> None:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ClientException(f"the body has the key {twice[:120]!r} twice in one object")
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(each) for key, each in value.items())
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and _NUL in value
