@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select, update
 
+from billing.metering.sets import members
 from billing.repositories.inserting import insert_new
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -72,7 +73,7 @@ def postpone(uow: UnitOfWork, event_ids: Sequence[str], until: datetime, error: 
 
 def unknown(uow: UnitOfWork, event_ids: Collection[str]) -> set[str]:
     """Return which of these were never received."""
-    query = select(EVENT.c.event_id).where(EVENT.c.tenant == uow.tenant, EVENT.c.event_id.in_(list(event_ids)))
+    query = select(EVENT.c.event_id).where(EVENT.c.tenant == uow.tenant, members(uow, EVENT.c.event_id, event_ids))
     return set(event_ids) - set(uow.connection.execute(query).scalars())
 
 

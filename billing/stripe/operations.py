@@ -46,6 +46,7 @@ class Aggregate(StrEnum):
     PAYMENT = "payment"
     TRANSFER = "transfer"
     USAGE = "usage"
+    CLEANUP = "cleanup"
 
 
 class Kind(StrEnum):
@@ -61,7 +62,6 @@ class Kind(StrEnum):
     SEND = "send"
     VOID = "void"
     MARK_UNCOLLECTIBLE = "mark_uncollectible"
-    DELETE_DRAFT = "delete_draft"
     CREDIT = "credit"
     REFUND = "refund"
     READ = "read"

@@ -215,11 +215,6 @@ async def _find_uncollectible(provider: BillingProvider, operation: Operation, k
     return None if invoice.status in {RemoteStatus.DRAFT, RemoteStatus.OPEN} else _seen(invoice)
 
 
-async def _delete_draft(provider: BillingProvider, operation: Operation, known: Known) -> Done:
-    await provider.delete_draft(operation.params["invoice"])
-    return Done(operation.params["invoice"])
-
-
 async def _read(provider: BillingProvider, operation: Operation, known: Known) -> Done:
     return _seen(await provider.fetch_invoice(_invoice(known)))
 
@@ -301,7 +296,6 @@ _STEPS: dict[Kind, Step] = {
     Kind.SEND: _send,
     Kind.VOID: _void,
     Kind.MARK_UNCOLLECTIBLE: _mark_uncollectible,
-    Kind.DELETE_DRAFT: _delete_draft,
     Kind.CREDIT: _credit,
     Kind.REFUND: _refund,
     Kind.READ: _read,

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from billing.billing_provider import RemoteEvent
 from billing.repositories import stripe_events
 from billing.stripe.reading import instant
 from billing.stripe.settings import StripeSettings
@@ -49,6 +50,11 @@ def subject_of(event: Any) -> tuple[str, str] | None:  # noqa: ANN401
         case "dispute":
             return "dispute", body["id"]
     return None
+
+
+def is_of_interest(event: RemoteEvent) -> bool:
+    """Whether an event is about something that may be ours, so that missing it would matter."""
+    return subject_of(json.loads(event.body)) is not None
 
 
 def _named(kind: str, identity: object) -> tuple[str, str] | None:

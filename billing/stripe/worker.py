@@ -40,6 +40,13 @@ class Drained:
     failed: int = 0
     dead: int = 0
 
+    def add(self, other: Drained) -> None:
+        """Count another run in."""
+        self.done += other.done
+        self.adopted += other.adopted
+        self.failed += other.failed
+        self.dead += other.dead
+
 
 @dataclass(frozen=True, slots=True)
 class _Leased:
@@ -237,6 +244,8 @@ def _known(uow: UnitOfWork, operation: Operation) -> Known:
         return Known(_customer_id(uow, row.customer), row.stripe_id)
     if operation.aggregate is Aggregate.CUSTOMER:
         return Known(_customer_id(uow, operation.aggregate_id))
+    if operation.aggregate is Aggregate.CLEANUP:
+        return Known(invoice=operation.aggregate_id)
     if operation.kind is Kind.RECORD_USAGE:
         return Known(_customer_id(uow, operation.params["customer"]))
     return Known()

@@ -33,7 +33,7 @@ class StripeOpRow(TenantRow, table=True):
             "state in ('pending', 'in_flight', 'retry_wait', 'ambiguous', 'done', 'dead', 'cancelled')", name="state"
         ),
         CheckConstraint(
-            "aggregate in ('customer', 'invoice', 'payment', 'transfer', 'usage')",
+            "aggregate in ('customer', 'invoice', 'payment', 'transfer', 'usage', 'cleanup')",
             name="aggregate",
         ),
         CheckConstraint("(state = 'in_flight') = (lease_owner is not null)", name="lease"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -19,18 +20,17 @@ from billing.collection import (
     PaymentReceived,
 )
 from billing.database import Database
+from billing.repositories import stripe_events
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories import stripe_outbox as outbox
 from billing.repositories.stripe_mirror import Collecting
-from billing.stripe.absorbing import Absorber
-from billing.stripe.adapter import StripeProvider
+from billing.stripe.bridge import StripeBridge, open_bridge
 from billing.stripe.currencies import stripe_currency
 from billing.stripe.enqueue import enqueue_invoice
-from billing.stripe.event_reader import EventReader
+from billing.stripe.reconciliation import Reconciliation
 from billing.stripe.settings import StripeSettings
-from billing.stripe.shared_rate import SharedRate
 from billing.stripe.timing import Timing
-from billing.stripe.worker import LEASE, Drained, Worker
+from billing.stripe.worker import LEASE, Drained
 from billing.unit_of_work import UnitOfWork
 from models.values.ids import DEFAULT_TENANT
 from models.values.period import Period
@@ -93,40 +93,81 @@ class Bridge:
 
     async def drain_async(self, patience: timedelta = AN_HOUR, *, name: str = "worker-1", seed: int = 1) -> Drained:
         """Do so on the running loop."""
-        timing = Timing(self.clock.now, self.clock.sleep)
-        rate = SharedRate(self.database, self.tenant, self.settings.requests_per_second, timing)
-        provider = StripeProvider(self.settings, rate.take)
-        worker = Worker(
+        async with self.opened(name, seed) as bridge:
+            return await bridge.worker.drain(patience)
+
+    def read_events(self, patience: timedelta = AN_HOUR) -> int:
+        """Read the notifications that were accepted."""
+
+        async def _read() -> int:
+            async with self.opened() as bridge:
+                return await bridge.reader.drain(patience)
+
+        return asyncio.run(_read())
+
+    def reconcile(self, days: int = 35) -> Reconciliation:
+        """Compare both sides."""
+
+        async def _reconcile() -> Reconciliation:
+            async with self.opened() as bridge:
+                return await bridge.reconcile(self.clock.now() - timedelta(days=days))
+
+        return asyncio.run(_reconcile())
+
+    def repair(self, found: Reconciliation) -> int:
+        """Queue repairs and perform them, with all they bring about; return what is left to a person."""
+
+        async def _repair() -> int:
+            async with self.opened() as bridge:
+                left = bridge.queue_repairs(found)
+                await bridge.sync(AN_HOUR)
+            return left
+
+        left = asyncio.run(_repair())
+        self.settle_everything()
+        return left
+
+    def settle_everything(self) -> None:
+        """Hear of every event so far, as if its webhook had come, and read it."""
+        found = self.reconcile()
+        missed = replace(found, findings=())
+
+        async def _settle() -> None:
+            async with self.opened() as bridge:
+                bridge.queue_repairs(missed)
+                await bridge.sync(AN_HOUR)
+
+        asyncio.run(_settle())
+
+    def forget_events(self) -> None:
+        """Hear of every event so far, and lose it."""
+        found = self.reconcile()
+        with self.database.writing(self.tenant) as uow:
+            for event in found.events:
+                stripe_events.add(
+                    uow,
+                    event_id=event.id,
+                    type=event.type,
+                    body=event.body,
+                    source="webhook",
+                    created_at=event.created_at,
+                    now=self.clock.now(),
+                )
+            stripe_events.settle(uow, [event.id for event in found.events], "ignored")
+
+    def opened(self, name: str = "worker-1", seed: int = 1) -> AbstractAsyncContextManager[StripeBridge]:
+        """Open the bridge itself."""
+        return open_bridge(
             self.database,
             self.tenant,
-            provider,
-            Absorber(self.listener, self.settings),
-            rate,
-            timing,
+            self.settings,
+            self.listener,
+            Timing(self.clock.now, self.clock.sleep),
             name=name,
             random=Random(seed),
             concurrency=self.concurrency,
             lease=self.lease,
         )
-        try:
-            return await worker.drain(patience)
-        finally:
-            await provider.close()
-
-    def read_events(self, patience: timedelta = AN_HOUR) -> int:
-        """Read the notifications that were accepted."""
-        timing = Timing(self.clock.now, self.clock.sleep)
-
-        async def _read() -> int:
-            rate = SharedRate(self.database, self.tenant, self.settings.requests_per_second, timing)
-            provider = StripeProvider(self.settings, rate.take)
-            absorber = Absorber(self.listener, self.settings)
-            try:
-                return await EventReader(self.database, self.tenant, provider, absorber, timing).drain(patience)
-            finally:
-                await provider.close()
-
-        return asyncio.run(_read())
 
     def row(self, invoice_id: str) -> Collecting:
         """Return where an invoice stands."""

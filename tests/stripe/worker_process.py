@@ -12,12 +12,10 @@ from random import Random
 from billing.collection import CollectionEvents
 from billing.database import Database
 from billing.ledger_collection import LedgerCollection
-from billing.stripe.absorbing import Absorber
-from billing.stripe.adapter import StripeProvider
+from billing.stripe.bridge import open_bridge
 from billing.stripe.settings import StripeSettings
-from billing.stripe.shared_rate import SharedRate
 from billing.stripe.timing import real_timing
-from billing.stripe.worker import LEASE, Worker
+from billing.stripe.worker import LEASE
 from models.values.ids import DEFAULT_TENANT
 from tests.stripe.bridge import Listener
 
@@ -46,21 +44,8 @@ def _work(name: str, database_url: str, settings: Mapping[str, object], books: b
 
 async def _drain(name: str, database: Database, settings: StripeSettings, lease: timedelta, *, books: bool) -> None:
     timing = real_timing()
-    rate = SharedRate(database, DEFAULT_TENANT, settings.requests_per_second, timing)
-    provider = StripeProvider(settings, rate.take)
     listener: CollectionEvents = LedgerCollection(timing.now) if books else Listener()
-    worker = Worker(
-        database,
-        DEFAULT_TENANT,
-        provider,
-        Absorber(listener, settings),
-        rate,
-        timing,
-        name=name,
-        random=Random(name),
-        lease=lease,
-    )
-    try:
-        await worker.drain(_PATIENCE)
-    finally:
-        await provider.close()
+    async with open_bridge(
+        database, DEFAULT_TENANT, settings, listener, timing, name=name, random=Random(name), lease=lease
+    ) as bridge:
+        await bridge.worker.drain(_PATIENCE)

@@ -116,7 +116,8 @@ def upgrade() -> None:
         sa.Column("done_at", models.column_types.UtcTime(), nullable=True),
         sa.CheckConstraint("(state = 'in_flight') = (lease_owner is not null)", name=op.f("ck_stripe_op_lease")),
         sa.CheckConstraint(
-            "aggregate in ('customer', 'invoice', 'payment', 'transfer', 'usage')", name=op.f("ck_stripe_op_aggregate")
+            "aggregate in ('customer', 'invoice', 'payment', 'transfer', 'usage', 'cleanup')",
+            name=op.f("ck_stripe_op_aggregate"),
         ),
         sa.CheckConstraint(
             "state in ('pending', 'in_flight', 'retry_wait', 'ambiguous', 'done', 'dead', 'cancelled')",

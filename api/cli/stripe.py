@@ -1,0 +1,119 @@
+"""`alacarte stripe`: push what is to be collected, take in what came back, and compare both sides."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from api.cli.workspace import open_workspace
+from api.settings import Settings
+from billing.database import Database
+from billing.ledger_collection import LedgerCollection
+from billing.repositories import stripe_events, stripe_mirror, stripe_outbox
+from billing.stripe.handing_over import HandOver, hand_over_missed
+from billing.stripe.reports import csv_of, html_of, lines_of
+from billing.stripe.settings import stripe_settings
+from billing.stripe.timing import real_timing
+
+if TYPE_CHECKING:
+    from billing.stripe.bridge import StripeBridge
+
+_DAYS = 35
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = commands.add_parser("stripe", help="collect invoices through Stripe", description=__doc__)
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    sync = actions.add_parser("sync", help="perform what is due, read what came in")
+    sync.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="also what falls due within so long")
+    sync.set_defaults(run=run_sync)
+    status = actions.add_parser("status", help="show operations, notifications and what a person has to look at")
+    status.set_defaults(run=run_status)
+    reconcile = actions.add_parser("reconcile", help="compare with Stripe; exit status 1 when something differs")
+    reconcile.add_argument("--days", type=int, default=_DAYS, help=f"how far to look back (default: {_DAYS})")
+    reconcile.add_argument("--repair", action="store_true", help="put right what can be, then compare again")
+    reconcile.add_argument("--csv", type=Path, metavar="FILE", help="write every difference")
+    reconcile.add_argument("--html", type=Path, metavar="FILE", help="write a page")
+    reconcile.set_defaults(run=run_reconcile)
+
+
+def run_sync(options: argparse.Namespace) -> int:
+    """Hand over what was missed, then perform and read until nothing is due."""
+    with open_workspace() as (settings, database):
+        now = datetime.now(UTC)
+        with database.writing(settings.tenant) as uow:
+            missed = hand_over_missed(uow, HandOver(), now)
+        done, settled = asyncio.run(_sync(settings, database, timedelta(seconds=options.wait)))
+        print(f"handed over {missed}")
+        print(f"operations done {done.done} adopted {done.adopted} failed tries {done.failed} dead {done.dead}")
+        print(f"notifications read {settled}")
+    return 1 if done.dead else 0
+
+
+async def _sync(settings: Settings, database: Database, patience: timedelta) -> Any:  # noqa: ANN401
+    async with _bridge(settings, database) as bridge:
+        return await bridge.sync(patience)
+
+
+def run_status(options: argparse.Namespace) -> int:
+    """Show where everything stands; needs no key and reaches no network."""
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        operations, notifications = stripe_outbox.counts(uow), stripe_events.counts(uow)
+        dead, reviews = stripe_outbox.dead(uow), stripe_mirror.needing_review(uow)
+    print("operations " + (" ".join(f"{state} {number}" for state, number in sorted(operations.items())) or "none"))
+    print(
+        "notifications " + (" ".join(f"{state} {number}" for state, number in sorted(notifications.items())) or "none")
+    )
+    for row in dead:
+        reason = (row.last_error or {}).get("rule", "")
+        print(f"dead {row.aggregate} {row.aggregate_id} {row.seq} {row.kind}: {reason}")
+    for invoice in reviews:
+        print(f"review {invoice.number} {invoice.invoice_id}: {invoice.needs_review}")
+    return 1 if dead or reviews else 0
+
+
+def run_reconcile(options: argparse.Namespace) -> int:
+    """Compare, repair where asked, and write the reports."""
+    with open_workspace() as (settings, database):
+        return asyncio.run(_reconcile(settings, database, options))
+
+
+async def _reconcile(settings: Settings, database: Database, options: argparse.Namespace) -> int:
+    since = datetime.now(UTC) - timedelta(days=options.days)
+    async with _bridge(settings, database) as bridge:
+        found = await bridge.reconcile(since)
+        if options.repair and not found.is_clean:
+            left = bridge.queue_repairs(found)
+            await bridge.sync(timedelta(minutes=1))
+            print(f"repaired; left to a person {left}")
+            found = await bridge.reconcile(since)
+    for line in lines_of(found):
+        print(line)
+    for path, text in ((options.csv, csv_of), (options.html, html_of)):
+        if path is not None:
+            await asyncio.to_thread(path.write_text, text(found), "utf-8")
+    return 0 if found.is_clean else 1
+
+
+def _bridge(settings: Settings, database: Database) -> AbstractAsyncContextManager[StripeBridge]:
+    """Open the bridge that the environment describes."""
+    from billing.stripe.bridge import open_bridge  # The SDK takes half a second to load: not for every command.
+
+    timing = real_timing()
+    return open_bridge(
+        database,
+        settings.tenant,
+        stripe_settings(os.environ),
+        LedgerCollection(timing.now),
+        timing,
+        name=f"{socket.gethostname()}:{os.getpid()}",
+        random=Random(),  # noqa: S311  Spreads waits; nothing secret depends on it.
+    )
