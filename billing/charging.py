@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from billing.charges import ChargeDraft
-from billing.coupons import apply_held_coupons, held_coupons
+from billing.coupons import HeldCoupon, apply_held_coupons, held_coupons
 from billing.measured_usage import Measured, UsageMeasurer, Window
 from billing.metering.history import effective_events
 from billing.metering.worklists import Late, unsettled_late
@@ -92,14 +92,18 @@ def charge_customers(
         as_it_would_be = (instead or {}).get(subscription.id, subscription)
         subscriptions.setdefault(subscription.customer, []).append(as_it_would_be)
     source = price_source(uow, [each for own in subscriptions.values() for each in own])
+    plans = {
+        customer: [_plan(each, run, [one for one in late if one.customer == customer]) for each in own]
+        for customer, own in sorted(subscriptions.items())
+    }
+    billed = _billed(uow, plans)
+    held = held_coupons(uow, list(plans), run.effective_at) if run.interim_at is None else {}
     drafts: list[ChargeDraft] = []
     seen: list[object] = [run.key, run.until.isoformat()]
-    for customer in sorted(subscriptions):
-        own_late = [each for each in late if each.customer == customer]
-        plans = [_plan(subscription, run, own_late) for subscription in subscriptions[customer]]
-        measured = _measure(uow, customer, plans, source, run)
-        rows = _rate(uow, plans, source, measured)
-        drafts += _drafts(uow, customer, plans, rows, run)
+    for customer, own_plans in plans.items():
+        measured = _measure(uow, customer, own_plans, source, run)
+        rows = _rate(own_plans, source, measured, billed)
+        drafts += _drafts(customer, own_plans, rows, run, held.get(customer, ()))
         seen.append([customer, *(_fingerprint(key, one) for key, one in sorted(measured.items()))])
     seen.append([[draft.id, plain(draft.exact)] for draft in drafts])
     return Charged(tuple(drafts), tuple(late), content_hash(seen))  # type: ignore[arg-type]
@@ -187,15 +191,23 @@ def _measure(
     }
 
 
+def _billed(uow: UnitOfWork, plans: Mapping[str, Sequence[_Plan]]) -> dict[str, dict[Key, Billed]]:
+    """Return, by subscription, what was billed of the billing periods in the plans, and of later ones."""
+    flat = [plan for own in plans.values() for plan in own]
+    if not flat:
+        return {}
+    since = min(plan.since for plan in flat)
+    return ChargeRepository(uow).billed([plan.subscription.id for plan in flat], since)
+
+
 def _rate(
-    uow: UnitOfWork, plans: Sequence[_Plan], source: PriceSource, measured: Mapping[tuple[str, Window], Measured]
+    plans: Sequence[_Plan],
+    source: PriceSource,
+    measured: Mapping[tuple[str, Window], Measured],
+    billed_by: Mapping[str, Mapping[Key, Billed]],
 ) -> list[RatedUsage]:
     """Return what is due less what was billed, subscription by subscription."""
     rows: list[RatedUsage] = []
-    since = min((plan.since for plan in plans), default=None)
-    if since is None:
-        return rows
-    billed_by = ChargeRepository(uow).billed([plan.subscription.id for plan in plans], since)
     for plan in plans:
         billed = billed_by.get(plan.subscription.id, {})
         due: list[RatedUsage] = []
@@ -221,7 +233,7 @@ def _in_question(plan: _Plan, billed: Mapping[Key, Billed]) -> Iterator[tuple[Ke
 
 
 def _drafts(
-    uow: UnitOfWork, customer: str, plans: Sequence[_Plan], rows: Sequence[RatedUsage], run: Run
+    customer: str, plans: Sequence[_Plan], rows: Sequence[RatedUsage], run: Run, held: Sequence[HeldCoupon]
 ) -> Iterator[ChargeDraft]:
     """Yield one charge a currency, its coupons applied."""
     currencies = {plan.subscription.id: plan.subscription.currency for plan in plans}
@@ -231,7 +243,6 @@ def _drafts(
     for asset in sorted(by_currency):
         of_asset = [plan for plan in plans if plan.subscription.currency == asset]
         charge = f"{run.key}/{customer}/{asset}"
-        held = [] if run.interim_at is not None else held_coupons(uow, customer, asset, run.effective_at)
         discounted, uses = apply_held_coupons(by_currency[asset], held, asset)
         yield ChargeDraft(
             id=charge,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from sqlalchemy import func, insert, or_, select
 
 from billing.charges import CouponUse
 from billing.invoice_rounding import round_lines
+from billing.metering.sets import members
 from billing.rated_usage import Kind, RatedUsage
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -18,12 +19,20 @@ from models.tables.invoice import CouponGrantRow, CouponRow, CouponUseRow
 from models.values.errors import InvalidValueError
 from models.values.money import currency, from_minor
 from pricing_engine.coupons import Coupon, InvoiceLine, apply_coupons, coupon_document, parse_coupon
-from pricing_engine.coupons import CouponUse as HeldCoupon
+from pricing_engine.coupons import CouponUse as CouponState
 
 _COUPON = table_of(CouponRow)
 _GRANT = table_of(CouponGrantRow)
 _USE = table_of(CouponUseRow)
 _ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCoupon:
+    """A coupon a customer holds, with what is used of it. `currency`: of a fixed amount; None: any."""
+
+    state: CouponState
+    currency: str | None = None
 
 
 def define_coupon(uow: UnitOfWork, coupon: Coupon, asset: str | None, at: datetime) -> None:
@@ -48,32 +57,37 @@ def grant_coupon(
     )
 
 
-def held_coupons(uow: UnitOfWork, customer: str, asset: str, at: datetime) -> list[HeldCoupon]:
-    """Return the coupons a customer holds at an instant, in the order they were given, with what is used of them."""
+def held_coupons(uow: UnitOfWork, customers: Sequence[str], at: datetime) -> dict[str, list[HeldCoupon]]:
+    """Return by customer the coupons held at an instant, in the order they were given, with what is used of them."""
     query = (
-        select(_COUPON.c.document, _COUPON.c.code)
+        select(_GRANT.c.customer, _COUPON.c.document, _COUPON.c.code, _COUPON.c.currency)
         .join(_GRANT, (_GRANT.c.tenant == _COUPON.c.tenant) & (_GRANT.c.code == _COUPON.c.code))
         .where(
             _GRANT.c.tenant == uow.tenant,
-            _GRANT.c.customer == customer,
+            members(uow, _GRANT.c.customer, customers),
             _GRANT.c.starts_at <= at,
             or_(_GRANT.c.ends_at.is_(None), _GRANT.c.ends_at > at),
-            or_(_COUPON.c.currency.is_(None), _COUPON.c.currency == asset),
         )
-        .order_by(_GRANT.c.starts_at, _COUPON.c.code)
+        .order_by(_GRANT.c.customer, _GRANT.c.starts_at, _COUPON.c.code)
     )
     rows = uow.connection.execute(query).all()
     if not rows:
-        return []
+        return {}
     used = {
-        row.code: (row.uses, int(row.minor))
+        (row.customer, row.code): (row.uses, int(row.minor))
         for row in uow.connection.execute(
-            select(_USE.c.code, func.count().label("uses"), func.sum(_USE.c.amount_minor).label("minor"))
-            .where(_USE.c.tenant == uow.tenant, _USE.c.customer == customer)
-            .group_by(_USE.c.code)
+            select(
+                _USE.c.customer, _USE.c.code, func.count().label("uses"), func.sum(_USE.c.amount_minor).label("minor")
+            )
+            .where(_USE.c.tenant == uow.tenant, members(uow, _USE.c.customer, [row.customer for row in rows]))
+            .group_by(_USE.c.customer, _USE.c.code)
         )
     }
-    return [HeldCoupon(parse_coupon(row.document), *used.get(row.code, (0, 0))) for row in rows]
+    held: dict[str, list[HeldCoupon]] = {}
+    for row in rows:
+        use = CouponState(parse_coupon(row.document), *used.get((row.customer, row.code), (0, 0)))
+        held.setdefault(row.customer, []).append(HeldCoupon(use, row.currency))
+    return held
 
 
 def apply_held_coupons(
@@ -83,12 +97,13 @@ def apply_held_coupons(
 
     A coupon works on whole minor units: the lines as this charge alone would round them.
     """
-    if not held:
+    fitting = [each.state for each in held if each.currency in {None, asset}]
+    if not fitting:
         return list(rows), ()
     money = currency(asset)
     minor = round_lines([row.amount for row in rows], _ZERO, money).lines
     lines = [InvoiceLine(row.feature, amount) for row, amount in zip(rows, minor, strict=True)]
-    result = apply_coupons(lines, held, money)
+    result = apply_coupons(lines, fitting, money)
     taken: dict[str, int] = {}
     discounts = []
     for discount in result.discounts:

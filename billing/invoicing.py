@@ -19,6 +19,7 @@ from billing.customers import Customer, LegalEntity
 from billing.invoices import Invoice, InvoiceState, Issue, draft_invoice, rounded
 from billing.journals import JournalDraft
 from billing.posting_rules import CreditApplied, Fact, InvoiceInArrears, RemainderCarry, WriteOff, journal
+from billing.rated_usage import RatedUsage
 from billing.repositories import journals
 from billing.repositories.charges import Charge, ChargeRepository
 from billing.repositories.customers import CustomerRepository
@@ -26,7 +27,7 @@ from billing.repositories.invoices import InvoiceRepository, Settlement
 from billing.repositories.price_books import PriceBookRepository
 from billing.tax import BuiltInRates, TaxRates
 from billing.unit_of_work import UnitOfWork
-from models.values.errors import NotFoundError, RuleBrokenError
+from models.values.errors import RuleBrokenError
 from models.values.money import currency
 from models.values.quantity import EXACT
 
@@ -54,9 +55,12 @@ def draft_open_charges(
     known = _customers(uow, {customer for customer, _ in by_invoice})
     sellers = {entity.key: entity for entity in CustomerRepository(uow).legal_entities()}
     carried = InvoiceRepository(uow).remainders({customer for customer, _ in by_invoice})
+    rated: dict[str, list[tuple[str, int, RatedUsage]]] = {}
+    for row in charges.rows([charge.id for taken in by_invoice.values() for charge in taken]):
+        rated.setdefault(row[0], []).append(row)
     drafts = []
     for (key, asset), taken in sorted(by_invoice.items()):
-        rows = list(charges.rows([charge.id for charge in taken]))
+        rows = [row for charge in sorted(taken, key=lambda each: each.id) for row in rated.get(charge.id, ())]
         if not rows:
             continue
         customer = known[key]
@@ -73,8 +77,9 @@ def draft_open_charges(
         )
         drafts.append(draft)
     InvoiceRepository(uow).add_drafts(drafts, recorded_at)
-    for draft in drafts:
-        charges.take_up([charge.id for charge in by_invoice[draft.customer, draft.currency]], draft.id)
+    charges.take_up(
+        [(charge.id, draft.id) for draft in drafts for charge in by_invoice[draft.customer, draft.currency]]
+    )
     return drafts
 
 
@@ -162,7 +167,7 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
             recorded_at=at,
             memo=reason[:200],
         )
-    charges.take_up([charge.id for charge in taken], None)
+    charges.take_up([(charge.id, None) for charge in taken])
     left = EXACT.subtract(found.carried_out, found.carried_in)
     carried = repository.remainders([found.customer]).get((found.customer, found.currency), Decimal(0))
     repository.save_remainders({(found.customer, found.currency): EXACT.subtract(carried, left)})
@@ -196,7 +201,7 @@ def discard(uow: UnitOfWork, invoice: str) -> None:
     if found.state is not InvoiceState.DRAFT:
         raise RuleBrokenError("only a draft is thrown away", field="invoice", value=found.state.value)
     charges = ChargeRepository(uow)
-    charges.take_up([charge.id for charge in charges.of_invoices([found.id])], None)
+    charges.take_up([(charge.id, None) for charge in charges.of_invoices([found.id])])
     repository.discard_draft(found.id)
 
 
@@ -324,13 +329,9 @@ def party_document(customer: Customer, seller: LegalEntity) -> dict[str, Any]:
 
 
 def _customers(uow: UnitOfWork, keys: set[str]) -> Mapping[str, Customer]:
-    if len(keys) == 1:
-        return {key: CustomerRepository(uow).get(key) for key in keys}
-    found = {customer.key: customer for customer in CustomerRepository(uow).all() if customer.key in keys}
-    missing = keys - found.keys()
-    if missing:
-        raise NotFoundError("no such customer", field="customer", value=min(missing), code="unknown_customer")
-    return found
+    """Return some customers: those of one bucket or one batch, never all there are."""
+    repository = CustomerRepository(uow)
+    return {key: repository.get(key) for key in sorted(keys)}
 
 
 def feature_names(uow: UnitOfWork, hashes: Sequence[str | None]) -> dict[tuple[str | None, str], str]:

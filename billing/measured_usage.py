@@ -12,8 +12,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from billing.metering.counters import Counter, Number, counter_of, operation_of, read_value, text_of
+from billing.metering.counters import Absent, Counter, Number, counter_of, operation_of, read_value, text_of
 from billing.metering.history import StoredEvent
+from billing.metering.totals import add
 from models.values.errors import DomainError
 from models.values.period import Period
 from models.values.quantity import EXACT
@@ -88,7 +89,7 @@ def window_of(meter: Meter, tariff: Tariff, period: Period) -> Window:
 class _Sums:
     """Running totals of one window by group."""
 
-    sums: dict[GroupKey, Number] = field(default_factory=dict)
+    sums: dict[str, Number] = field(default_factory=dict)
     count: int = 0
     listed: list[tuple[datetime, str, Decimal]] = field(default_factory=list)
 
@@ -139,6 +140,7 @@ class _Reader:
         self._counter: Counter = counter_of(meter)
         self._kind = AggregationKind(meter.aggregation)
         self._group_by = meter.group_by
+        self._groups: dict[str, GroupKey] = {}
         self._sums = [_Sums() for _ in windows]
         self._events: list[list[MeteredEvent]] = [[] for _ in windows]
 
@@ -152,24 +154,20 @@ class _Reader:
             reading = read_value(self._counter, data)
         except DomainError:
             return  # It stands among the unmatched, with this as the reason.
-        number = getattr(reading, "number", None)
-        if number is None:
+        if isinstance(reading, Absent):
             return
-        key = tuple(text_of(data.get(name)) for name in self._group_by)
+        if reading.group not in self._groups:
+            self._groups[reading.group] = tuple(text_of(data.get(name)) for name in self._group_by)
         for i in holding:
             if self._kind in _ADDED:
-                self._add_up(i, event, key, 1 if self._kind is AggregationKind.COUNT else number)
+                self._add_up(i, event, reading.group, 1 if self._kind is AggregationKind.COUNT else reading.number)
             else:
-                self._events[i].append(self._metered(event, data, number))
+                self._events[i].append(self._metered(event, data, reading.number))
 
-    def _add_up(self, i: int, event: StoredEvent, key: GroupKey, number: Number) -> None:
+    def _add_up(self, i: int, event: StoredEvent, group: str, number: Number) -> None:
         sums = self._sums[i]
         sums.count += 1
-        before = sums.sums.get(key, 0)
-        if isinstance(before, int) and isinstance(number, int):
-            sums.sums[key] = before + number
-        else:
-            sums.sums[key] = EXACT.add(Decimal(before), Decimal(number))
+        sums.sums[group] = add(sums.sums.get(group, 0), number)
         if self.windows[i].by_event:
             sums.listed.append((event.occurred_at, f"{event.source}\x00{event.event_id}", Decimal(number)))
 
@@ -191,7 +189,8 @@ class _Reader:
 
     def _added_up(self, i: int) -> Measured:
         sums = self._sums[i]
-        groups = tuple((key, Decimal(sums.sums[key])) for key in sorted(sums.sums, key=_group_order))
+        by_key = ((self._groups[group], Decimal(number)) for group, number in sums.sums.items())
+        groups = tuple(sorted(by_key, key=lambda pair: _group_order(pair[0])))
         listed = tuple((at, value) for at, _, value in sorted(sums.listed))
         return Measured(_total(units for _, units in groups), sums.count, groups, listed)
 

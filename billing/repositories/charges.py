@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from billing.charges import ChargeDraft
 from billing.metering.sets import members
@@ -113,13 +113,16 @@ class ChargeRepository:
         )
         return sorted(map(_charge, self._uow.connection.execute(query)), key=_order)
 
-    def take_up(self, charges: Collection[str], invoice: str | None) -> None:
-        """Say which invoice has taken some charges up; None releases them."""
-        self._uow.connection.execute(
-            update(_CHARGE)
-            .where(_CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.id, charges))
-            .values(invoice=invoice)
-        )
+    def take_up(self, charges: Sequence[tuple[str, str | None]]) -> None:
+        """Say which invoice has taken each charge up; None releases it."""
+        if charges:
+            statement = (
+                update(_CHARGE)
+                .where(_CHARGE.c.tenant == self._uow.tenant, _CHARGE.c.id == bindparam("charge_id"))
+                .values(invoice=bindparam("new_invoice"))
+            )
+            pairs = [{"charge_id": charge, "new_invoice": invoice} for charge, invoice in charges]
+            self._uow.connection.execute(statement, pairs)
 
     def rows(self, charges: Collection[str]) -> Iterator[tuple[str, int, RatedUsage]]:
         """Yield (charge, position, rated usage) in that order."""
@@ -146,8 +149,9 @@ class ChargeRepository:
             _RATED.c.cycle_end > since,
         )
         found: dict[str, dict[Key, Billed]] = {}
-        order = self._run_order(query)
-        for row in sorted(self._uow.connection.execute(query), key=lambda row: (order[row.charge], row.position)):
+        rows = self._uow.connection.execute(query).all()
+        order = self._run_order({row.charge for row in rows})
+        for row in sorted(rows, key=lambda row: (order[row.charge], row.position)):
             rated = _rated(row)
             if rated.kind in _COMPARED:
                 by_key = found.setdefault(row.subscription, {})
@@ -177,11 +181,12 @@ class ChargeRepository:
         found.sort(key=lambda each: (each[0].known_at, each[0].id, each[1]))
         return [(charge, row) for charge, _, row in found]
 
-    def _run_order(self, rated: Any) -> dict[str, tuple[datetime, str]]:  # noqa: ANN401
-        """Return when each charge in question was recorded, to sum in that order."""
-        names = {row.charge for row in self._uow.connection.execute(rated)}
+    def _run_order(self, charges: Collection[str]) -> dict[str, tuple[datetime, str]]:
+        """Return when each charge was made, to sum in that order."""
+        if not charges:
+            return {}
         query = select(_CHARGE.c.id, _CHARGE.c.known_at).where(
-            _CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.id, names)
+            _CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.id, charges)
         )
         return {row.id: (row.known_at, row.id) for row in self._uow.connection.execute(query)}
 

@@ -140,10 +140,12 @@ class InvoiceRepository:
 
     def find(self, invoice: str) -> Invoice | None:
         """Return one invoice by id or number, or None."""
-        query = select(_INVOICE).where(
-            _INVOICE.c.tenant == self._uow.tenant, or_(_INVOICE.c.id == invoice, _INVOICE.c.number == invoice)
-        )
-        return next(iter(self._read(self._uow.connection.execute(query).all())), None)
+        for column in (_INVOICE.c.id, _INVOICE.c.number):
+            query = select(_INVOICE).where(_INVOICE.c.tenant == self._uow.tenant, column == invoice)
+            found = self._read(self._uow.connection.execute(query).all())
+            if found:
+                return found[0]
+        return None
 
     def many(self, invoices: Collection[str]) -> list[Invoice]:
         """Return invoices by id, in the order of customer, currency and id."""
@@ -180,17 +182,23 @@ class InvoiceRepository:
         rows = self._uow.connection.execute(query).all()
         return [row.id for row in sorted(rows, key=lambda row: (row.period, row.customer, row.currency, row.id))]
 
-    def recent(self, limit: int = 100) -> list[Invoice]:
-        """Return the latest invoices, newest first."""
-        query = (
-            select(_INVOICE)
-            .where(_INVOICE.c.tenant == self._uow.tenant)
-            .order_by(_INVOICE.c.issued_on.desc(), _INVOICE.c.id)
-            .limit(limit)
-        )
+    def page(self, after: tuple[date, str] | None, limit: int, customer: str | None = None) -> list[Invoice]:
+        """Return the invoices that follow a place (date of issue, id), newest first, of one customer where given."""
+        query = select(_INVOICE).where(_INVOICE.c.tenant == self._uow.tenant)
+        if customer is not None:
+            query = query.where(_INVOICE.c.customer == customer)
+        if after is not None:
+            day, invoice = after
+            same_day = (_INVOICE.c.issued_on == day) & (_INVOICE.c.id > invoice)
+            query = query.where(or_(_INVOICE.c.issued_on < day, same_day))
+        query = query.order_by(_INVOICE.c.issued_on.desc(), _INVOICE.c.id).limit(limit)
         rows = self._uow.connection.execute(query).all()
         found = {each.id: each for each in self._read(rows)}
         return [found[row.id] for row in rows]
+
+    def recent(self, limit: int = 100) -> list[Invoice]:
+        """Return the latest invoices, newest first."""
+        return self.page(None, limit)
 
     def _read(self, rows: Iterable[Any]) -> list[Invoice]:
         heads = sorted(rows, key=lambda row: (row.customer, row.currency, row.id))

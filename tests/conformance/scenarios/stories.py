@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.chart_of_accounts import Account
-from billing.coupons import apply_held_coupons
+from billing.coupons import HeldCoupon, apply_held_coupons
 from billing.credit_notes import CreditRequest, issue_credit_note, plan_credit
 from billing.dunning import Debt, Stage, standing
 from billing.explanation import events_behind, explain_line
@@ -257,7 +257,7 @@ def coupon_before_tax(_: Company, given: Given) -> Told:
             named.append((name, line.total, fee["tax_rate"]))
     rows = [_row(name.replace(" ", "-"), amount) for name, amount, _ in named]
     coupon = parse_coupon({"key": "c", "amount_off": str(Decimal(given["coupon_cents"]) / 100)})
-    discounted, uses = apply_held_coupons(rows, [CouponUse(coupon)], "USD")
+    discounted, uses = apply_held_coupons(rows, [HeldCoupon(CouponUse(coupon))], "USD")
     shares = {row.feature: -row.amount for row in discounted if row.kind is Kind.COUPON}
     rates = {name.replace(" ", "-"): ("t" + percent, Decimal(percent)) for name, _, percent in named}
     nets = round_lines([row.amount for row in discounted], Decimal(0), USD).lines
