@@ -22,7 +22,7 @@ from billing.database import Database
 WORKLOADS = ("posting", "ingest", "close")
 """Modules of this package; each has a `WORKLOAD`."""
 
-_BEYOND = 1
+_BEYOND = 2
 """Steps after the last acknowledged one that are inspected and sent again as well."""
 _LONGEST_START_SECONDS = 120
 _AFTER_FIRST = 0.6
