@@ -107,6 +107,13 @@ def embedded(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
+def embedded_bridge(embedded: Database, twin: Twin, twin_url: str, clock: MovableClock) -> Bridge:
+    """The bridge on SQLite alone, straight to the twin; every new customer has a working card."""
+    twin.account.card_on_file = "pm_card_visa"
+    return Bridge(embedded, clock, settings_for(twin_url))
+
+
+@pytest.fixture
 def broken_bridge(embedded: Database, twin: Twin, proxy: tuple[FaultProxy, str], clock: MovableClock) -> Bridge:
     """The bridge through the fault proxy, which is told later what to break."""
     twin.account.card_on_file = "pm_card_visa"

@@ -1,0 +1,235 @@
+"""Failed charges, what follows them, credit notes, refunds, voids; the real ledger listens where books matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from billing.collection import CollectionEnded, CustomerToBill, FeeCharged, PaymentFailed
+from billing.database import Database
+from billing.invoices import InvoiceState
+from billing.ledger_collection import LedgerCollection
+from billing.repositories import stripe_outbox as outbox
+from billing.stripe.enqueue import enqueue_void
+from billing.stripe.money_back import enqueue_credit_note, enqueue_refund
+from billing.stripe.operations import Aggregate
+from billing.stripe.partners_and_meters import enqueue_transfer, enqueue_usage
+from billing.stripe.settings import LastStep
+from billing.stripe.status import CollectionStatus
+from models.values.errors import RuleBrokenError
+from tests.stripe.bridge import ADA, Bridge, an_invoice, settings_for
+from tests.stripe.company import balance, closed_month, invoices
+from tests.stripe_twin import customers, payments
+from tests.stripe_twin.clock import MovableClock
+from tests.stripe_twin.form import Params
+from tests.stripe_twin.twin import Twin
+
+_DAY = 86_400
+_NONE = timedelta(0)
+
+
+def _failures(bridge: Bridge) -> list[PaymentFailed]:
+    return [event for event in bridge.listener.events if isinstance(event, PaymentFailed)]
+
+
+def test_a_declined_card_is_tried_again_by_the_schedule_and_then_given_up(embedded_bridge: Bridge, twin: Twin) -> None:
+    bridge = embedded_bridge
+    twin.account.card_on_file = "pm_card_chargeCustomerFail"
+    bridge.enqueue(an_invoice())
+    bridge.drain(_NONE)
+    for days in (1, 3, 5, 7):
+        assert bridge.row("inv-1").next_attempt_at == bridge.clock.now() + timedelta(days=days)
+        bridge.clock.advance(days * _DAY - 1)
+        assert bridge.drain(_NONE).done == 0, "a second too early"
+        bridge.clock.advance(1)
+        bridge.drain(_NONE)
+    assert [(event.attempt, event.code) for event in _failures(bridge)] == [
+        (attempt, "generic_decline") for attempt in range(1, 6)
+    ]
+    assert _failures(bridge)[-1].next_attempt_at is None
+    assert bridge.row("inv-1").status is CollectionStatus.UNCOLLECTIBLE
+    assert isinstance(bridge.listener.events[-1], CollectionEnded)
+    assert sum(1 for request in twin.requests if request.operation.endswith("/pay")) == 5
+    assert twin.account.charges_made == 0
+
+
+def test_a_new_card_pays_at_the_next_attempt_and_ends_dunning(embedded_bridge: Bridge, twin: Twin) -> None:
+    bridge = embedded_bridge
+    twin.account.card_on_file = "pm_card_visa_chargeDeclinedInsufficientFunds"
+    bridge.enqueue(an_invoice())
+    bridge.drain(_NONE)
+    (customer,) = twin.account.all("customer")
+    card = customers.attach(twin.account, Params({"customer": customer["id"]}), "pm_card_visa")
+    customer["invoice_settings"]["default_payment_method"] = card["id"]
+    bridge.clock.advance(_DAY)
+    bridge.drain()
+    row = bridge.row("inv-1")
+    assert (row.status, row.next_attempt_at, row.failed_attempts) == (CollectionStatus.PAID, None, 1)
+    assert bridge.listener.paid() == {"inv-1": 1_250}
+    assert bridge.drain(timedelta(days=30)).done == 0
+
+
+def test_a_customer_without_a_card_is_a_failed_charge_and_no_fault(embedded_bridge: Bridge, twin: Twin) -> None:
+    twin.account.card_on_file = None
+    embedded_bridge.settings = replace(embedded_bridge.settings, retry_after=(), last_step=LastStep.LEAVE_OPEN)
+    embedded_bridge.enqueue(an_invoice())
+    assert embedded_bridge.drain(_NONE).dead == 0
+    assert [event.code for event in _failures(embedded_bridge)] == ["no_payment_method"]
+    assert embedded_bridge.row("inv-1").status is CollectionStatus.OPEN
+
+
+def test_a_void_during_dunning_stops_it(embedded_bridge: Bridge, twin: Twin) -> None:
+    bridge = embedded_bridge
+    twin.account.card_on_file = "pm_card_chargeCustomerFail"
+    bridge.enqueue(an_invoice())
+    bridge.drain(_NONE)
+    with bridge.database.writing(bridge.tenant) as uow:
+        enqueue_void(uow, "inv-1", now=bridge.clock.now())
+    bridge.drain(timedelta(days=60))
+    assert [invoice["status"] for invoice in twin.account.all("invoice")] == ["void"]
+    assert len(_failures(bridge)) == 1
+
+
+def test_a_void_before_anything_was_sent_sends_nothing(embedded_bridge: Bridge, twin: Twin) -> None:
+    bridge = embedded_bridge
+    bridge.enqueue(an_invoice())
+    with bridge.database.writing(bridge.tenant) as uow:
+        enqueue_void(uow, "inv-1", now=bridge.clock.now())
+    bridge.drain()
+    assert twin.account.all("invoice") == []
+    assert bridge.row("inv-1").status is CollectionStatus.VOID
+    with pytest.raises(RuleBrokenError, match="void"), bridge.database.writing(bridge.tenant) as uow:
+        enqueue_void(uow, "inv-1", now=bridge.clock.now())
+
+
+def test_a_paid_invoice_is_not_voided(embedded_bridge: Bridge) -> None:
+    embedded_bridge.enqueue(an_invoice())
+    embedded_bridge.drain()
+    with pytest.raises(RuleBrokenError), embedded_bridge.database.writing("default") as uow:
+        enqueue_void(uow, "inv-1", now=embedded_bridge.clock.now())
+
+
+def test_a_refund_is_split_over_payments_and_never_exceeds_them(embedded_bridge: Bridge, twin: Twin) -> None:
+    bridge = embedded_bridge
+    bridge.enqueue(an_invoice())
+    bridge.drain()
+    with bridge.database.writing(bridge.tenant) as uow:
+        enqueue_refund(uow, "inv-1", "refund-1", 1_000, now=bridge.clock.now())
+    bridge.drain()
+    with pytest.raises(RuleBrokenError), bridge.database.writing(bridge.tenant) as uow:
+        enqueue_refund(uow, "inv-1", "refund-2", 251, now=bridge.clock.now())
+    with bridge.database.writing(bridge.tenant) as uow:
+        enqueue_refund(uow, "inv-1", "refund-2", 250, now=bridge.clock.now())
+    bridge.drain()
+    assert [refund["amount"] for refund in twin.account.all("refund")] == [1_000, 250]
+
+
+@pytest.mark.parametrize("pays_first", [True, False])
+def test_a_credit_note_reaches_the_invoice_at_the_provider(
+    embedded_bridge: Bridge, twin: Twin, *, pays_first: bool
+) -> None:
+    bridge = embedded_bridge
+    twin.account.card_on_file = "pm_card_visa" if pays_first else "pm_card_chargeCustomerFail"
+    bridge.enqueue(an_invoice())
+    bridge.drain(_NONE)
+    for number in (1, 2):
+        with bridge.database.writing(bridge.tenant) as uow:
+            enqueue_credit_note(uow, "inv-1", f"credit-{number}", 100, now=bridge.clock.now())
+        bridge.drain(_NONE)
+    (invoice,) = twin.account.all("invoice")
+    assert [note["amount"] for note in twin.account.all("credit_note")] == [100, 100]
+    assert invoice["amount_remaining"] == (0 if pays_first else 1_050)
+    assert invoice["post_payment_credit_notes_amount"] == (200 if pays_first else 0)
+
+
+def test_partner_shares_and_meters_go_through_the_same_outbox(embedded_bridge: Bridge, twin: Twin) -> None:
+    bridge = embedded_bridge
+    partner = customers.create_connected(twin.account, Params({}))
+    with bridge.database.writing(bridge.tenant) as uow:
+        now = bridge.clock.now()
+        enqueue_transfer(uow, "share-2026-01", partner["id"], 12_345, "USD", now=now)
+        enqueue_usage(uow, "usage-1", ADA, "tokens", Decimal("1E+3"), now, now=now)
+    bridge.drain()
+    (transfer,) = twin.account.all("transfer")
+    (usage,) = twin.account.all("billing.meter_event")
+    assert (transfer["amount"], transfer["destination"]) == (12_345, partner["id"])
+    assert (usage["payload"]["value"], usage["identifier"]) == ("1000", "default/usage-1")
+
+
+# With the real ledger.
+
+
+@pytest.fixture
+def booked(embedded: Database, twin: Twin, twin_url: str, clock: MovableClock) -> Iterator[Bridge]:
+    """A closed month of one customer who owes 41 USD, collected into the real ledger."""
+    closed_month(embedded, customers=1)
+    twin.account.card_on_file = "pm_card_visa"
+    bridge = Bridge(embedded, clock, settings_for(twin_url))
+    bridge.listener = LedgerCollection(clock.now)  # type: ignore[assignment]
+    return bridge
+
+
+def test_payment_fee_refund_and_dispute_reach_the_ledger(booked: Bridge, twin: Twin) -> None:
+    booked.drain()
+    (invoice,) = invoices(booked.database)
+    total, fee = invoice.total_minor, invoice.total_minor * 29 // 1_000 + 30
+    assert invoice.state is InvoiceState.PAID
+    assert balance(booked.database, "processor_clearing", detail="stripe") == total - fee
+    assert balance(booked.database, "processor_fee", detail="stripe") == fee
+    with booked.database.writing(booked.tenant) as uow:
+        enqueue_refund(uow, invoice.id, "refund-1", 300, now=booked.clock.now())
+    booked.drain()
+    assert balance(booked.database, "receivable", "c1") == 300, "without a credit note the invoice is open again"
+    (payment,) = twin.account.all("invoice_payment")
+    dispute = payments.open_dispute(twin.account, payment["payment"]["payment_intent"], 500)
+    booked.settle_everything()
+    assert balance(booked.database, "disputed", "c1") == 500
+    payments.close_dispute(twin.account, dispute["id"], "won")
+    booked.settle_everything()
+    assert balance(booked.database, "disputed", "c1") == 0
+    assert balance(booked.database, "processor_clearing", detail="stripe") == total - fee - 300
+
+
+def test_a_debt_given_up_at_the_end_of_dunning_is_written_off(booked: Bridge, twin: Twin) -> None:
+    twin.account.card_on_file = "pm_card_chargeCustomerFail"
+    booked.settings = replace(booked.settings, retry_after=())
+    booked.drain()
+    (invoice,) = invoices(booked.database)
+    assert invoice.state is InvoiceState.UNCOLLECTIBLE
+    assert balance(booked.database, "receivable", "c1") == 0
+    assert balance(booked.database, "bad_debt") == invoice.total_minor
+
+
+def test_what_the_books_refuse_is_left_to_a_person(booked: Bridge, twin: Twin) -> None:
+    """Money comes in for an invoice that our side has voided meanwhile: recorded nowhere by force, lost nowhere."""
+    from billing.invoicing import void
+
+    (invoice,) = invoices(booked.database)
+    with booked.database.writing(booked.tenant) as uow:
+        void(uow, invoice.id, "mistake", booked.clock.now())
+    assert booked.drain().dead == 1
+    row = booked.row(invoice.id)
+    assert "our own books refuse it" in str(row.needs_review)
+    with booked.database.reading(booked.tenant) as uow:
+        (dead,) = outbox.dead(uow)
+    assert (dead.aggregate, dead.kind) == (Aggregate.INVOICE, "pay")
+
+
+def test_a_customer_whose_name_is_hangul_or_has_no_address_is_billed(embedded_bridge: Bridge, twin: Twin) -> None:
+    customer = CustomerToBill("한국-고객", "주식회사 한국")
+    embedded_bridge.enqueue(an_invoice(customer=customer))
+    embedded_bridge.drain()
+    (remote,) = twin.account.all("customer")
+    assert (remote["name"], remote["email"]) == ("주식회사 한국", None)
+    assert all(request.key is None or request.key.isascii() for request in twin.requests)
+
+
+def test_fees_are_told_once_for_each_payment(embedded_bridge: Bridge) -> None:
+    embedded_bridge.enqueue(an_invoice())
+    embedded_bridge.drain()
+    (fee,) = [event for event in embedded_bridge.listener.events if isinstance(event, FeeCharged)]
+    assert fee.amount_minor == 1_250 * 29 // 1_000 + 30
