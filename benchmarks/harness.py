@@ -108,7 +108,11 @@ Row = Ratio | Value
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What one script measures. `prepare` and `cleanup` run once around all rows, in the parent process."""
+    """What one script measures. `prepare` and `cleanup` run once around all rows.
+
+    `prepare` runs in a child: Linux counts the peak memory of a parent at the fork as its child's, so that a parent
+    which once held the data would spoil every leg's figure.
+    """
 
     legs: Mapping[str, Leg]
     rows: Sequence[Row]
@@ -123,6 +127,7 @@ def run(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--leg", choices=sorted(benchmark.legs))
     parser.add_argument("--result")
+    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--small", action="store_true", help="small inputs, one round; nothing is written")
     parser.add_argument("--only", action="append", help="name of a row; may be repeated")
@@ -131,6 +136,9 @@ def run(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
     if arguments.leg:
         _run_leg(benchmark.legs[arguments.leg], options, Path(arguments.result))
         return 0
+    if arguments.prepare:
+        benchmark.prepare(options)
+        return 0
     rows = [row for row in benchmark.rows if not arguments.only or row.name in arguments.only]
     results = _run_rows(benchmark, rows, options)
     return 0 if all(result["passed"] for result in results.values()) else 1
@@ -138,8 +146,8 @@ def run(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
 
 def _run_rows(benchmark: Benchmark, rows: Sequence[Row], options: Options) -> dict[str, dict[str, Any]]:
     results = {}
-    benchmark.prepare(options)
     try:
+        subprocess.run([sys.executable, sys.argv[0], "--prepare", *_flags(options)], check=True)
         for row in rows:
             try:
                 results[row.name] = _measured(benchmark, row, options)
@@ -162,13 +170,16 @@ def _run_leg(leg: Leg, options: Options, result: Path) -> None:
 
 
 def _child(benchmark: Benchmark, leg: str, options: Options) -> LegRun:
-    flags = [flag for flag, on in (("--full", options.full), ("--small", options.small)) if on]
     environment = {**os.environ, "POLARS_MAX_THREADS": str(os.cpu_count() or 1), **benchmark.environment}
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
-        command = [sys.executable, sys.argv[0], "--leg", leg, "--result", str(result), *flags]
+        command = [sys.executable, sys.argv[0], "--leg", leg, "--result", str(result), *_flags(options)]
         subprocess.run(command, check=True, timeout=_LEG_TIMEOUT_SECONDS, env=environment, stdout=sys.stderr)
         return LegRun(**json.loads(result.read_text()))
+
+
+def _flags(options: Options) -> list[str]:
+    return [flag for flag, on in (("--full", options.full), ("--small", options.small)) if on]
 
 
 def _measured(benchmark: Benchmark, row: Row, options: Options) -> dict[str, Any]:
