@@ -26,6 +26,7 @@ OPERATION_PROPERTY = "operation"
 """The property by which an event of a unique count says `add` (as when absent) or `remove`."""
 
 _UNVALUED = {AggregationKind.COUNT, AggregationKind.UNIQUE_COUNT}
+_EXTREMES = {AggregationKind.MAX, AggregationKind.MIN}
 _SIGNED = {AggregationKind.WEIGHTED_SUM, AggregationKind.LATEST}
 _ID_CHARS = 32
 _FAST_DIGITS = 26
@@ -47,14 +48,15 @@ class Absent(Enum):
 class Counter:
     """Reads `value_property` of events of one type, kept apart by `group_by`, where `filters` let them pass.
 
-    `numeric`: the value is calculated with; otherwise it is only told apart, or absent. `signed`: it may be below
-    zero. `meters` are the keys of the meters that read so.
+    `numeric`: the value is calculated with; otherwise it is only told apart, or absent. `extremes`: the highest and
+    the lowest are kept as well. `signed`: it may be below zero. `meters` are the keys of the meters that read so.
     """
 
     id: str
     event_type: str
     value_property: str | None
     numeric: bool
+    extremes: bool
     group_by: tuple[str, ...]
     filters: Mapping[str, frozenset[str]]
     signed: bool
@@ -66,6 +68,7 @@ class Counter:
             "event_type": self.event_type,
             "value_property": self.value_property,
             "numeric": self.numeric,
+            "extremes": self.extremes,
             "group_by": list(self.group_by),
             "filters": {name: sorted(values) for name, values in self.filters.items()},
         }
@@ -91,6 +94,7 @@ def counter_of(meter: Meter) -> Counter:
         event_type=meter.event_type,
         value_property=None if kind is AggregationKind.COUNT else meter.value_property,
         numeric=kind not in _UNVALUED,
+        extremes=kind in _EXTREMES,
         group_by=meter.group_by,
         filters={name: frozenset(values) for name, values in meter.filters.items()},
         signed=kind in _SIGNED,

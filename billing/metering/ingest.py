@@ -10,21 +10,20 @@ changes nothing. An event about which something is unknown is stored as unmatche
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from billing.metering import event_store, locks
+from billing.metering import event_store
 from billing.metering.alerts import raise_alerts
 from billing.metering.batch import Batch, read, take_apart
 from billing.metering.cloud_event import CloudEvent, EventKey, time_text
 from billing.metering.corrections import Relations, relate
-from billing.metering.counters import Counter
 from billing.metering.directory import MeterDirectory
 from billing.metering.event_store import Place
+from billing.metering.known import Known, lock_and_load
 from billing.metering.outcome import ACCEPTED, DUPLICATE, Outcome, Status, UnmatchedReason
 from billing.metering.parsing import InvalidEvent
 from billing.metering.readings import count_columns
-from billing.metering.registry import begin_counters, match_customers, match_types, unbegun
+from billing.metering.registry import match_customers, match_types
 from billing.metering.totals import HOUR_CHARS, Cell, CellKey, add_to_totals, recount
 from billing.metering.worklists import (
     Conflict,
@@ -34,7 +33,6 @@ from billing.metering.worklists import (
     cutoffs,
     list_as_unmatched,
     log_conflicts,
-    open_reasons,
     record_late,
     resolve_events,
 )
@@ -52,53 +50,14 @@ def ingest(uow: UnitOfWork, received: Received, directory: MeterDirectory, now: 
     that what a close has seen and what it has not is told by the time of recording alone.
     """
     batch = take_apart(received)
-    known = _lock_and_load(uow, batch, directory, now)
+    known = lock_and_load(uow, batch, directory, now)
     return _Writer(uow, directory, known, now, batch).write(received)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known under the lock: counters by event type, and for what reasons stored events wait."""
-
-    counters: Mapping[str, tuple[Counter, ...]]
-    waiting: set[UnmatchedReason]
-    unbegun: list[Counter]
-    corrects: bool
-
-    @property
-    def concerns_corrections(self) -> bool:
-        """Whether an event may correct another one, in this batch or waiting."""
-        return self.corrects or UnmatchedReason.UNKNOWN_CORRECTED_EVENT in self.waiting
-
-    @property
-    def needs_to_be_alone(self) -> bool:
-        """Whether cells may have to be counted anew, or a counter begun."""
-        return self.concerns_corrections or bool(self.unbegun)
-
-
-def _lock_and_load(uow: UnitOfWork, batch: Batch, directory: MeterDirectory, now: datetime) -> _Known:
-    """Take the lock this batch needs and return what is known under it."""
-    known = _load(uow, batch, directory)
-    if not known.needs_to_be_alone:
-        locks.shared(uow)
-        known = known if uow.is_sqlite else _load(uow, batch, directory)
-    if known.needs_to_be_alone:
-        locks.alone(uow)
-        known = known if uow.is_sqlite else _load(uow, batch, directory)
-        begin_counters(uow, known.unbegun, now)
-    return known
-
-
-def _load(uow: UnitOfWork, batch: Batch, directory: MeterDirectory) -> _Known:
-    counters = directory.counters(uow)
-    of_types = [counter for event_type in sorted(batch.types) for counter in counters.get(event_type, ())]
-    return _Known(counters, open_reasons(uow), unbegun(uow, of_types), batch.corrects)
 
 
 class _Writer:
     """Stores one batch."""
 
-    def __init__(self, uow: UnitOfWork, directory: MeterDirectory, known: _Known, now: datetime, batch: Batch) -> None:
+    def __init__(self, uow: UnitOfWork, directory: MeterDirectory, known: Known, now: datetime, batch: Batch) -> None:
         self._uow = uow
         self._directory = directory
         self._known = known
@@ -138,7 +97,8 @@ class _Writer:
         of_added = [(key, reason) for key, several in reasons.items() for reason in several]
         list_as_unmatched(uow, [*of_added, *waiting], self._now)
         self._match(known)
-        raise_alerts(uow, known, self._now)
+        if self._known.has_alerts:
+            raise_alerts(uow, known, self._now)
         return {
             key: Outcome(
                 Status.UNMATCHED if key in reasons else Status.ACCEPTED, reasons.get(key, ()), late.get(key, "")

@@ -51,11 +51,11 @@ def count_columns(
     for number in numbers:
         by_hour[hours[number]].append(number)
     for column in columns:
-        counter, cell_of = column.counter.id, _plain_cell if column.is_plain else _mixed_cell
+        counter = column.counter.id
         for (customer, hour), of_hour in by_hour.items():
             groups = {"": of_hour} if column.groups is None else _by_group(column.groups, of_hour)
             for group, of_group in groups.items():
-                cell = cell_of(column.numbers, of_group)
+                cell = _cell(column, of_group)
                 if cell.event_count:
                     cells[customer, counter, hour, group] = cell
 
@@ -103,15 +103,12 @@ def _by_group(groups: Sequence[str], numbers: Iterable[int]) -> dict[str, list[i
     return split
 
 
-def _plain_cell(values: Sequence[Any], numbers: Sequence[int]) -> Cell:
-    chosen = [values[number] for number in numbers]
-    return Cell(len(chosen), sum(chosen), max(chosen), min(chosen))
-
-
-def _mixed_cell(values: Sequence[Number | None], numbers: Sequence[int]) -> Cell:
+def _cell(column: Column, numbers: Sequence[int]) -> Cell:
+    chosen: list[Any] = [column.numbers[number] for number in numbers]
+    if column.is_plain and not column.counter.extremes:
+        return Cell(len(chosen), sum(chosen))
     cell = Cell()
-    for number in numbers:
-        value = values[number]
+    for value in chosen:
         if value is not None:
-            cell.add(value)
+            cell.add(value, extremes=column.counter.extremes)
     return cell

@@ -22,8 +22,8 @@ from models.tables.usage import UsageCounterRow
 from models.values.errors import DomainError
 
 _SUBJECT_CHARS = 250
-_COUNTER = table_of(UsageCounterRow)
-_BEGUN = AskedOften(lambda tenant, _one_of: select(_COUNTER.c.id).where(_COUNTER.c.tenant == tenant))
+COUNTER = table_of(UsageCounterRow)
+_BEGUN = AskedOften(lambda tenant, _one_of: select(COUNTER.c.id).where(COUNTER.c.tenant == tenant))
 
 
 def unbegun(uow: UnitOfWork, counters: Collection[Counter]) -> list[Counter]:
@@ -36,7 +36,7 @@ def begin_counters(uow: UnitOfWork, counters: Collection[Counter], now: datetime
     """Begin those of `counters` that do not count yet. The caller is `locks.alone`."""
     for counter in unbegun(uow, counters):
         uow.connection.execute(
-            insert(_COUNTER).values(
+            insert(COUNTER).values(
                 tenant=uow.tenant,
                 id=counter.id,
                 event_type=counter.event_type,

@@ -36,8 +36,8 @@ values (?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (tenant, customer, counter, hour, group_key) do update set
     event_count = event_count + excluded.event_count,
     total = exact_add(total, excluded.total),
-    highest = exact_max(highest, excluded.highest),
-    lowest = exact_min(lowest, excluded.lowest)
+    highest = case when excluded.highest is null then highest else exact_max(highest, excluded.highest) end,
+    lowest = case when excluded.lowest is null then lowest else exact_min(lowest, excluded.lowest) end
 """
 _POSTGRESQL_UPSERT = """
 insert into usage_total (tenant, customer, counter, hour, group_key, event_count, total, highest, lowest)
@@ -57,23 +57,20 @@ CellKey = tuple[str, str, str, str]
 
 
 class Cell(msgspec.Struct, gc=False):
-    """What a cell holds, or what is to be added to it; `highest` and `lowest` are None where nothing has a number."""
+    """What a cell holds, or what is to be added to it; `highest` and `lowest` only where its counter keeps extremes."""
 
     event_count: int = 0
     total: Number = 0
     highest: Number | None = None
     lowest: Number | None = None
 
-    def add(self, number: Number) -> None:
+    def add(self, number: Number, *, extremes: bool) -> None:
         """Count one more event."""
         self.event_count += 1
         self.total = add(self.total, number)
-        if self.highest is None or self.lowest is None:
-            self.highest = self.lowest = number
-        elif number > self.highest:
-            self.highest = number
-        elif number < self.lowest:
-            self.lowest = number
+        if extremes:
+            self.highest = number if self.highest is None else max(self.highest, number)
+            self.lowest = number if self.lowest is None else min(self.lowest, number)
 
     def merge(self, other: Cell) -> None:
         """Count the events of another cell as well."""
@@ -97,7 +94,7 @@ class Cells:
         cell = self.cells.get(key)
         if cell is None:
             cell = self.cells[key] = Cell()
-        cell.add(reading.number)
+        cell.add(reading.number, extremes=counter.extremes)
 
 
 def add(left: Number, right: Number) -> Number:
@@ -232,10 +229,8 @@ def _min_text(left: str | None, right: str | None) -> str | None:
 
 
 def _texts(cell: Cell) -> tuple[int, str, str | None, str | None]:
-    total, highest, lowest = cell.total, cell.highest, cell.lowest
-    if isinstance(total, int) and isinstance(highest, int) and isinstance(lowest, int):
-        return cell.event_count, str(total), str(highest), str(lowest)
-    return cell.event_count, plain(Decimal(total)), _text_or_none(highest), _text_or_none(lowest)
+    total = str(cell.total) if isinstance(cell.total, int) else plain(cell.total)
+    return cell.event_count, total, _text_or_none(cell.highest), _text_or_none(cell.lowest)
 
 
 def _text_or_none(number: Number | None) -> str | None:

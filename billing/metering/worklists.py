@@ -24,26 +24,17 @@ _CONFLICT = table_of(UsageConflictRow)
 _CUTOFF = table_of(UsageCutoffRow)
 _LATE = table_of(UsageLateRow)
 
-_RESOLVABLE = (
+RESOLVABLE = (
     UnmatchedReason.UNKNOWN_CUSTOMER,
     UnmatchedReason.UNKNOWN_EVENT_TYPE,
     UnmatchedReason.UNKNOWN_CORRECTED_EVENT,
 )
+"""Reasons that later events or facts resolve."""
 
 Reason = tuple[UnmatchedReason, str]
 """Why an event is unmatched, and what that is about: a customer, an event type, an event id, meters."""
 
 
-_ANY_OPEN = AskedOften(
-    lambda tenant, _one_of: select(
-        *(
-            select(UNMATCHED.c.reason)
-            .where(UNMATCHED.c.tenant == tenant, UNMATCHED.c.resolved_at.is_(None), UNMATCHED.c.reason == reason.value)
-            .exists()
-            for reason in _RESOLVABLE
-        )
-    )
-)
 _CUTOFFS = AskedOften(
     lambda tenant, one_of: select(_CUTOFF).where(_CUTOFF.c.tenant == tenant, one_of(_CUTOFF.c.customer))
 )
@@ -113,11 +104,6 @@ def open_subjects(uow: UnitOfWork, reason: UnmatchedReason) -> list[str]:
     """Return, without repetition, what the open entries of one reason are about."""
     query = select(UNMATCHED.c.subject).where(*_open(uow, reason)).distinct()
     return list(uow.connection.execute(query).scalars())
-
-
-def open_reasons(uow: UnitOfWork) -> set[UnmatchedReason]:
-    """Return the reasons that later events or facts resolve, as far as an entry of them is open."""
-    return {reason for reason, is_open in zip(_RESOLVABLE, _ANY_OPEN(uow).one(), strict=True) if is_open}
 
 
 def list_as_unmatched(uow: UnitOfWork, entries: Iterable[tuple[EventKey, Reason]], now: datetime) -> None:
