@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.invoices import Invoice, InvoiceLine, InvoiceState
@@ -190,7 +190,7 @@ class InvoiceRepository:
         if after is not None:
             day, invoice = after
             same_day = (_INVOICE.c.issued_on == day) & (_INVOICE.c.id > invoice)
-            query = query.where(or_(_INVOICE.c.issued_on < day, same_day))
+            query = query.where((_INVOICE.c.issued_on < day) | same_day)
         query = query.order_by(_INVOICE.c.issued_on.desc(), _INVOICE.c.id).limit(limit)
         rows = self._uow.connection.execute(query).all()
         found = {each.id: each for each in self._read(rows)}

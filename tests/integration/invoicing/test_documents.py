@@ -18,6 +18,7 @@ from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.explanation import events_behind, explain_line
 from billing.exports.invoice_view import credit_note_view, invoice_view
+from billing.exports.journal import write_journal
 from billing.exports.register import documents, write_headers, write_lines
 from billing.exports.rendering import to_html, to_pdf
 from billing.invoicing import void
@@ -94,6 +95,20 @@ def test_the_register_has_every_document_and_the_same_bytes_again(company: Compa
         left = Decimal(row["net"]) + Decimal(row["carried_out"])
         assert Decimal(row["exact_amount"]) + Decimal(row["carried_in"]) == left
     assert sum(Decimal(row["total"]) for row in rows if row["customer"] == "globex") == 0
+
+
+def test_the_journal_balances_and_goes_on_from_a_cursor(company: Company) -> None:
+    with company.database.reading(company.tenant) as uow:
+        rows = list(csv.DictReader(io.StringIO(b"".join(write_journal(uow, "csv")).decode())))
+        numbers = sorted({int(row["journal"]) for row in rows})
+        later = [json.loads(line) for line in b"".join(write_journal(uow, "jsonl", numbers[0])).splitlines()]
+        with pytest.raises(InvalidValueError):
+            list(write_journal(uow, "xlsx"))
+    for number in numbers:
+        legs = [row for row in rows if row["journal"] == str(number)]
+        debit, credit = (sum(Decimal(row[side] or 0) for row in legs) for side in ("debit", "credit"))
+        assert debit == credit > 0
+    assert {int(row["journal"]) for row in later} == set(numbers[1:])
 
 
 def test_pages_print_hangul_kana_and_han_from_the_embedded_font(company: Company) -> None:
