@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, Text, and_, exists, or_, select, type_coerce
+from sqlalchemy import Select, Text, and_, exists, func, or_, select, type_coerce
 
 from billing.metering.cloud_event import CloudEvent, EventKey, time_text
 from billing.unit_of_work import UnitOfWork
@@ -70,21 +70,33 @@ def find_event(uow: UnitOfWork, key: EventKey) -> CloudEvent | None:
     return None if row is None else _cloud_event(row)
 
 
-def events_named(uow: UnitOfWork, event_id: str, limit: int = 100) -> list[CloudEvent]:
+def events_named(uow: UnitOfWork, event_id: str) -> list[CloudEvent]:
     """Return the stored events with that id, of whatever source, in the order of the sources."""
-    query = (
-        select(EVENT)
-        .where(EVENT.c.tenant == uow.tenant, EVENT.c.event_id == event_id)
-        .order_by(EVENT.c.source)
-        .limit(limit)
-    )
-    return [_cloud_event(row) for row in uow.connection.execute(query)]
+    found = []
+    source = None
+    while (source := _next_source(uow, source)) is not None:
+        event = find_event(uow, (source, event_id))
+        if event is not None:
+            found.append(event)
+    return found
 
 
-def correction_of(uow: UnitOfWork, key: EventKey) -> CloudEvent | None:
-    """Return the stored event that corrects or cancels the one named."""
+def _next_source(uow: UnitOfWork, after: str | None) -> str | None:
+    """Step from source to source along the primary key; a search by id alone would read every event."""
+    query = select(func.min(EVENT.c.source)).where(EVENT.c.tenant == uow.tenant)
+    if after is not None:
+        query = query.where(EVENT.c.source > after)
+    return uow.connection.execute(query).scalar_one()  # type: ignore[no-any-return]
+
+
+def correction_of(uow: UnitOfWork, event: CloudEvent) -> CloudEvent | None:
+    """Return the stored event that corrects or cancels this one."""
     query = select(EVENT).where(
-        EVENT.c.tenant == uow.tenant, EVENT.c.corrects_source == key[0], EVENT.c.corrects_id == key[1]
+        EVENT.c.tenant == uow.tenant,
+        EVENT.c.corrects_source == event.source,
+        EVENT.c.corrects_id == event.event_id,
+        EVENT.c.customer == event.customer,
+        EVENT.c.event_type == event.event_type,
     )
     row = uow.connection.execute(query).one_or_none()
     return None if row is None else _cloud_event(row)

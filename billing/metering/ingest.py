@@ -22,7 +22,7 @@ from billing.metering.event_store import Place
 from billing.metering.known import Known, lock_and_load
 from billing.metering.outcome import ACCEPTED, DUPLICATE, Outcome, Status, UnmatchedReason
 from billing.metering.parsing import InvalidEvent
-from billing.metering.readings import count_columns
+from billing.metering.readings import CustomerHour, count_columns
 from billing.metering.registry import match_customers, match_types
 from billing.metering.totals import HOUR_CHARS, Cell, CellKey, add_to_totals, recount
 from billing.metering.worklists import (
@@ -87,7 +87,7 @@ class _Writer:
         """Keep totals, lists and alerts up with the events just added; return the answers that are not `accepted`."""
         uow = self._uow
         relations = self._relate(added)
-        self._count(added, relations)
+        self._count(added, relations, self._recount(relations))
         customers = {self._events[place].customer for place in added.values()}
         known = self._directory.known_customers(uow, customers)
         reasons = self._reasons(added, relations, customers - known)
@@ -108,20 +108,25 @@ class _Writer:
         }
 
     def _relate(self, added: Mapping[EventKey, int]) -> Relations:
-        """Relate corrections to what they correct, and count anew the hours they touch."""
+        """Relate corrections to what they correct."""
         if not self._known.concerns_corrections:
             return Relations()
-        relations = relate(self._uow, {key: self._events[place] for key, place in added.items()})
-        by_type: dict[str, set[tuple[str, str]]] = {}
+        return relate(self._uow, {key: self._events[place] for key, place in added.items()})
+
+    def _recount(self, relations: Relations) -> dict[str, set[CustomerHour]]:
+        """Count the hours that corrections touch anew, with all that was just added to them; return them by type."""
+        by_type: dict[str, set[CustomerHour]] = {}
         for effect in relations.effects.values():
             hours = {(effect.customer, time_text(instant)[:HOUR_CHARS]) for instant in effect.instants}
             by_type.setdefault(effect.event_type, set()).update(hours)
         for event_type, places in by_type.items():
             recount(self._uow, places, self._known.counters.get(event_type, ()))
-        return relations
+        return by_type
 
-    def _count(self, added: Mapping[EventKey, int], relations: Relations) -> None:
-        """Add the events that no correction concerns to the totals; hours of the others are counted anew already."""
+    def _count(
+        self, added: Mapping[EventKey, int], relations: Relations, recounted: Mapping[str, set[CustomerHour]]
+    ) -> None:
+        """Add to the totals what was just added, but for hours counted anew and what corrections decide about."""
         cells: dict[CellKey, Cell] = {}
         new = set(added.values())
         new.difference_update([added[key] for key in relations.effects if key in added])
@@ -129,7 +134,9 @@ class _Writer:
             places = self._batch.types[event_type]
             of_type = [self._events[place] for place in places]
             hours = [(event.customer, event.time_text[:HOUR_CHARS]) for event in of_type]
-            count_columns(cells, hours, [number for number, place in enumerate(places) if place in new], columns)
+            done = recounted.get(event_type, set())
+            numbers = [number for number, place in enumerate(places) if place in new and hours[number] not in done]
+            count_columns(cells, hours, numbers, columns)
         add_to_totals(self._uow, cells)
 
     def _reasons(
