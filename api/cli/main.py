@@ -23,6 +23,7 @@ _COMMANDS = (
     "prorate",
     "serve",
     "ingest",
+    "explain_event",
     "close",
     "invoices",
     "ledger",
