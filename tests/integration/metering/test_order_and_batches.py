@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.database import Database
-from billing.metering.cloud_event import CloudEvent
+from billing.metering.cloud_event import CloudEvent, event_of
 from billing.metering.ingest import ingest
 from billing.metering.outcome import Outcome
 from billing.metering.totals import stored_cells
@@ -102,3 +102,28 @@ def test_batches_never_change_an_answer(shared_database: Database, stream: list[
     ]
     with shared_database.reading(one_by_one) as first, shared_database.reading(batched) as second:
         assert stored_cells(first) == stored_cells(second)
+
+
+@given(order=st.permutations(range(4)), cuts=cuts)
+@shared
+def test_a_correction_counts_its_hour_once_with_its_neighbours(
+    shared_database: Database, order: list[int], cuts: list[int]
+) -> None:
+    """What is counted anew because of a correction holds what came with it: that must not be added again."""
+    events = [_llm("0"), _llm("1"), _llm("2", corrects="3"), _llm("3")]
+    tenant = fresh_tenant()
+    send_in_batches(shared_database, tenant, [events[place] for place in order], cuts)
+    assert stored_totals(shared_database, tenant) == expected_totals(events)
+
+
+def _llm(event_id: str, corrects: str | None = None) -> CloudEvent:
+    return event_of(
+        source="s",
+        event_id=event_id,
+        event_type="llm",
+        customer="acme",
+        time="2026-03-04T00:00:00Z",
+        data={"input_tokens": 7, "model": "small"},
+        now=NOW,
+        corrects=None if corrects is None else ("s", corrects),
+    )
