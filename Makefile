@@ -47,7 +47,7 @@ torture-quick: $(INSTALLED) ## ten kills on each database
 
 torture: $(INSTALLED) ## the long ones: kills, random journals, planted corruption, state machines
 	@$(BIN)/python -m tests.torture --kills 200
-	@$(BIN)/pytest -q -m torture
+	@$(BIN)/pytest -q -m torture tests
 
 nightly: $(INSTALLED) ## the property tests with ten thousand examples each
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/property
