@@ -16,8 +16,10 @@ def test_the_wheel_holds_the_four_packages_with_their_data(tmp_path: Path) -> No
     wheel = next(tmp_path.glob("*.whl"))
     packages = "api,billing,models,pricing_engine"
     checker = Path(sys.executable).with_name("check-wheel-contents")
-    # W002: empty __init__ files are alike, and must be. W004: alembic loads migrations by path, numbers first.
-    subprocess.run([checker, "--ignore", "W002,W004", "--toplevel", packages, str(wheel)], check=True, capture_output=True)
+    # W002: empty __init__ files are alike, and must be. W004: alembic loads migrations by path.
+    subprocess.run(
+        [checker, "--ignore", "W002,W004", "--toplevel", packages, str(wheel)], check=True, capture_output=True
+    )
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"models/migrations/script.py.mako", "billing/exports/fonts/OFL.txt", "pricing_engine/py.typed"} <= names
     assert any(name.endswith(".otf") for name in names)
