@@ -18,7 +18,8 @@ from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 
 IdempotencyKey = Annotated[
-    str | None, HeaderParameter(name=FIELD, required=False, description="Any text; the same again has no second effect.")
+    str | None,
+    HeaderParameter(name=FIELD, required=False, description="Any text; the same again has no second effect."),
 ]
 Work = Callable[[UnitOfWork], tuple[int, object]]
 """Does the work in the transaction it is given; returns the status and the body to answer with."""
