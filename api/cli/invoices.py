@@ -20,6 +20,7 @@ from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.explanation import ExplainedUsage, LineExplanation, events_behind, explain_line
 from billing.exports.invoice_view import credit_note_view, invoice_view
+from billing.exports.journal import write_journal
 from billing.exports.register import FORMATS, documents, write_headers, write_lines
 from billing.exports.rendering import to_html, to_pdf
 from billing.invoices import Invoice
@@ -50,8 +51,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _register_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    export = commands.add_parser("export", help="write the register of what was issued")
-    export.add_argument("what", choices=["invoices"])
+    export = commands.add_parser("export", help="write the register of what was issued, or the journal")
+    export.add_argument("what", choices=["invoices", "journal"])
     which = export.add_mutually_exclusive_group()
     which.add_argument("--period", help="a month, like 2026-01")
     which.add_argument("--since", type=int, default=0, metavar="CURSOR", help="only what was issued after a cursor")
@@ -196,8 +197,10 @@ def _explanation_document(uow: UnitOfWork, explained: LineExplanation) -> dict[s
 
 
 def run_export(options: argparse.Namespace) -> int:
-    """Write the register: to a folder, or to standard output."""
+    """Write the register or the journal: to a folder, or to standard output."""
     with open_workspace() as (settings, database):
+        if options.what == "journal":
+            return _export_journal(options, database, settings.tenant)
         if options.out is None:
             with database.reading(settings.tenant) as uow:
                 found = documents(uow, period=options.period, since=options.since)
@@ -213,6 +216,24 @@ def run_export(options: argparse.Namespace) -> int:
                 found = documents(uow, period=options.period, since=options.since)
                 _write_whole(path, write(found, options.format))
             print(path)
+    return 0
+
+
+def _export_journal(options: argparse.Namespace, database: Database, tenant: str) -> int:
+    """Write the journal; `--since` takes the number of the last journal that is known already."""
+    if options.period is not None or options.lines:
+        raise InvalidValueError("the journal takes --since, --format and --out", field="export")
+    with database.reading(tenant) as uow:
+        chunks = write_journal(uow, options.format, options.since)
+        if options.out is None:
+            for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            return 0
+        options.out.mkdir(parents=True, exist_ok=True)
+        path = options.out / f"journal.{options.format}"
+        _write_whole(path, chunks)
+        print(path)
     return 0
 
 
