@@ -9,10 +9,18 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import ControllerRouterHandler
 
+from api.controllers.customers import CustomerController
 from api.controllers.health import HealthController
+from api.controllers.invoices import CloseController, InvoiceController
+from api.controllers.keys import AuditController, KeyController
+from api.controllers.ledger import LedgerController
+from api.controllers.price_books import PriceBookController, PriceSheetController
 from api.controllers.quotes import QuoteController
-from api.controllers.usage import UsageController
+from api.controllers.subscriptions import SubscriptionController
+from api.controllers.usage import UnmatchedController, UsageController
 from api.problems import domain_error, http_error, unexpected_error
 from api.requests import API_VERSION, StrictRequest, identify, refuse_nul
 from api.security import KeyAuthentication
@@ -24,6 +32,20 @@ from billing.metering.group_commit import GroupCommit
 from models.values.errors import DomainError
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
+_HANDLERS: list[ControllerRouterHandler] = [
+    QuoteController,
+    UsageController,
+    CustomerController,
+    InvoiceController,
+    CloseController,
+    LedgerController,
+    PriceBookController,
+    PriceSheetController,
+    SubscriptionController,
+    UnmatchedController,
+    KeyController,
+    AuditController,
+]
 
 
 def create_services(settings: Settings) -> Services:
@@ -49,7 +71,7 @@ def create_app(services: Services | None = None) -> Litestar:
             HealthController,
             Router(
                 "/",
-                route_handlers=[QuoteController, UsageController],
+                route_handlers=_HANDLERS,
                 middleware=[KeyAuthentication],
                 before_request=refuse_nul,
             ),
@@ -57,7 +79,13 @@ def create_app(services: Services | None = None) -> Litestar:
         before_send=[identify],
         exception_handlers={DomainError: domain_error, HTTPException: http_error, Exception: unexpected_error},
         lifespan=[lifespan],
-        openapi_config=OpenAPIConfig(title="Alacarte", version=API_VERSION, path="/openapi"),
+        # Only the document: every page that ships with the framework loads its scripts from another host.
+        openapi_config=OpenAPIConfig(
+            title="Alacarte",
+            version=API_VERSION,
+            path="/openapi",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
         request_max_body_size=MAX_BODY_BYTES,
         state=State({"services": wired}),
         request_class=StrictRequest,

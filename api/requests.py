@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from litestar.exceptions import ClientException
 from litestar.types import Message, Scope
 
 from api.security import Caller
+from billing.audit import Actor
 
 API_VERSION = "2026-11-01"
 _NUL = "\x00"
@@ -24,6 +26,12 @@ def request_id(scope: Scope) -> str:
     """Return the id of the request, giving it one the first time."""
     given: str = scope["state"].setdefault("request_id", str(uuid_utils.uuid7()))
     return given
+
+
+def actor_of(request: ApiRequest, at: datetime) -> Actor:
+    """Return whom the audit trail names for a request."""
+    key = request.user.key
+    return Actor(key.name, at, key.id, request_id(request.scope))
 
 
 async def identify(message: Message, scope: Scope) -> None:

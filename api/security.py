@@ -45,9 +45,11 @@ class KeyAuthentication(AbstractAuthenticationMiddleware):
         header = connection.headers.get("authorization", "")
         kind, _, token = header.partition(" ")
         presented = parse_token(token.strip()) if kind.lower() == "bearer" else None
-        if presented is None:
-            raise UnauthenticatedError("needs an API key: Authorization: Bearer ala_...", field="authorization")
         services: Services = connection.app.state.services
+        if presented is None or presented.environment != services.settings.environment:
+            raise UnauthenticatedError(
+                f"needs a {services.settings.environment} API key: Authorization: Bearer ala_...", field="authorization"
+            )
         key = await anyio.to_thread.run_sync(_check, services, presented)
         if key is None:
             raise UnauthenticatedError("key is unknown, revoked or expired", field="authorization")

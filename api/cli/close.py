@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from datetime import UTC, date, datetime
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from api.cli.workspace import open_workspace
 from billing.close_tasks import InProcesses, InTurn
 from billing.closing import Check, CloseOptions, checklist, close, reopen
 from billing.repositories.invoices import InvoiceRepository
+from billing.stripe.handing_over import configured_hand_over
 from models.values.money import currency, from_minor
 from models.values.quantity import plain
 
@@ -77,7 +79,12 @@ def _close(options: argparse.Namespace) -> int:
                 settings.tenant,
                 options.period,
                 datetime.now(UTC),
-                CloseOptions(actor=options.actor, issued_on=options.issued_on, grace_days=options.grace_days),
+                CloseOptions(
+                    actor=options.actor,
+                    issued_on=options.issued_on,
+                    grace_days=options.grace_days,
+                    collect=configured_hand_over(os.environ),
+                ),
                 executor=InProcesses(options.workers) if options.workers > 1 else InTurn(),
                 progress=tell,
             )

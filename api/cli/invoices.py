@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, pay
+from billing.stripe.handing_over import configured_hand_over
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 from models.values.money import Currency, currency, from_minor, round_to_minor
@@ -333,7 +335,7 @@ def run_finalise(options: argparse.Namespace) -> int:
         drafts = [options.invoice] if options.invoice else _due(database, settings.tenant, now)
         with database.writing(settings.tenant) as uow:
             ids = [InvoiceRepository(uow).get(each).id for each in drafts]
-            for each in finalise(uow, ids, now):
+            for each in finalise(uow, ids, now, collect=configured_hand_over(os.environ)):
                 print(f"{each.number} {each.customer} {plain(from_minor(each.total_minor, currency(each.currency)))}")
     return 0
 

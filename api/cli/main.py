@@ -22,6 +22,7 @@ _COMMANDS = (
     "aggregate",
     "prorate",
     "serve",
+    "keys",
     "ingest",
     "explain_event",
     "close",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import uuid_utils
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
 from api.idempotency import IdempotencyKey, in_thread
+from api.requests import ApiRequest
 from api.schemas.quotes import AcceptBody, PreviewView, QuoteBody, QuoteView, VerifyBody, preview_view, quote_view
-from api.security import Caller, requires
+from api.security import requires
 from api.services import Services
 from billing.acceptance import accept_and_subscribe
 from billing.api_keys import Scope
@@ -21,8 +22,6 @@ from billing.subscriptions import SubscriptionTerms
 from billing.unit_of_work import UnitOfWork
 from pricing_engine.sealing import Disclosure, disclose
 from pricing_engine.verification import verify_quote
-
-ApiRequest = Request[Caller, Any, State]
 
 
 class QuoteController(Controller):

@@ -6,17 +6,18 @@ import asyncio
 from typing import Any
 
 import msgspec
-from litestar import Controller, Request, Response, post
+from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 
+from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.problems import problem
-from api.security import Caller, requires
+from api.requests import ApiRequest
+from api.security import requires
 from api.services import Services
 from billing.api_keys import Scope
 from billing.metering.outcome import Outcome, Status
 from billing.metering.parsing import parse_batch, parse_event
-
-ApiRequest = Request[Caller, Any, State]
+from billing.metering.worklists import open_unmatched
 
 _STATUS = {Status.ACCEPTED: 201, Status.UNMATCHED: 201, Status.DUPLICATE: 200}
 
@@ -46,6 +47,29 @@ class UsageController(Controller):
         events = parse_batch(await request.body(), services.now())
         outcomes = await asyncio.wrap_future(services.ingest.submit(request.user.tenant, events))
         return _answer({"outcomes": outcomes}, 200)
+
+
+class UnmatchedController(Controller):
+    """What was stored and cannot be billed yet."""
+
+    path = "/v1/unmatched-events"
+    tags = ("usage",)
+
+    @get("/", operation_id="ListUnmatchedEvents", guards=[requires(Scope.READ)], sync_to_thread=True)
+    def list(
+        self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> dict[str, Any]:
+        """Return events with what about them is not known, or not right, yet."""
+        services: Services = state.services
+        after = read_cursor(services, request.user.tenant, "unmatched", cursor)
+        with services.database.reading(request.user.tenant) as uow:
+            found = open_unmatched(uow, after=(after[0], after[1]) if after else ("", ""), limit=limit)
+        items = [
+            {"source": each.source, "id": each.event_id, "reason": each.reason.value, "subject": each.subject}
+            for each in found
+        ]
+        last = [found[-1].source, found[-1].event_id] if found else []
+        return page(services, request.user.tenant, "unmatched", items, limit, last)
 
 
 def _answer(body: Outcome | dict[str, list[Outcome]], status: int) -> Response[bytes]:

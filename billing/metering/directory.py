@@ -28,7 +28,10 @@ _KNOWN = AskedOften(
 
 
 class MeterDirectory(Protocol):
-    """What ingest has to know of the catalog and of the customers; asked within the ingesting transaction."""
+    """What ingest has to know of the catalog and of the customers; asked within the ingesting transaction.
+
+    Counters only ever become more: one that has begun counts for good.
+    """
 
     def counters(self, uow: UnitOfWork) -> Mapping[str, tuple[Counter, ...]]:
         """Return, by event type, the counters of all meters that any price book in use has."""

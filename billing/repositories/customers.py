@@ -49,6 +49,16 @@ class CustomerRepository:
         ).mappings()
         return [Customer(**{name: row[name] for name in _CUSTOMER_FIELDS}) for row in rows]
 
+    def page(self, after: str, limit: int) -> list[Customer]:
+        """Return the customers that follow a key, by key."""
+        rows = self._uow.connection.execute(
+            select(_CUSTOMER)
+            .where(_CUSTOMER.c.tenant == self._uow.tenant, _CUSTOMER.c.key > after)
+            .order_by(_CUSTOMER.c.key)
+            .limit(limit)
+        ).mappings()
+        return [Customer(**{name: row[name] for name in _CUSTOMER_FIELDS}) for row in rows]
+
     def save(self, customers: Iterable[Customer], at: datetime) -> None:
         """Add customers, or change those that are there. Raises NotFoundError for an unknown legal entity."""
         entities = {entity.key for entity in self.legal_entities()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,6 +31,11 @@ class HandOver:
                 if invoice.customer not in customers:
                     customers[invoice.customer] = CustomerRepository(uow).get(invoice.customer)
                 enqueue_invoice(uow, to_collect(invoice, customers[invoice.customer], self.method), now=now)
+
+
+def configured_hand_over(environment: Mapping[str, str]) -> HandOver | None:
+    """Return what takes finalised invoices over where a Stripe key is set; else None, and nobody collects."""
+    return HandOver() if environment.get("ALACARTE_STRIPE_KEY") else None
 
 
 def hand_over_missed(uow: UnitOfWork, hand_over: HandOver, now: datetime) -> int:

@@ -1,0 +1,124 @@
+"""Customers, what they may use and what it costs them so far."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from litestar import Controller, get, put
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody
+
+from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
+from api.requests import ApiRequest, actor_of
+from api.schemas.invoices import invoice_document
+from api.security import requires
+from api.services import Services
+from billing import audit
+from billing.api_keys import Scope
+from billing.customers import Customer
+from billing.phases import PhaseState
+from billing.previews import preview_invoices
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.subscriptions import SubscriptionRepository
+from models.values.quantity import plain
+
+
+class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A customer without its key, which is in the address."""
+
+    legal_entity: str
+    legal_name: str
+    country: str
+    currency: str
+    email: str = ""
+    address: str = ""
+    language: str = "en"
+    zone: str = "UTC"
+    segment: str = "default"
+    channel: str = "direct"
+    tax_id: str = ""
+    tax_exempt: bool = False
+
+
+class CustomerController(Controller):
+    """The customers of a tenant."""
+
+    path = "/v1/customers"
+    tags = ("customers",)
+
+    @get("/", operation_id="ListCustomers", guards=[requires(Scope.READ)], sync_to_thread=True)
+    def list(
+        self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> dict[str, Any]:
+        """Return customers by key."""
+        services: Services = state.services
+        after = read_cursor(services, request.user.tenant, "customers", cursor)
+        with services.database.reading(request.user.tenant) as uow:
+            found = CustomerRepository(uow).page(after[0] if after else "", limit)
+        items = [asdict(each) for each in found]
+        return page(services, request.user.tenant, "customers", items, limit, [found[-1].key] if found else [])
+
+    @get("/{key:str}", operation_id="ReadCustomer", guards=[requires(Scope.READ)], sync_to_thread=True)
+    def read(self, key: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+        """Return one customer."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            return asdict(CustomerRepository(uow).get(key))
+
+    @put("/{key:str}", operation_id="SaveCustomer", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
+    def save(
+        self, key: FromPath[str], data: JSONBody[CustomerBody], request: ApiRequest, state: State
+    ) -> dict[str, Any]:
+        """Add a customer, or change the one under this key."""
+        services: Services = state.services
+        now = services.now()
+        customer = Customer(key=key, **msgspec.structs.asdict(data))
+        with services.database.writing(request.user.tenant) as uow:
+            customers = CustomerRepository(uow)
+            before = customers.find(key)
+            customers.save([customer], now)
+            audit.record(
+                uow,
+                actor_of(request, now),
+                "customer.save",
+                ("customer", key),
+                before=None if before is None else asdict(before),
+                after=asdict(customer),
+            )
+        return asdict(customer)
+
+    @get("/{key:str}/cost", operation_id="ReadLiveCost", guards=[requires(Scope.READ)], sync_to_thread=True)
+    def cost(self, key: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+        """Return the next invoices as they would be now: every event of this moment counted, nothing written."""
+        services: Services = state.services
+        now = services.now()
+        until = (now.date().replace(day=1) + timedelta(days=32)).replace(day=1)
+        with services.database.reading(request.user.tenant) as uow:
+            CustomerRepository(uow).get(key)
+            invoices = preview_invoices(uow, key, until, now)
+        return {"as_of": now.isoformat(), "until": until.isoformat(), "invoices": [*map(invoice_document, invoices)]}
+
+    @get(
+        "/{key:str}/entitlements/{feature:str}",
+        operation_id="CheckEntitlement",
+        guards=[requires(Scope.READ, Scope.QUOTE)],
+        sync_to_thread=True,
+    )
+    def entitlement(
+        self, key: FromPath[str], feature: FromPath[str], request: ApiRequest, state: State
+    ) -> dict[str, Any]:
+        """Say whether the customer may use a feature now, and in which quantity it was chosen."""
+        services: Services = state.services
+        now = services.now()
+        with services.database.reading(request.user.tenant) as uow:
+            CustomerRepository(uow).get(key)
+            subscriptions = SubscriptionRepository(uow).of_customers([key])
+        for subscription in subscriptions:
+            phase = subscription.phase_at(now)
+            if phase is not None and phase.state is PhaseState.ACTIVE and feature in phase.agreement.selection:
+                quantity = plain(phase.agreement.selection[feature])
+                return {"allowed": True, "subscription": subscription.id, "quantity": quantity}
+        return {"allowed": False, "subscription": None, "quantity": None}

@@ -1,0 +1,254 @@
+"""Invoices: list, read, explain, finalise, void, credit, print; and the month's close."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Response, get, post
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from api.idempotency import IdempotencyKey, in_thread
+from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
+from api.requests import ApiRequest, actor_of
+from api.schemas.invoices import credit_note_document, explanation_document, invoice_document
+from api.security import requires
+from api.services import Services
+from billing import audit
+from billing.api_keys import Scope
+from billing.closing import Check, CloseOptions, checklist, close
+from billing.credit_notes import CreditRequest, issue_credit_note
+from billing.explanation import explain_line
+from billing.exports.invoice_view import invoice_view
+from billing.exports.register import documents, write_headers, write_lines
+from billing.exports.rendering import to_pdf
+from billing.invoicing import finalise, party_document, void
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.invoices import InvoiceRepository
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import InvalidValueError
+from models.values.money import Currency, currency, from_minor, round_to_minor
+from models.values.quantity import parse_decimal
+
+
+class VoidBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Why an invoice is voided."""
+
+    reason: str
+
+
+class CreditBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What to credit: net amounts by line number as decimal strings; without `lines` all that is creditable."""
+
+    reason: str
+    lines: dict[str, str] | None = None
+
+
+class InvoiceController(Controller):
+    """The finance door."""
+
+    path = "/v1/invoices"
+    tags = ("invoices",)
+
+    @get("/", operation_id="ListInvoices", guards=[requires(Scope.READ, Scope.FINANCE)], sync_to_thread=True)
+    def list(
+        self,
+        request: ApiRequest,
+        state: State,
+        customer: Annotated[str | None, QueryParameter(required=False)] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> dict[str, Any]:
+        """Return invoices with their lines, newest first."""
+        services: Services = state.services
+        name = f"invoices {customer or ''}"
+        after = read_cursor(services, request.user.tenant, name, cursor)
+        place = None if after is None else (date.fromisoformat(after[0]), str(after[1]))
+        with services.database.reading(request.user.tenant) as uow:
+            found = InvoiceRepository(uow).page(place, limit, customer)
+        last = [found[-1].issued_on.isoformat(), found[-1].id] if found else []
+        return page(services, request.user.tenant, name, [invoice_document(each) for each in found], limit, last)
+
+    @get(
+        "/{invoice:str}", operation_id="ReadInvoice", guards=[requires(Scope.READ, Scope.FINANCE)], sync_to_thread=True
+    )
+    def read(self, invoice: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+        """Return one invoice, by id or number."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            return invoice_document(InvoiceRepository(uow).get(invoice))
+
+    @get(
+        "/{invoice:str}/pdf",
+        operation_id="PrintInvoice",
+        guards=[requires(Scope.READ, Scope.FINANCE)],
+        sync_to_thread=True,
+        media_type="application/pdf",
+    )
+    def pdf(self, invoice: FromPath[str], request: ApiRequest, state: State) -> Response[bytes]:
+        """Return an invoice as PDF."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            invoices, customers = InvoiceRepository(uow), CustomerRepository(uow)
+            found = invoices.get(invoice)
+            party = invoices.party(found.id) or party_document(
+                customers.get(found.customer), customers.legal_entity(found.legal_entity)
+            )
+        return Response(to_pdf(invoice_view(found, party)), media_type="application/pdf")
+
+    @get(
+        "/{invoice:str}/lines/{line:int}",
+        operation_id="ExplainInvoiceLine",
+        guards=[requires(Scope.READ, Scope.FINANCE)],
+        sync_to_thread=True,
+    )
+    def explain(self, invoice: FromPath[str], line: FromPath[int], request: ApiRequest, state: State) -> dict[str, Any]:
+        """Follow a line to its rated usage, price book and meter."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            return explanation_document(explain_line(uow, invoice, line))
+
+    @post("/{invoice:str}/finalise", operation_id="FinaliseInvoice", guards=[requires(Scope.FINANCE)])
+    async def finalise(
+        self, invoice: FromPath[str], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
+    ) -> Response[bytes]:
+        """Give a draft its number and post it; a finalised invoice stays as it is."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now, invoices = services.now(), InvoiceRepository(uow)
+            before = invoice_document(invoices.get(invoice))
+            finalise(uow, [before["id"]], now)
+            after = invoice_document(invoices.get(invoice))
+            of = ("invoice", before["id"])
+            audit.record(uow, actor_of(request, now), "invoice.finalise", of, before=before, after=after)
+            return 200, after
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post("/{invoice:str}/void", operation_id="VoidInvoice", guards=[requires(Scope.FINANCE)])
+    async def void(
+        self,
+        invoice: FromPath[str],
+        data: JSONBody[VoidBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[bytes]:
+        """Void an invoice of which nothing is paid; its usage goes onto the next one."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now()
+            before = invoice_document(InvoiceRepository(uow).get(invoice))
+            after = invoice_document(void(uow, invoice, data.reason, now))
+            of = ("invoice", before["id"])
+            audit.record(uow, actor_of(request, now), "invoice.void", of, before=before, after=after)
+            return 200, after
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post("/{invoice:str}/credit-notes", operation_id="CreditInvoice", guards=[requires(Scope.REFUND)])
+    async def credit(
+        self,
+        invoice: FromPath[str],
+        data: JSONBody[CreditBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[bytes]:
+        """Issue a credit note; it settles what is open and leaves the rest as the customer's credit."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now()
+            found = InvoiceRepository(uow).get(invoice)
+            nets = None if data.lines is None else _nets(data.lines, currency(found.currency))
+            wanted = CreditRequest(f"api:{idempotency_key}", found.id, data.reason, now.date(), nets)
+            after = credit_note_document(issue_credit_note(uow, wanted, now))
+            of = ("credit_note", after["id"])
+            audit.record(uow, actor_of(request, now), "credit_note.issue", of, after=after)
+            return 201, after
+
+        return await in_thread(services, request, idempotency_key, work)
+
+
+class CloseController(Controller):
+    """Month closes and the register of what was issued."""
+
+    path = "/v1"
+    tags = ("closes",)
+
+    @get(
+        "/closes/{period:str}/checklist",
+        operation_id="CheckClose",
+        guards=[requires(Scope.READ, Scope.FINANCE)],
+        sync_to_thread=True,
+    )
+    def check(self, period: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+        """Return what to look at before a month is closed."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            return {"checks": [_check(each) for each in checklist(uow, period, services.now())]}
+
+    @post(
+        "/closes/{period:str}",
+        operation_id="CloseMonth",
+        guards=[requires(Scope.FINANCE)],
+        status_code=200,
+        sync_to_thread=True,
+    )
+    def close(self, period: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+        """Close a month, or go on with a close that was interrupted; a closed month is answered as it is."""
+        services: Services = state.services
+        now, tenant = services.now(), request.user.tenant
+        actor = actor_of(request, now)
+        result = close(services.database, tenant, period, now, CloseOptions(actor=actor.name))
+        with services.database.writing(tenant) as uow:
+            audit.record(uow, actor, "month.close", ("close", period))
+        return {
+            "period": period,
+            "was_closed": result.was_closed,
+            "invoices": [*result.invoices],
+            "drafts": [*result.drafts],
+            "checks": [_check(each) for each in result.checks],
+        }
+
+    @get(
+        "/exports/invoices",
+        operation_id="ExportInvoices",
+        guards=[requires(Scope.READ, Scope.FINANCE)],
+        sync_to_thread=True,
+        media_type="text/plain",
+    )
+    def export(
+        self,
+        request: ApiRequest,
+        state: State,
+        period: Annotated[str | None, QueryParameter(required=False)] = None,
+        form: Annotated[str, QueryParameter(name="format")] = "csv",
+        lines: Annotated[bool, QueryParameter()] = False,  # noqa: FBT002 - a query parameter is always named
+    ) -> Response[bytes]:
+        """Return the register of what was issued, as CSV or JSON lines."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            found = documents(uow, period=period)
+            content = b"".join((write_lines if lines else write_headers)(found, form))
+        return Response(content, media_type="text/csv" if form == "csv" else "application/jsonl")
+
+
+def _nets(lines: dict[str, str], money: Currency) -> dict[int, int]:
+    nets = {}
+    for number, text in lines.items():
+        amount = parse_decimal(text, f"lines.{number}")
+        minor = round_to_minor(amount, money)
+        if not number.isdecimal() or from_minor(minor, money) != amount:
+            raise InvalidValueError(f"has at most {money.exponent} decimals", field=f"lines.{number}", value=text)
+        nets[int(number)] = minor
+    return nets
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {"name": check.name, "passed": check.passed, "blocks": check.blocks, "detail": check.detail}

@@ -1,0 +1,109 @@
+"""API keys and the audit trail."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import msgspec
+from litestar import Controller, delete, get, post
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody
+
+from api.key_documents import key_document
+from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
+from api.requests import ApiRequest, actor_of
+from api.security import requires
+from api.services import Services
+from billing import audit
+from billing.api_keys import Scope, create_key, list_keys, revoke_key
+from models.values.errors import InvalidValueError
+from models.values.period import parse_instant
+
+
+class KeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A key to make. It can never do more than the key that makes it."""
+
+    name: str
+    scopes: list[str]
+    expires_at: str | None = None
+
+
+class KeyController(Controller):
+    """Keys of the caller's own tenant and environment."""
+
+    path = "/v1/api-keys"
+    tags = ("keys",)
+
+    @get("/", operation_id="ListApiKeys", guards=[requires(Scope.KEY_ADMIN)], sync_to_thread=True)
+    def list(self, request: ApiRequest, state: State) -> dict[str, Any]:
+        """Return all keys without their secrets, oldest first."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            return {"items": [key_document(key) for key in list_keys(uow)]}
+
+    @post("/", operation_id="CreateApiKey", guards=[requires(Scope.KEY_ADMIN)], status_code=201, sync_to_thread=True)
+    def create(self, data: JSONBody[KeyBody], request: ApiRequest, state: State) -> dict[str, Any]:
+        """Make a key. Its token is in this answer and nowhere else: an answer that is lost is a key to revoke."""
+        services: Services = state.services
+        now = services.now()
+        expires_at = None if data.expires_at is None else parse_instant(data.expires_at, "expires_at")
+        beyond = sorted(set(data.scopes) - request.user.key.scopes)
+        if beyond:
+            raise InvalidValueError(
+                "the calling key lacks it", field="scopes", value=beyond[0], code="beyond_own_scopes"
+            )
+        with services.database.writing(request.user.tenant) as uow:
+            key, token = create_key(
+                uow,
+                data.name,
+                services.settings.environment,
+                data.scopes,
+                secrets.token_hex(8),
+                secrets.token_hex(32),
+                now,
+                expires_at,
+            )
+            audit.record(uow, actor_of(request, now), "key.create", ("api_key", key.id), after=key_document(key))
+        return {**key_document(key), "token": token}
+
+    @delete("/{key_id:str}", operation_id="RevokeApiKey", guards=[requires(Scope.KEY_ADMIN)], sync_to_thread=True)
+    def revoke(self, key_id: FromPath[str], request: ApiRequest, state: State) -> None:
+        """Revoke a key at once; again changes nothing."""
+        services: Services = state.services
+        now = services.now()
+        with services.database.writing(request.user.tenant) as uow:
+            revoke_key(uow, key_id, now)
+            audit.record(uow, actor_of(request, now), "key.revoke", ("api_key", key_id))
+
+
+class AuditController(Controller):
+    """Who changed what."""
+
+    path = "/v1/audit"
+    tags = ("keys",)
+
+    @get("/", operation_id="ListAuditEntries", guards=[requires(Scope.KEY_ADMIN)], sync_to_thread=True)
+    def list(
+        self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> dict[str, Any]:
+        """Return the audit trail, oldest first."""
+        services: Services = state.services
+        after = read_cursor(services, request.user.tenant, "audit", cursor)
+        with services.database.reading(request.user.tenant) as uow:
+            found = audit.entries(uow, after=after[0] if after else 0, limit=limit)
+        items = [
+            {
+                "sequence": each.sequence,
+                "actor": each.actor,
+                "key": each.key_id,
+                "action": each.action,
+                "object": {"type": each.object_type, "id": each.object_id},
+                "before_hash": each.before_hash,
+                "after_hash": each.after_hash,
+                "request_id": each.request_id,
+                "recorded_at": each.recorded_at.isoformat(),
+            }
+            for each in found
+        ]
+        return page(services, request.user.tenant, "audit", items, limit, [found[-1].sequence] if found else [])

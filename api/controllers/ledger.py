@@ -1,0 +1,86 @@
+"""The ledger, read only: nothing is posted from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Controller, get
+from litestar.datastructures import State
+
+from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
+from api.requests import ApiRequest
+from api.security import requires
+from api.services import Services
+from billing import ledger
+from billing.api_keys import Scope
+from billing.ledger_checks import CHECKS
+from billing.verification import verify
+from models.values.money import currency, from_ledger_units
+from models.values.quantity import plain
+
+
+class LedgerController(Controller):
+    """Amounts are in major units, debit positive."""
+
+    path = "/v1/ledger"
+    tags = ("ledger",)
+
+    @get("/trial-balance", operation_id="ReadTrialBalance", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
+    def trial_balance(self, request: ApiRequest, state: State) -> dict[str, Any]:
+        """Return the balance of each asset and account code; each asset sums to zero."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            balances = ledger.balances(uow)
+        totals: dict[tuple[str, str], int] = {}
+        for account, units in balances.items():
+            totals[account.asset, account.code] = totals.get((account.asset, account.code), 0) + units
+        return {
+            "items": [
+                {"asset": asset, "account": code, "balance": _major(units, asset)}
+                for (asset, code), units in sorted(totals.items())
+            ]
+        }
+
+    @get("/journals", operation_id="ListJournals", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
+    def journals(
+        self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> dict[str, Any]:
+        """Return journals in the order in which they were sealed."""
+        services: Services = state.services
+        after = read_cursor(services, request.user.tenant, "journals", cursor)
+        with services.database.reading(request.user.tenant) as uow:
+            found = ledger.journals(uow, after=after[0] if after else 0, limit=limit)
+        items = [
+            {
+                "id": each.id,
+                "key": each.draft.key,
+                "kind": each.draft.kind,
+                "effective_at": each.draft.effective_at.isoformat(),
+                "recorded_at": each.recorded_at.isoformat(),
+                "reverses": each.draft.reverses,
+                "memo": each.draft.memo,
+                "hash": each.hash,
+                "legs": [
+                    {**account._asdict(), "amount": _major(units, account.asset)} for account, units in each.draft.legs
+                ],
+            }
+            for each in found
+        ]
+        return page(services, request.user.tenant, "journals", items, limit, [found[-1].id] if found else [])
+
+    @get("/verify", operation_id="VerifyLedger", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
+    def verify(self, request: ApiRequest, state: State) -> dict[str, Any]:
+        """Recompute the chain, the balances and what hangs on them."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            report = verify(uow, CHECKS)
+        return {
+            "sound": report.is_sound,
+            "journals": report.journals,
+            "checks": [*report.checks],
+            "findings": [{"check": each.check, "row": each.row, "problem": each.problem} for each in report.findings],
+        }
+
+
+def _major(units: int, asset: str) -> str:
+    return plain(from_ledger_units(units, currency(asset.rpartition(":")[2])))

@@ -1,0 +1,167 @@
+"""Price books: what is in force, sealed copies at a reader's level, diff, publish, archive."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Controller, Response, get, post
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from api.idempotency import IdempotencyKey, in_thread
+from api.requests import ApiRequest, actor_of
+from api.security import ForbiddenError, requires
+from api.services import Services
+from billing import audit
+from billing.api_keys import Scope
+from billing.publishing import archive, publish, sealed_book, sealed_sheet
+from billing.repositories.price_books import PriceBookRepository, StoredBook
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import InvalidValueError
+from pricing_engine.price_book import diff_price_books, parse_price_book, price_book_document
+from pricing_engine.sealing import Disclosure, disclose
+
+Level = Annotated[str, QueryParameter(description="buyer, transparent or auditor; the last two need price_admin")]
+
+
+class PriceBookController(Controller):
+    """Versions are immutable and named by their hash."""
+
+    path = "/v1/price-books"
+    tags = ("price books",)
+
+    @get("/", operation_id="ListPriceBooks", guards=[requires(Scope.READ, Scope.PRICE_ADMIN)], sync_to_thread=True)
+    def list(self, request: ApiRequest, state: State) -> dict[str, Any]:
+        """Return every book's log: what came into force when, and by whom."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            releases = PriceBookRepository(uow).releases()
+        return {
+            "items": [
+                {
+                    "key": each.book_key,
+                    "sequence": each.sequence,
+                    "content_hash": each.content_hash,
+                    "state": each.state,
+                    "effective_from": each.effective_from.isoformat(),
+                    "recorded_at": each.recorded_at.isoformat(),
+                    "actor": each.actor,
+                    "approver": each.approver,
+                }
+                for each in releases
+            ]
+        }
+
+    @get(
+        "/{content_hash:str}",
+        operation_id="ReadPriceBook",
+        guards=[requires(Scope.READ, Scope.QUOTE, Scope.PRICE_ADMIN)],
+        sync_to_thread=True,
+    )
+    def read(
+        self, content_hash: FromPath[str], request: ApiRequest, state: State, level: Level = "buyer"
+    ) -> dict[str, Any]:
+        """Return the sealed document of a version; it verifies at every level."""
+        services: Services = state.services
+        shown = _level(level, request)
+        with services.database.reading(request.user.tenant) as uow:
+            stored = PriceBookRepository(uow).get(content_hash)
+        return disclose(sealed_book(stored, services.signer), shown)
+
+    @get(
+        "/{content_hash:str}/diff/{other_hash:str}",
+        operation_id="DiffPriceBooks",
+        guards=[requires(Scope.PRICE_ADMIN)],
+        sync_to_thread=True,
+    )
+    def diff(
+        self, content_hash: FromPath[str], other_hash: FromPath[str], request: ApiRequest, state: State
+    ) -> dict[str, Any]:
+        """Return every difference from one version to another."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            books = PriceBookRepository(uow)
+            changes = diff_price_books(books.get(content_hash).book, books.get(other_hash).book)
+        return {"changes": [{"path": each.path, "before": each.before, "after": each.after} for each in changes]}
+
+    @post("/", operation_id="PublishPriceBook", guards=[requires(Scope.PRICE_ADMIN)])
+    async def publish(
+        self,
+        data: JSONBody[dict[str, Any]],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[bytes]:
+        """Bring a version into force. Publishing an earlier one again is the rollback."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now, book = services.now(), parse_price_book(data)
+            before = _in_force(uow, book.key)
+            stored = publish(uow, book, services.signer, now, request.user.key.name)
+            audit.record(
+                uow,
+                actor_of(request, now),
+                "price_book.publish",
+                ("price_book", book.key),
+                before=None if before is None else price_book_document(before.book),
+                after=price_book_document(stored.book),
+            )
+            return 201, {"key": book.key, "version": book.version, "content_hash": stored.content_hash}
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post("/{book_key:str}/archive", operation_id="ArchivePriceBook", guards=[requires(Scope.PRICE_ADMIN)])
+    async def archive(
+        self, book_key: FromPath[str], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
+    ) -> Response[bytes]:
+        """Take a book out of force; its subscriptions keep their version."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now()
+            archive(uow, book_key, now, request.user.key.name)
+            audit.record(uow, actor_of(request, now), "price_book.archive", ("price_book", book_key))
+            return 200, {"key": book_key, "state": "archived"}
+
+        return await in_thread(services, request, idempotency_key, work)
+
+
+class PriceSheetController(Controller):
+    """The prices of one epoch and segment, named by their hash in each quote."""
+
+    path = "/v1/price-sheets"
+    tags = ("price books",)
+
+    @get(
+        "/{sheet_hash:str}",
+        operation_id="ReadPriceSheet",
+        guards=[requires(Scope.READ, Scope.QUOTE, Scope.PRICE_ADMIN)],
+        sync_to_thread=True,
+    )
+    def read(
+        self, sheet_hash: FromPath[str], request: ApiRequest, state: State, level: Level = "buyer"
+    ) -> dict[str, Any]:
+        """Return the sealed document of a sheet."""
+        services: Services = state.services
+        shown = _level(level, request)
+        with services.database.reading(request.user.tenant) as uow:
+            stored = PriceBookRepository(uow).sheet(sheet_hash)
+        return disclose(sealed_sheet(stored, services.signer), shown)
+
+
+def _level(level: str, request: ApiRequest) -> Disclosure:
+    """Return the level that may be shown: what is beyond a buyer's is for those who set prices."""
+    try:
+        wanted = Disclosure(level)
+    except ValueError as error:
+        raise InvalidValueError(f"must be one of {', '.join(Disclosure)}", field="level", value=level) from error
+    if wanted is not Disclosure.BUYER and Scope.PRICE_ADMIN not in request.user.key.scopes:
+        raise ForbiddenError("needs the scope price_admin", field="level", value=level)
+    return wanted
+
+
+def _in_force(uow: UnitOfWork, book_key: str) -> StoredBook | None:
+    books = PriceBookRepository(uow)
+    log = books.releases(book_key)
+    return books.get(log[-1].content_hash) if log else None

@@ -1,0 +1,110 @@
+"""Invoices and credit notes on the wire: money in major units as decimal strings, with the currency beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billing.explanation import LineExplanation
+from billing.invoices import Invoice, InvoiceLine
+from billing.repositories.credit_notes import CreditNote
+from models.values.money import Currency, currency, from_minor
+from models.values.quantity import plain
+
+
+def invoice_document(invoice: Invoice) -> dict[str, Any]:
+    """Return an invoice with its lines."""
+    money = currency(invoice.currency)
+    return {
+        "id": invoice.id,
+        "number": invoice.number,
+        "legal_entity": invoice.legal_entity,
+        "customer": invoice.customer,
+        "currency": invoice.currency,
+        "state": invoice.state.value,
+        "period": invoice.period,
+        "issued_on": invoice.issued_on.isoformat(),
+        "due_on": invoice.due_on.isoformat(),
+        "exact": plain(invoice.exact),
+        "carried_in": plain(invoice.carried_in),
+        "carried_out": plain(invoice.carried_out),
+        "net": plain(from_minor(invoice.net_minor, money)),
+        "tax": plain(from_minor(invoice.tax_minor, money)),
+        "total": plain(from_minor(invoice.total_minor, money)),
+        "open": plain(from_minor(invoice.open_minor, money)),
+        "lines": [_line(line, money) for line in invoice.lines],
+    }
+
+
+def _line(line: InvoiceLine, money: Currency) -> dict[str, Any]:
+    return {
+        "line": line.line,
+        "subscription": line.subscription,
+        "feature": line.feature,
+        "kind": line.kind.value,
+        "description": line.description,
+        "service_start": line.service.start.isoformat(),
+        "service_end": line.service.end.isoformat(),
+        "quantity": plain(line.quantity),
+        "unit_price": None if line.unit_price is None else plain(line.unit_price),
+        "list_amount": plain(line.list_amount),
+        "exact": plain(line.exact),
+        "net": plain(from_minor(line.net_minor, money)),
+        "tax_code": line.tax_code,
+        "tax_percent": plain(line.tax_percent),
+        "tax": plain(from_minor(line.tax_minor, money)),
+        "price_book": line.book_hash,
+        "corrects": line.corrects,
+    }
+
+
+def credit_note_document(note: CreditNote) -> dict[str, Any]:
+    """Return a credit note with its lines."""
+    money = currency(note.currency)
+    return {
+        "id": note.id,
+        "number": note.number,
+        "invoice": note.invoice,
+        "customer": note.customer,
+        "currency": note.currency,
+        "issued_on": note.issued_on.isoformat(),
+        "reason": note.reason,
+        "net": plain(from_minor(note.net_minor, money)),
+        "tax": plain(from_minor(note.tax_minor, money)),
+        "total": plain(from_minor(note.total_minor, money)),
+        "lines": [
+            {
+                "line": each.line,
+                "net": plain(from_minor(each.net_minor, money)),
+                "tax": plain(from_minor(each.tax_minor, money)),
+            }
+            for each in note.lines
+        ],
+    }
+
+
+def explanation_document(explained: LineExplanation) -> dict[str, Any]:
+    """Return what is behind a line, down to the meter; its events are counted, not listed."""
+    money = currency(explained.invoice.currency)
+    return {
+        "invoice": explained.invoice.id,
+        "currency": explained.invoice.currency,
+        "line": _line(explained.line, money),
+        "adds_up": explained.adds_up,
+        "rated_usage": [
+            {
+                "charge": usage.charge,
+                "position": usage.position,
+                "amount": plain(usage.row.amount),
+                "quantity": plain(usage.row.quantity),
+                "service_start": usage.row.service.start.isoformat(),
+                "service_end": usage.row.service.end.isoformat(),
+                "price_book": usage.row.book_hash,
+                "price_book_version": usage.book_version,
+                "tariff": dict(usage.tariff),
+                "meter": None if usage.meter is None else usage.meter.key,
+                "event_count": usage.event_count,
+                "detail": dict(usage.row.detail),
+            }
+            for usage in explained.usages
+        ],
+    }
