@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import typst
 
 _HOME = Path(__file__).resolve().parent
 _TEMPLATES = _HOME / "templates"
@@ -23,6 +22,8 @@ def to_html(view: Mapping[str, Any]) -> str:
 
 def to_pdf(view: Mapping[str, Any]) -> bytes:
     """Return an A4 document. No system font and no network is used."""
+    import typst  # A compiler: commands that print nothing should not load it.
+
     document = typst.compile(
         str(_TEMPLATES / "invoice.typ"),
         root=str(_TEMPLATES),
