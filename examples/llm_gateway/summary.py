@@ -127,6 +127,6 @@ def _next_steps(by_month: dict[datetime, list[Invoice]]) -> None:
     count = sum(len(invoices) for invoices in by_month.values())
     console.print(
         f"\n{count} invoices. Look at {DEMO_HOME}/revenue.png, {DEMO_HOME}/invoices/*.pdf and {DEMO_HOME}/*/*.csv.\n"
-        "Next: [bold]make serve[/] opens the console on this database; "
+        "Next: [bold]make serve[/] serves the API on this database; "
         "[bold].venv/bin/alacarte[/] works on it too, e.g. [bold]alacarte ledger verify[/]."
     )
