@@ -24,10 +24,11 @@ from models.values.money import round_fraction
 from models.values.period import Period
 from models.values.quantity import EXACT, plain
 from pricing_engine.catalog import Chosen, Feature, FeatureKind, Meter
+from pricing_engine.feature_price import FeaturePrice, amount_of
 from pricing_engine.price_sheet import PriceSheet
 from pricing_engine.pricing import SHARE_DIGITS, PricedLine, PricedSelection, RatedFeature
 from pricing_engine.proration import prorate
-from pricing_engine.quoting import CompiledBook, FeaturePrice, amount_of
+from pricing_engine.quoting import CompiledBook
 from pricing_engine.rating import Rating, rate
 
 COMMITMENT = "commitment"

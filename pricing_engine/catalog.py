@@ -7,7 +7,6 @@ attributes below, numbers as decimal strings. Unknown fields are refused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
@@ -19,6 +18,7 @@ from models.values.errors import InvalidValueError, NotFoundError, RuleBrokenErr
 from models.values.ids import check_key
 from models.values.quantity import parse_decimal
 from pricing_engine.demand.guardrails import PriceLadder, Rails
+from pricing_engine.tariffs.scaling import exact_sum
 from pricing_engine.tariffs.tariff import Tariff, price_can_fall
 from pricing_engine.tariffs.usage import Usage, parse_usage
 
@@ -397,8 +397,7 @@ def _check_percent(percent: Decimal, field: str) -> None:
         raise InvalidValueError("must be at most 100 percent", field=field, value=percent, code="percent_above_100")
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(msgspec.Struct, frozen=True):
     """How much of one feature: its quantity and, where the tariff asks for more, usage in its wire form."""
 
     quantity: Decimal
@@ -445,4 +444,4 @@ def _total_units(usage: Usage) -> Decimal:
         return usage.units
     parts = [group.units for group in usage.groups or ()]
     parts += [*(usage.buckets or ()), *(event.value for event in usage.events or () if event.value is not None)]
-    return sum(parts, _ZERO)
+    return exact_sum(parts)

@@ -21,8 +21,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from fractions import Fraction
 from itertools import accumulate
+from typing import NamedTuple
+
+import msgspec
 
 from models.values.errors import InvalidValueError, LimitExceededError
 from models.values.money import allocate
@@ -33,6 +35,8 @@ from pricing_engine.tariffs.scaling import decimals_of_all
 SHARE_DIGITS = 18
 """Digits behind the point to which a shared discount is divided among lines; the shares sum exactly."""
 _MAX_AMOUNT_DIGITS = 120
+_NO_LAST = 2**31
+"""The last step of a discount schedule goes on for any number of features."""
 _ZERO = Decimal(0)
 
 
@@ -44,8 +48,7 @@ class DiscountKind(StrEnum):
     BUNDLE = "bundle"
 
 
-@dataclass(frozen=True, slots=True)
-class RatedFeature:
+class RatedFeature(msgspec.Struct, frozen=True):
     """One feature's exact amounts in major units: at its tariff, and what it costs to provide.
 
     `floor`: the least its line may fall to by discounts (its cost, or zero where a rail allows less).
@@ -56,8 +59,7 @@ class RatedFeature:
     floor: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class PricedLine:
+class PricedLine(msgspec.Struct, frozen=True):
     """One feature after the discount of the whole selection: list_amount - discount = amount."""
 
     feature: str
@@ -90,12 +92,43 @@ class PricedSelection:
 
 
 @dataclass(frozen=True, slots=True)
-class Alternative:
+class ScaledSelection:
+    """The exact amounts of a selection as integers of 10^-digits of the major unit, by feature, in line order.
+
+    `amounts` and `floors` are those of the chosen features; `least` holds, for features of a bundle, the list amount
+    at their least quantity, which counts while they are not chosen.
+    """
+
+    digits: int
+    amounts: Mapping[str, int]
+    floors: Mapping[str, int]
+    least: Mapping[str, int]
+
+
+class Alternative(NamedTuple):
     """One way to price a selection; the cheapest counts."""
 
     total: int
     kind: DiscountKind
     key: str
+    percent: Decimal
+
+
+class _Step(NamedTuple):
+    """One step of the discount by number of features: from `first` to `last` features, the share kept, its percent."""
+
+    first: int
+    last: int
+    kept: int
+    percent: Decimal
+
+
+class _Bundle(NamedTuple):
+    """A bundle's features and the share of their list amounts that is its price."""
+
+    key: str
+    features: frozenset[str]
+    kept: int
     percent: Decimal
 
 
@@ -105,13 +138,18 @@ class DiscountPlan:
     def __init__(self, catalog: Catalog) -> None:
         percents = [step.percent for step in catalog.size_discounts] + [bundle.percent for bundle in catalog.bundles]
         digits = decimals_of_all(percents)
-        self.denominator = 100 * 10**digits
+        self.denominator: int = 100 * 10**digits
         self._denominator_digits = 2 + digits
         self.bundles = [
-            (bundle.key, frozenset(bundle.features), self._kept(bundle.percent), bundle.percent)
+            _Bundle(bundle.key, frozenset(bundle.features), self._kept(bundle.percent), bundle.percent)
             for bundle in catalog.bundles
         ]
-        self.steps = [(step.features, self._kept(step.percent), step.percent) for step in catalog.size_discounts]
+        steps = catalog.size_discounts
+        lasts = [step.features - 1 for step in steps[1:]] + [_NO_LAST]
+        self.steps = [
+            _Step(step.features, last, self._kept(step.percent), step.percent)
+            for step, last in zip(steps, lasts, strict=False)
+        ]
 
     def _kept(self, percent: Decimal) -> int:
         return int(EXACT.multiply(HUNDRED - percent, Decimal(self.denominator // 100)))
@@ -123,43 +161,49 @@ class DiscountPlan:
         chosen, the list amount at its `least_quantity`.
         Raises InvalidValueError for a negative list amount, LimitExceededError beyond the exact range.
         """
-        digits, amounts, floors, free = _integers(rated, absent)
-        best = SelectionSums(self, amounts, free).least()
-        total = max(best.total, sum(floors.values()) * self.denominator)
-        discounts = _shares(
-            [amount * self.denominator for amount in amounts.values()],
-            [floor * self.denominator for floor in floors.values()],
-            total,
-        )
+        return self.settle(scaled_selection(rated, absent), rated)
+
+    def settle(self, scaled: ScaledSelection, rated: Mapping[str, RatedFeature]) -> PricedSelection:
+        """Price a selection whose amounts were scaled already; `rated` holds the same amounts as decimals."""
+        digits, amounts, floors = scaled.digits, scaled.amounts, scaled.floors
+        best = SelectionSums(self, amounts, scaled.least).least()
+        denominator = self.denominator
+        total = max(best.total, sum(floors.values()) * denominator)
+        full = [amount * denominator for amount in amounts.values()]
+        rooms = [amount - floors[key] * denominator for key, amount in zip(amounts, full, strict=True)]
+        discounts = _shares(full, rooms, sum(full) - total)
         lines = tuple(
-            PricedLine(
-                feature=key,
-                list_amount=rated[key].list_amount,
-                discount=self.decimal(discount, digits),
-                amount=self.decimal(amounts[key] * self.denominator - discount, digits),
-                cost=rated[key].cost,
-                at_floor=discount > 0 and (amounts[key] - floors[key]) * self.denominator == discount,
-            )
-            for key, discount in zip(amounts, discounts, strict=True)
+            [
+                PricedLine(
+                    feature=key,
+                    list_amount=one.list_amount,
+                    discount=self.decimal(discount, digits) if discount else _ZERO,
+                    amount=self.decimal(amount - discount, digits) if discount else one.list_amount,
+                    cost=one.cost,
+                    at_floor=0 < discount == room,
+                )
+                for (key, one), amount, room, discount in zip(rated.items(), full, rooms, discounts, strict=True)
+            ]
         )
         return PricedSelection(
             lines, self.decimal(total, digits), best.kind, best.key, best.percent, total > best.total
         )
 
-    def totals_without(
-        self, rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal], gone: Mapping[str, frozenset[str]]
-    ) -> dict[str, Decimal]:
+    def totals_without(self, scaled: ScaledSelection, gone: Mapping[str, frozenset[str]]) -> dict[str, Decimal]:
         """Return, by the keys of `gone`, the total of the selection without those features.
 
-        `absent` must also hold the least amounts of chosen features that stand in a bundle.
+        `scaled.least` must also hold the least amounts of chosen features that stand in a bundle.
         """
-        digits, amounts, floors, free = _integers(rated, absent)
-        sums = SelectionSums(self, amounts, free)
+        sums = SelectionSums(self, scaled.amounts, scaled.least)
+        floors, denominator, digits = scaled.floors, self.denominator, scaled.digits
         floor = sum(floors.values())
         totals: dict[str, Decimal] = {}
         for key, dropped in gone.items():
-            left = floor - sum([floors[each] for each in dropped])
-            totals[key] = self.decimal(max(sums.least(dropped).total, left * self.denominator), digits)
+            if len(dropped) == 1:
+                least, left = sums.least_without(key), floor - floors[key]
+            else:
+                least, left = sums.least(dropped).total, floor - sum([floors[each] for each in dropped])
+            totals[key] = self.decimal(max(least, left * denominator), digits)
         return totals
 
     def decimal(self, scaled: int, digits: int) -> Decimal:
@@ -180,12 +224,12 @@ class SelectionSums:
         self._whole = sum(amounts.values())
         self._bundles = []
         for bundle in plan.bundles:
-            chosen = bundle[1].intersection(amounts)
+            chosen = bundle.features.intersection(amounts)
             if chosen:
-                inside = sum([amounts[key] if key in chosen else absent[key] for key in bundle[1]])
+                inside = sum([amounts[key] if key in chosen else absent[key] for key in bundle.features])
                 covered = sum([amounts[key] for key in chosen])
                 self._bundles.append((bundle, inside, chosen, covered))
-        self._steps = [step for step in plan.steps if step[0] <= len(amounts)]
+        self._steps = [step for step in plan.steps if step.first <= len(amounts)]
         self._prefix: list[int] = [0]
         self._rank: dict[str, int] = {}
         if self._steps:
@@ -195,14 +239,15 @@ class SelectionSums:
 
     def least(self, dropped: frozenset[str] = frozenset()) -> Alternative:
         """Return the cheapest alternative for the selection without `dropped`, all of which are chosen."""
-        whole = self._whole - sum([self._amounts[key] for key in dropped])
+        amounts = self._amounts
+        whole = self._whole - sum([amounts[key] for key in dropped])
         best = self._by_count(whole, dropped)
         for (key, _, kept, percent), inside, chosen, covered in self._bundles:
             out = chosen & dropped
             if out:
                 if len(out) == len(chosen):
                     continue
-                lost = sum([self._amounts[each] for each in out])
+                lost = sum([amounts[each] for each in out])
                 inside += sum([self._absent[each] for each in out]) - lost
                 covered -= lost
             total = kept * inside + self._denominator * (whole - covered)
@@ -210,23 +255,52 @@ class SelectionSums:
                 best = Alternative(total, DiscountKind.BUNDLE, key, percent)
         return best
 
+    def least_without(self, key: str) -> int:
+        """Return `least({key}).total`, which most savings ask for, in a few steps."""
+        amount = self._amounts[key]
+        count = len(self._amounts) - 1
+        whole = self._whole - amount
+        best = self._denominator * whole
+        if self._steps and self._steps[0].first <= count:
+            rank, prefix = self._rank[key], self._prefix
+            upto = self._steps[0].first - 1
+            best = self._denominator * (prefix[upto] if rank >= upto else prefix[upto + 1] - amount)
+            for first, last, kept, _ in self._steps:
+                if first > count:
+                    break
+                upto = last if last < count else count
+                total = kept * (prefix[upto] if rank >= upto else prefix[upto + 1] - amount)
+                if total > best:
+                    best = total
+        for (_, _, kept, _), inside, chosen, covered in self._bundles:
+            rest = self._denominator * (self._whole - covered)
+            if key not in chosen:
+                total = kept * inside + rest - self._denominator * amount
+            elif len(chosen) > 1:
+                total = kept * (inside + self._absent[key] - amount) + rest
+            else:
+                continue
+            if total < best:
+                best = total
+        return best
+
     def _by_count(self, whole: int, dropped: frozenset[str]) -> Alternative:
         """Return the highest of (1 - d_k) * (the k dearest lines): see the module."""
         count = len(self._amounts) - len(dropped)
         steps = self._steps
-        if not steps or steps[0][0] > count:
+        if not steps or steps[0].first > count:
             return Alternative(self._denominator * whole, DiscountKind.LIST, "", _ZERO)
         ranks = sorted([self._rank[key] for key in dropped])
         # Within a step the total rises with k, so only the last k of each step can be the highest.
-        counted, percent = steps[0][0] - 1, _ZERO
+        counted, percent = steps[0].first - 1, _ZERO
         highest = self._denominator * self._dearest(counted, ranks)
-        for number, (first, kept, step_percent) in enumerate(steps):
+        for first, last, kept, step_percent in steps:
             if first > count:
                 break
-            last = min(count, steps[number + 1][0] - 1) if number + 1 < len(steps) else count
-            total = kept * self._dearest(last, ranks)
+            upto = last if last < count else count
+            total = kept * self._dearest(upto, ranks)
             if total >= highest:
-                highest, counted, percent = total, last, step_percent
+                highest, counted, percent = total, upto, step_percent
         return Alternative(highest, DiscountKind.FEATURE_COUNT, str(counted), percent)
 
     def _dearest(self, count: int, dropped_ranks: Sequence[int]) -> int:
@@ -241,15 +315,14 @@ class SelectionSums:
         return self._prefix[upto] - out
 
 
-def _shares(amounts: Sequence[int], floors: Sequence[int], total: int) -> list[int]:
-    """Share sum(amounts) - total over the lines in proportion to amount, each at most amount - floor."""
-    rooms = [amount - floor for amount, floor in zip(amounts, floors, strict=True)]
+def _shares(amounts: Sequence[int], rooms: Sequence[int], discount: int) -> list[int]:
+    """Share `discount` over the lines in proportion to their amounts, each at most its room."""
     shares = [0] * len(amounts)
-    rest = sum(amounts) - total
+    rest = discount
     open_lines = [i for i, room in enumerate(rooms) if room > 0]
     while rest > 0:
-        weight = sum(amounts[i] for i in open_lines)
-        full = [i for i in open_lines if Fraction(rest * amounts[i], weight) > rooms[i]]
+        weight = sum([amounts[i] for i in open_lines])
+        full = [i for i in open_lines if rest * amounts[i] > rooms[i] * weight]
         if not full:
             for i, share in zip(open_lines, allocate(rest, [amounts[i] for i in open_lines]), strict=True):
                 shares[i] = share
@@ -261,33 +334,38 @@ def _shares(amounts: Sequence[int], floors: Sequence[int], total: int) -> list[i
     return shares
 
 
-def _integers(
-    rated: Mapping[str, RatedFeature], absent: Mapping[str, Decimal]
-) -> tuple[int, dict[str, int], dict[str, int], dict[str, int]]:
-    """Return the digits of one exact integer scale, and list amounts, floors and absent amounts at it."""
+def scaled_selection(rated: Mapping[str, RatedFeature], least: Mapping[str, Decimal]) -> ScaledSelection:
+    """Scale to the first of SHARE_DIGITS, twice SHARE_DIGITS ... at which every amount is whole."""
     digits = SHARE_DIGITS
     while True:
         try:
-            amounts = {key: _scaled(one.list_amount, digits, key) for key, one in rated.items()}
-            floors = {key: min(_scaled(one.floor, digits, key), amounts[key]) for key, one in rated.items()}
-            return digits, amounts, floors, {key: _scaled(amount, digits, key) for key, amount in absent.items()}
-        except _TooCoarseError:
+            amounts = {key: whole_at(one.list_amount, digits, key) for key, one in rated.items()}
+            floors = {key: min(whole_at(one.floor, digits, key), amounts[key]) for key, one in rated.items()}
+            return ScaledSelection(
+                digits, amounts, floors, {key: whole_at(amount, digits, key) for key, amount in least.items()}
+            )
+        except TooCoarseError:
             digits += SHARE_DIGITS
 
 
-class _TooCoarseError(Exception):
+class TooCoarseError(Exception):
     """An amount has more digits than the scale tried."""
 
 
-def _scaled(amount: Decimal, digits: int, key: str) -> int:
-    if amount < 0:
-        raise InvalidValueError("must be >= 0", field=f"amounts.{key}", value=amount, code="negative_amount")
+def whole_at(amount: Decimal, digits: int, key: str) -> int:
+    """Return feature `key`'s amount as an integer of 10^-digits.
+
+    Raises TooCoarseError where it is none, InvalidValueError for a negative amount, LimitExceededError beyond the
+    exact range.
+    """
     shifted = amount.scaleb(digits, EXACT)
     whole = int(shifted)
+    if whole < 0 or amount < 0:
+        raise InvalidValueError("must be >= 0", field=f"amounts.{key}", value=amount, code="negative_amount")
     if whole != shifted:
         if digits > _MAX_AMOUNT_DIGITS:
             raise LimitExceededError(
                 f"at most {_MAX_AMOUNT_DIGITS} decimal places", field=f"amounts.{key}", value=amount
             )
-        raise _TooCoarseError
+        raise TooCoarseError
     return whole

@@ -10,25 +10,35 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
+from typing import NamedTuple
 
-from models.values.money import Currency, round_to_minor
-from models.values.quantity import EXACT, MAX_FRACTION_DIGITS
-from pricing_engine.catalog import HUNDRED, Chosen, Feature
+import msgspec
+
+from models.values.money import round_to_minor
+from models.values.quantity import EXACT
+from pricing_engine.catalog import HUNDRED, Chosen
+from pricing_engine.feature_price import FeaturePrice, amount_of, compiled_tariff, whole_units
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_book import PriceBook
 from pricing_engine.price_sheet import PriceSheet, SheetPrice, ShownPrice, shown_price, tariff_at
-from pricing_engine.pricing import DiscountKind, DiscountPlan, PricedLine, PricedSelection, RatedFeature, SelectionSums
-from pricing_engine.rating import CompiledTariff, Usage, UsageGroup, compile_tariff, parse_usage, rate
-from pricing_engine.tariffs.matrix import Matrix
-from pricing_engine.tariffs.scaling import decimals_of, scaled
-from pricing_engine.tariffs.tariff import Tariff
+from pricing_engine.pricing import (
+    SHARE_DIGITS,
+    DiscountKind,
+    DiscountPlan,
+    PricedLine,
+    PricedSelection,
+    RatedFeature,
+    ScaledSelection,
+    SelectionSums,
+    TooCoarseError,
+    scaled_selection,
+    whole_at,
+)
 
 _ZERO = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Adjustment:
+class Adjustment(msgspec.Struct, frozen=True):
     """One step between a line's list amount and its amount. `reason` is stable, `detail` is for people."""
 
     reason: str
@@ -36,8 +46,7 @@ class Adjustment:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class QuoteLine:
+class QuoteLine(msgspec.Struct, frozen=True):
     """One feature as quoted: list_amount + sum(adjustments) = amount, exact, in major units.
 
     `saved_if_dropped`: how much the total falls when the feature goes, together with `dropped_with`, all
@@ -80,76 +89,17 @@ class PricedQuote:
     counted: Mapping[str, ShownPrice]
 
 
-@dataclass(frozen=True, slots=True)
-class FeaturePrice:
-    """One feature's effective price for one customer: its tariff, and what led from the list to it."""
+class _RatedSelection(NamedTuple):
+    """A selection at its tariffs, before what bundles and the number of features take off.
 
-    feature: Feature
-    tariff: CompiledTariff
-    percent: Decimal = _ZERO
-    below_cost: bool = False
-    shown: ShownPrice | None = None
-    term: NegotiatedTerm | None = None
-    rails: tuple[str, ...] = ()
-
-    @property
-    def is_list_price(self) -> bool:
-        """Whether the tariff is the book's own."""
-        return self.shown is None and (self.term is None or self.term.tariff is None)
-
-    def rated(self, amount: Decimal, quantity: Decimal) -> RatedFeature:
-        """Turn what the tariff gives for `quantity` into exact amounts: less the negotiated percent, not below cost."""
-        cost = EXACT.multiply(self.feature.unit_cost, quantity)
-        if self.percent:
-            amount = EXACT.multiply(amount, (HUNDRED - self.percent).scaleb(-2))
-        if self.below_cost:
-            return RatedFeature(amount, cost, _ZERO)
-        return RatedFeature(max(amount, cost), cost, cost)
-
-
-@lru_cache(maxsize=4096)
-def _compiled(tariff: Tariff) -> CompiledTariff:
-    return compile_tariff(tariff)
-
-
-def amount_of(tariff: CompiledTariff, chosen: Chosen, money: Currency) -> Decimal:
-    """Return the exact amount of one feature's quantity, or of its usage where that is given.
-
-    A matrix prices a bare quantity at its default. Raises InvalidValueError where units are not enough.
+    `scaled`: the same as integers, with the least amounts of unchosen features of bundles. `droppable`: with those of
+    the chosen ones too, which count once one is dropped.
     """
-    if chosen.usage is not None:
-        return rate(tariff, parse_usage(chosen.usage), money).amount
-    if tariff.table is None and isinstance(tariff.tariff.shape, Matrix):
-        groups = (UsageGroup((), chosen.quantity),) if chosen.quantity else ()
-        return rate(tariff, Usage(groups=groups), money).amount
-    if tariff.table is None and not chosen.quantity:
-        return rate(tariff, Usage(units=_ZERO, event_count=0, events=(), buckets=()), money).amount
-    return tariff.amount(chosen.quantity)
 
-
-_TOTAL_DIGITS = 100
-"""Digits behind the point of integer totals: more than any product of parsed numbers has."""
-
-
-class _IntegerPrice:
-    """A feature's list tariff and unit cost as integers of 10^-_TOTAL_DIGITS of the major unit."""
-
-    def __init__(self, price: FeaturePrice) -> None:
-        self._tariff = price.tariff
-        self._cost = 0 if price.below_cost else scaled(price.feature.unit_cost, MAX_FRACTION_DIGITS)
-
-    def amount_and_floor(self, quantity: Decimal) -> tuple[int, int]:
-        """Return the list amount, lifted to the cost floor, and that floor."""
-        tariff = self._tariff
-        units = int(quantity)
-        if units == quantity:
-            units *= 10**tariff.unit_exponent
-        else:
-            tariff = tariff.at(decimals_of(quantity))
-            units = scaled(quantity, tariff.unit_exponent)
-        amount = tariff.price_scaled(units) * 10 ** (_TOTAL_DIGITS - tariff.amount_exponent)
-        floor = self._cost * units * 10 ** (_TOTAL_DIGITS - MAX_FRACTION_DIGITS - tariff.unit_exponent)
-        return (amount, floor) if amount > floor else (floor, floor)
+    at_tariff: Mapping[str, Decimal]
+    features: Mapping[str, RatedFeature]
+    scaled: ScaledSelection
+    droppable: ScaledSelection
 
 
 class CompiledBook:
@@ -159,31 +109,43 @@ class CompiledBook:
         self.book = book
         self.plan = DiscountPlan(book)
         self.features = {feature.key: feature for feature in book.features}
-        self._tariffs = {feature.key: _compiled(feature.tariff) for feature in book.features}
         self._bundled = {key for bundle in book.bundles for key in bundle.features}
         self._plain = {
-            key: FeaturePrice(feature, self._tariffs[key], below_cost=bool(feature.rails.below_cost))
+            key: FeaturePrice(feature, compiled_tariff(feature.tariff), below_cost=bool(feature.rails.below_cost))
             for key, feature in self.features.items()
         }
-        self._least_amounts: dict[str, Decimal] = {}
+        self._whole_units = {key: whole_units(price) for key, price in self._plain.items()}
         self._least_amounts = {key: self._least(self._plain[key]) for key in self._bundled}
-        self._integer_prices = {key: _IntegerPrice(price) for key, price in self._plain.items()}
-        self._least_scaled = {key: scaled(amount, _TOTAL_DIGITS) for key, amount in self._least_amounts.items()}
+        self._least_whole = _whole_amounts(self._least_amounts)
         self._dependents = {key: frozenset(book.dropped_with(key, self.features)) for key in self.features}
 
     def total(self, quantities: Mapping[str, Decimal]) -> Decimal:
-        """Return only the exact total of a selection at list prices: integers all the way, nothing explained.
+        """Return only the exact total of a selection at list prices, nothing explained.
 
         It equals `price_quote(...).total` for the same quantities and no sheet, draw or term.
-        Raises InvalidValueError for a tariff that units alone do not price.
         """
         amounts: dict[str, int] = {}
-        floor = 0
+        floors = 0
         for key, quantity in quantities.items():
-            amounts[key], own_floor = self._integer_prices[key].amount_and_floor(quantity)
-            floor += own_floor
-        least = SelectionSums(self.plan, amounts, self._least_scaled).least().total
-        return self.plan.decimal(max(least, floor * self.plan.denominator), _TOTAL_DIGITS)
+            whole, units = self._whole_units[key], int(quantity)
+            if whole is None or units != quantity:
+                return self._total_of_decimals(quantities)
+            amount, floor = whole.amount_and_floor(units)
+            amounts[key] = amount if amount > floor else floor
+            floors += floor
+        if self._least_whole is None:
+            return self._total_of_decimals(quantities)
+        least = SelectionSums(self.plan, amounts, self._least_whole).least().total
+        return self.plan.decimal(max(least, floors * self.plan.denominator), SHARE_DIGITS)
+
+    def _total_of_decimals(self, quantities: Mapping[str, Decimal]) -> Decimal:
+        money = self.book.money
+        selection = {key: Chosen(quantity) for key, quantity in quantities.items()}
+        rated = {
+            key: self._plain[key].rated(amount_of(self._plain[key].tariff, chosen, money), chosen.quantity)
+            for key, chosen in selection.items()
+        }
+        return self.price(rated, self._plain).total
 
     def feature_prices(
         self,
@@ -217,10 +179,10 @@ class CompiledBook:
         tariff = at_list.tariff
         shown: ShownPrice | None = None
         if term is not None and term.tariff is not None:
-            tariff = _compiled(term.tariff)
+            tariff = compiled_tariff(term.tariff)
         elif feature.adaptive and sheet_price is not None:
             shown = shown_price(sheet_price, draw)
-            tariff = _compiled(tariff_at(feature, shown.price))
+            tariff = compiled_tariff(tariff_at(feature, shown.price))
         return FeaturePrice(
             feature=feature,
             tariff=tariff,
@@ -233,41 +195,70 @@ class CompiledBook:
 
     def price(self, amounts: Mapping[str, RatedFeature], prices: Mapping[str, FeaturePrice]) -> PricedSelection:
         """Apply bundle and number-of-features discounts to rated features: the step quote and invoice share."""
-        return self.plan.price(amounts, self._absent(amounts, prices))
+        least = self._least_amounts_of(prices)
+        return self.plan.price(amounts, {key: amount for key, amount in least.items() if key not in amounts})
 
     def list_amount(self, key: str, chosen: Chosen) -> Decimal:
         """Return the amount at the book's own tariff, exact, in major units."""
-        return amount_of(self._tariffs[key], chosen, self.book.money)
+        return amount_of(self._plain[key].tariff, chosen, self.book.money)
 
-    def _absent(self, chosen: Mapping[str, object], prices: Mapping[str, FeaturePrice]) -> dict[str, Decimal]:
-        absent: dict[str, Decimal] = {}
-        for key, price in prices.items():
-            if key not in chosen and key in self._bundled:
-                absent[key] = self._least(price)
-        return absent
+    def rate(self, selection: Mapping[str, Chosen], prices: Mapping[str, FeaturePrice]) -> _RatedSelection:
+        """Rate each chosen feature alone, as decimals and as integers."""
+        at_tariff: dict[str, Decimal] = {}
+        features: dict[str, RatedFeature] = {}
+        amounts: dict[str, int] = {}
+        floors: dict[str, int] = {}
+        for key, chosen in selection.items():
+            price, quantity = prices[key], chosen.quantity
+            whole = self._whole_units[key] if price is self._plain[key] and chosen.usage is None else None
+            units = int(quantity)
+            if whole is None or units != quantity:
+                at_tariff[key] = amount_of(price.tariff, chosen, self.book.money)
+                features[key] = price.rated(at_tariff[key], quantity)
+                continue
+            amount, floor = whole.amount_and_floor(units)
+            at_tariff[key] = listed = Decimal(amount).scaleb(-SHARE_DIGITS, EXACT)
+            cost = EXACT.multiply(price.feature.unit_cost, quantity)
+            lifted = listed if amount >= floor else cost
+            features[key] = RatedFeature(lifted, cost, _ZERO if price.below_cost else cost)
+            amounts[key], floors[key] = amount if amount > floor else floor, floor
+        least = self._least_amounts_of(prices)
+        if len(amounts) == len(features) and least is self._least_amounts and self._least_whole is not None:
+            scaled = ScaledSelection(SHARE_DIGITS, amounts, floors, self._least_whole)
+            return _RatedSelection(at_tariff, features, scaled, scaled)
+        scaled = scaled_selection(features, {key: amount for key, amount in least.items() if key not in features})
+        return _RatedSelection(at_tariff, features, scaled, scaled_selection(features, least))
 
-    def savings(
-        self, amounts: Mapping[str, RatedFeature], prices: Mapping[str, FeaturePrice], total: Decimal
-    ) -> dict[str, tuple[Decimal, tuple[str, ...]]]:
+    def savings(self, rated: _RatedSelection, total: Decimal) -> dict[str, tuple[Decimal, tuple[str, ...]]]:
         """Return by chosen feature what dropping it would save, and the features that would go with it."""
-        absent = self._absent(amounts, prices)
-        least = {**absent, **{key: self._least(prices[key]) for key in amounts if key in self._bundled}}
-        totals = self.plan.totals_without(
-            amounts, least, {key: self._dependents[key].intersection(amounts) for key in amounts}
-        )
-        order = list(amounts)
+        chosen = rated.features
+        gone = {key: self._dependents[key].intersection(chosen) for key in chosen}
+        totals = self.plan.totals_without(rated.droppable, gone)
         return {
-            key: (EXACT.subtract(total, totals[key]), tuple(k for k in order if k in self._dependents[key]))
-            for key in order
+            key: (
+                EXACT.subtract(total, totals[key]),
+                tuple([other for other in chosen if other in dropped]),
+            )
+            for key, dropped in gone.items()
         }
 
+    def _least_amounts_of(self, prices: Mapping[str, FeaturePrice]) -> Mapping[str, Decimal]:
+        """Return the amount at which each feature of a bundle counts while it is not chosen."""
+        if all([prices.get(key) is self._plain[key] for key in self._bundled]):
+            return self._least_amounts
+        return {key: self._least(price) for key, price in prices.items() if key in self._bundled}
+
     def _least(self, price: FeaturePrice) -> Decimal:
-        """Return the amount at which a feature counts towards a bundle it is not chosen from."""
-        key = price.feature.key
-        if price is self._plain[key] and key in self._least_amounts:
-            return self._least_amounts[key]
         least = Chosen(price.feature.least_quantity)
         return price.rated(amount_of(price.tariff, least, self.book.money), least.quantity).list_amount
+
+
+def _whole_amounts(amounts: Mapping[str, Decimal]) -> Mapping[str, int] | None:
+    """Return the amounts as integers at SHARE_DIGITS, or None where one has more digits."""
+    try:
+        return {key: whole_at(amount, SHARE_DIGITS, key) for key, amount in amounts.items()}
+    except TooCoarseError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,22 +277,22 @@ def price_quote(compiled: CompiledBook, facts: QuoteFacts) -> PricedQuote:
     Raises what rating raises for a quantity beyond the exact range.
     """
     prices = compiled.feature_prices(facts.sheet, facts.draws, facts.terms, facts.selection)
-    money = compiled.book.money
-    at_tariff = {key: amount_of(prices[key].tariff, chosen, money) for key, chosen in facts.selection.items()}
-    rated = {key: prices[key].rated(at_tariff[key], chosen.quantity) for key, chosen in facts.selection.items()}
-    priced = compiled.price(rated, prices)
-    savings = compiled.savings(rated, prices, priced.total)
+    rated = compiled.rate(facts.selection, prices)
+    priced = compiled.plan.settle(rated.scaled, rated.features)
+    savings = compiled.savings(rated, priced.total)
     lines = tuple(
-        _line(
-            compiled,
-            prices[line.feature],
-            line,
-            priced,
-            facts.selection[line.feature],
-            at_tariff[line.feature],
-            savings,
-        )
-        for line in priced.lines
+        [
+            _line(
+                compiled,
+                prices[line.feature],
+                line,
+                priced,
+                facts.selection[line.feature],
+                rated.at_tariff[line.feature],
+                savings[line.feature],
+            )
+            for line in priced.lines
+        ]
     )
     counted = {
         key: price.shown for key, price in prices.items() if key not in facts.selection and price.shown is not None
@@ -325,11 +316,11 @@ def _line(
     priced: PricedSelection,
     chosen: Chosen,
     at_tariff: Decimal,
-    savings: Mapping[str, tuple[Decimal, tuple[str, ...]]],
+    saving: tuple[Decimal, tuple[str, ...]],
 ) -> QuoteLine:
     listed = at_tariff if price.is_list_price else compiled.list_amount(line.feature, chosen)
     adjustments, rails = _adjustments(price, line, priced, listed, at_tariff)
-    saved, dropped_with = savings[line.feature]
+    saved, dropped_with = saving
     return QuoteLine(
         feature=line.feature,
         chosen=chosen,
@@ -352,9 +343,10 @@ def _adjustments(
     """Return the steps from the list amount to the line's amount, each with its reason, and the rails hit."""
     rails = list(price.rails)
     steps: list[Adjustment] = []
-    reason = "negotiated_tariff" if price.shown is None else "adaptive_price"
-    _step(steps, reason, EXACT.subtract(at_tariff, listed), price.term.reason if price.term else "")
     after_percent = at_tariff
+    if not price.is_list_price:
+        reason = "negotiated_tariff" if price.shown is None else "adaptive_price"
+        _step(steps, reason, EXACT.subtract(at_tariff, listed), price.term.reason if price.term else "")
     if price.percent:
         after_percent = EXACT.multiply(at_tariff, (HUNDRED - price.percent).scaleb(-2))
         _step(
@@ -363,9 +355,11 @@ def _adjustments(
             EXACT.subtract(after_percent, at_tariff),
             price.term.reason if price.term else "",
         )
-    _step(steps, "cost_floor", EXACT.subtract(line.list_amount, after_percent), "not below cost")
+    lifted = line.list_amount is not after_percent and line.list_amount != after_percent
+    if lifted:
+        _step(steps, "cost_floor", EXACT.subtract(line.list_amount, after_percent), "not below cost")
     _step(steps, priced.kind.value, line.discount.copy_negate(), priced.key)
-    if line.at_floor or line.list_amount != after_percent:
+    if line.at_floor or lifted:
         rails.append("cost_floor")
     elif price.below_cost and line.amount < line.cost:
         rails.append(f"below_cost:{price.feature.rails.below_cost or 'negotiated'}")

@@ -14,6 +14,7 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import cache
 from math import lcm
+from typing import cast
 
 import iso4217
 
@@ -148,11 +149,9 @@ def allocate(total: int, weights: Sequence[Decimal | Fraction | int]) -> list[in
     Ties go to the earlier part. Weights must be >= 0; all-zero weights share equally.
     Raises InvalidValueError for a negative weight or for no weights.
     """
-    if not weights or any(weight < 0 for weight in weights):
+    if not weights or min(weights) < 0:
         raise InvalidValueError("needs at least one weight, none negative", field="weights", value=list(weights))
-    exact = [Fraction(weight) for weight in weights]
-    common = lcm(*(weight.denominator for weight in exact))
-    shares = [weight.numerator * (common // weight.denominator) for weight in exact]
+    shares = _whole_weights(weights)
     whole = sum(shares)
     if whole == 0:
         shares, whole = [1] * len(shares), len(shares)
@@ -165,6 +164,15 @@ def allocate(total: int, weights: Sequence[Decimal | Fraction | int]) -> list[in
     for i in by_remainder[: abs(total) - sum(parts)]:
         parts[i] += 1
     return parts if total >= 0 else [-part for part in parts]
+
+
+def _whole_weights(weights: Sequence[Decimal | Fraction | int]) -> Sequence[int]:
+    """Return integers in the same proportion."""
+    if all([type(weight) is int for weight in weights]):
+        return cast("Sequence[int]", weights)
+    exact = [Fraction(weight) for weight in weights]
+    common = lcm(*[weight.denominator for weight in exact])
+    return [weight.numerator * (common // weight.denominator) for weight in exact]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,11 @@ def parse_decimal(value: object, field: str, *, minimum: Decimal | None = None) 
     Raises InvalidValueError for floats, booleans, NaN, infinities, text that is no number, or a value
     below `minimum`; LimitExceededError beyond MAX_INTEGER_DIGITS or MAX_FRACTION_DIGITS.
     """
+    if type(value) is str and value.isdecimal() and value.isascii() and len(value) <= MAX_INTEGER_DIGITS:
+        number = Decimal(value)  # Most of what is sent: only the minimum is left to check.
+        if minimum is not None and number < minimum:
+            raise _below(minimum, value, field)
+        return number
     number = _to_decimal(value, field)
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int):
@@ -41,8 +46,12 @@ def parse_decimal(value: object, field: str, *, minimum: Decimal | None = None) 
     elif -exponent > MAX_FRACTION_DIGITS:
         number = _without_trailing_zeros(number, field)
     if minimum is not None and number < minimum:
-        raise InvalidValueError(f"must be >= {plain(minimum)}", field=field, value=value, code="below_minimum")
+        raise _below(minimum, value, field)
     return number
+
+
+def _below(minimum: Decimal, value: object, field: str) -> InvalidValueError:
+    return InvalidValueError(f"must be >= {plain(minimum)}", field=field, value=value, code="below_minimum")
 
 
 def _without_trailing_zeros(number: Decimal, field: str) -> Decimal:
@@ -73,7 +82,7 @@ def _to_decimal(value: object, field: str) -> Decimal:
 
 def plain(number: Decimal) -> str:
     """Print without exponent and without trailing zeros: Decimal('1E+3') -> '1000', '2.50' -> '2.5'."""
-    if number == 0:
+    if not number:
         return "0"
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
