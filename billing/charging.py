@@ -7,7 +7,7 @@ and again at older ones where a late event or a change in the past may have move
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -46,6 +46,8 @@ class Run:
     `until`: the first day that is not billed, local to each subscription. `since`: the same of the last run before,
     None where there was none. `known_at`: events recorded later stay out; `known_before`: that of the last run.
     `interim_at`: bill only the usage of the current billing period before that instant, not a whole month.
+    `again`: look at the month as its close did, without what was billed for it, or recorded, since; coupons are left
+    to the caller.
     """
 
     key: str
@@ -57,6 +59,7 @@ class Run:
     known_before: datetime | None
     effective_at: datetime
     interim_at: datetime | None = None
+    again: bool = False
 
 
 class Charged(NamedTuple):
@@ -78,26 +81,35 @@ class _Plan:
 
 
 def charge_customers(
-    uow: UnitOfWork, customers: Sequence[str], run: Run, *, instead: Mapping[str, Subscription] | None = None
+    uow: UnitOfWork,
+    customers: Sequence[str],
+    run: Run,
+    *,
+    instead: Mapping[str, Subscription] | None = None,
+    source: PriceSource | None = None,
 ) -> Charged:
     """Work out what `customers` owe; one customer's events are held at a time, and of those only sums.
 
-    `instead`: subscriptions by id as they would be, for a preview.
+    `instead`: subscriptions by id as they would be, for a preview; `source`: the prices these stand on, where they are
+    not on record.
     """
-    late = [each for each in unsettled_late(uow, customers=customers) if each.recorded_at <= run.known_at]
+    settled_from = run.period if run.again else None
+    waiting = unsettled_late(uow, customers=customers, settled_from=settled_from)
+    late = [each for each in waiting if each.recorded_at <= run.known_at]
     if run.interim_at is not None:
         late = []  # They wait for the close, which looks at what is behind.
     subscriptions: dict[str, list[Subscription]] = {}
-    for subscription in SubscriptionRepository(uow).of_customers(customers):
+    for subscription in known_subscriptions(uow, customers, run):
         as_it_would_be = (instead or {}).get(subscription.id, subscription)
         subscriptions.setdefault(subscription.customer, []).append(as_it_would_be)
-    source = price_source(uow, [each for own in subscriptions.values() for each in own])
+    source = source or price_source(uow, [each for own in subscriptions.values() for each in own])
     plans = {
         customer: [_plan(each, run, [one for one in late if one.customer == customer]) for each in own]
         for customer, own in sorted(subscriptions.items())
     }
-    billed = _billed(uow, plans)
-    held = held_coupons(uow, list(plans), run.effective_at) if run.interim_at is None else {}
+    billed = _billed(uow, plans, run)
+    with_coupons = run.interim_at is None and not run.again
+    held = held_coupons(uow, list(plans), run.effective_at) if with_coupons else {}
     drafts: list[ChargeDraft] = []
     seen: list[object] = [run.key, run.until.isoformat()]
     for customer, own_plans in plans.items():
@@ -107,6 +119,15 @@ def charge_customers(
         seen.append([customer, *(_fingerprint(key, one) for key, one in sorted(measured.items()))])
     seen.append([[draft.id, plain(draft.exact)] for draft in drafts])
     return Charged(tuple(drafts), tuple(late), content_hash(seen))  # type: ignore[arg-type]
+
+
+def known_subscriptions(uow: UnitOfWork, customers: Sequence[str], run: Run) -> list[Subscription]:
+    """Return the subscriptions of some customers as the run knows them."""
+    found = SubscriptionRepository(uow).of_customers(customers)
+    if not run.again:
+        return found
+    known = [(each, tuple(phase for phase in each.phases if phase.recorded_at <= run.known_at)) for each in found]
+    return [replace(each, phases=phases) for each, phases in known if phases]
 
 
 def cutoff_of(subscription: Subscription, until: date) -> datetime:
@@ -191,13 +212,14 @@ def _measure(
     }
 
 
-def _billed(uow: UnitOfWork, plans: Mapping[str, Sequence[_Plan]]) -> dict[str, dict[Key, Billed]]:
+def _billed(uow: UnitOfWork, plans: Mapping[str, Sequence[_Plan]], run: Run) -> dict[str, dict[Key, Billed]]:
     """Return, by subscription, what was billed of the billing periods in the plans, and of later ones."""
     flat = [plan for own in plans.values() for plan in own]
     if not flat:
         return {}
     since = min(plan.since for plan in flat)
-    return ChargeRepository(uow).billed([plan.subscription.id for plan in flat], since)
+    before = run.period if run.again else None
+    return ChargeRepository(uow).billed([plan.subscription.id for plan in flat], since, before_period=before)
 
 
 def _rate(

@@ -217,22 +217,27 @@ def _cut_off(uow: UnitOfWork, month: BillingMonth) -> None:
 
 def _tasks(uow: UnitOfWork, month: BillingMonth) -> list[CloseTask]:
     """Return one task a bucket that has a subscription, in order."""
-    closed = [each for each in CloseRepository(uow).all() if each.key != month.key and each.state != "open"]
-    before = [each.key for each in closed if each.key < month.key]
-    run = Run(
+    others = [each for each in CloseRepository(uow).all() if each.key != month.key and each.state != "open"]
+    run = run_of(month, others)
+    buckets: dict[int, list[str]] = {}
+    for customer in SubscriptionRepository(uow).customers():
+        buckets.setdefault(bucket_of(uow.tenant, customer), []).append(customer)
+    return [CloseTask(uow.tenant, bucket, tuple(customers), run) for bucket, customers in sorted(buckets.items())]
+
+
+def run_of(month: BillingMonth, others: Sequence[BillingMonth]) -> Run:
+    """Return the run that charges a month, given the other months that are closed, oldest first."""
+    before = [each.key for each in others if each.key < month.key]
+    return Run(
         key=month.run,
         kind="close",
         period=month.key,
         until=day_after(month.key),
         since=day_after(before[-1]) if before else None,
         known_at=month.known_at,
-        known_before=max((each.known_at for each in closed), default=None),
+        known_before=max((each.known_at for each in others), default=None),
         effective_at=datetime.combine(day_after(month.key), time.min, tzinfo=UTC) - timedelta(microseconds=1),
     )
-    buckets: dict[int, list[str]] = {}
-    for customer in SubscriptionRepository(uow).customers():
-        buckets.setdefault(bucket_of(uow.tenant, customer), []).append(customer)
-    return [CloseTask(uow.tenant, bucket, tuple(customers), run) for bucket, customers in sorted(buckets.items())]
 
 
 def _post(uow: UnitOfWork, month: BillingMonth, outcome: CloseOutcome, now: datetime, options: CloseOptions) -> None:

@@ -15,7 +15,7 @@ from billing.metering.sets import members
 from billing.rated_usage import Kind, RatedUsage
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
-from models.tables.invoice import CouponGrantRow, CouponRow, CouponUseRow
+from models.tables.invoice import ChargeRow, CouponGrantRow, CouponRow, CouponUseRow
 from models.values.errors import InvalidValueError
 from models.values.money import currency, from_minor
 from pricing_engine.coupons import Coupon, InvoiceLine, apply_coupons, coupon_document, parse_coupon
@@ -24,6 +24,7 @@ from pricing_engine.coupons import CouponUse as CouponState
 _COUPON = table_of(CouponRow)
 _GRANT = table_of(CouponGrantRow)
 _USE = table_of(CouponUseRow)
+_CHARGE = table_of(ChargeRow)
 _ZERO = Decimal(0)
 
 
@@ -57,8 +58,13 @@ def grant_coupon(
     )
 
 
-def held_coupons(uow: UnitOfWork, customers: Sequence[str], at: datetime) -> dict[str, list[HeldCoupon]]:
-    """Return by customer the coupons held at an instant, in the order they were given, with what is used of them."""
+def held_coupons(
+    uow: UnitOfWork, customers: Sequence[str], at: datetime, *, before_period: str | None = None
+) -> dict[str, list[HeldCoupon]]:
+    """Return by customer the coupons held at an instant, in the order they were given, with what is used of them.
+
+    `before_period`: counting only what charges of earlier months used.
+    """
     query = (
         select(_GRANT.c.customer, _COUPON.c.document, _COUPON.c.code, _COUPON.c.currency)
         .join(_GRANT, (_GRANT.c.tenant == _COUPON.c.tenant) & (_GRANT.c.code == _COUPON.c.code))
@@ -73,16 +79,15 @@ def held_coupons(uow: UnitOfWork, customers: Sequence[str], at: datetime) -> dic
     rows = uow.connection.execute(query).all()
     if not rows:
         return {}
-    used = {
-        (row.customer, row.code): (row.uses, int(row.minor))
-        for row in uow.connection.execute(
-            select(
-                _USE.c.customer, _USE.c.code, func.count().label("uses"), func.sum(_USE.c.amount_minor).label("minor")
-            )
-            .where(_USE.c.tenant == uow.tenant, members(uow, _USE.c.customer, [row.customer for row in rows]))
-            .group_by(_USE.c.customer, _USE.c.code)
-        )
-    }
+    uses = (
+        select(_USE.c.customer, _USE.c.code, func.count().label("uses"), func.sum(_USE.c.amount_minor).label("minor"))
+        .where(_USE.c.tenant == uow.tenant, members(uow, _USE.c.customer, [row.customer for row in rows]))
+        .group_by(_USE.c.customer, _USE.c.code)
+    )
+    if before_period is not None:
+        made = (_CHARGE.c.tenant == _USE.c.tenant) & (_CHARGE.c.id == _USE.c.charge)
+        uses = uses.join(_CHARGE, made).where(_CHARGE.c.period < before_period)
+    used = {(row.customer, row.code): (row.uses, int(row.minor)) for row in uow.connection.execute(uses)}
     held: dict[str, list[HeldCoupon]] = {}
     for row in rows:
         use = CouponState(parse_coupon(row.document), *used.get((row.customer, row.code), (0, 0)))

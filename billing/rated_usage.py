@@ -106,7 +106,7 @@ class PriceSource:
     """Compiled books and sheets by hash, and the effective prices of agreements, each worked out once."""
 
     def __init__(self, books: Mapping[str, CompiledBook], sheets: Mapping[str, PriceSheet]) -> None:
-        self.books, self._sheets = books, sheets
+        self.books, self.sheets = books, sheets
         self._known: dict[tuple[int, tuple[str, ...]], tuple[Agreement, Mapping[str, FeaturePrice]]] = {}
 
     def prices(self, agreement: Agreement, at: datetime) -> Mapping[str, FeaturePrice]:
@@ -123,7 +123,7 @@ class PriceSource:
 
     def _sheet(self, agreement: Agreement, compiled: CompiledBook, at: datetime) -> PriceSheet:
         if agreement.sheet_hash is not None:
-            return self._sheets[agreement.sheet_hash]
+            return self.sheets[agreement.sheet_hash]
         return PriceSheet(
             book_hash=agreement.book_hash, segment="default", epoch=0, effective_from=at, prices=()
         )  # Lists nothing: every feature at its list price.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, select, tuple_, update
+from sqlalchemy import Table, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.metering import locks
@@ -206,12 +206,22 @@ def record_late(uow: UnitOfWork, late: Iterable[Late]) -> None:
 
 
 def unsettled_late(
-    uow: UnitOfWork, *, customers: Collection[str] | None = None, period: Period | None = None
+    uow: UnitOfWork,
+    *,
+    customers: Collection[str] | None = None,
+    period: Period | None = None,
+    settled_from: str | None = None,
 ) -> list[Late]:
-    """Return late events whose difference no run has billed, by customer and time."""
+    """Return late events whose difference no run has billed, by customer and time.
+
+    `settled_from`: also those that a close of this month or a later one has billed.
+    """
+    unsettled = _LATE.c.settled_by.is_(None)
+    if settled_from is not None:
+        unsettled = or_(unsettled, _LATE.c.settled_by >= settled_from)
     query = (
         select(*(_LATE.c[name] for name in Late._fields))
-        .where(_LATE.c.tenant == uow.tenant, _LATE.c.settled_by.is_(None))
+        .where(_LATE.c.tenant == uow.tenant, unsettled)
         .order_by(_LATE.c.customer, _LATE.c.occurred_at, _LATE.c.source, _LATE.c.event_id)
     )
     if customers is not None:

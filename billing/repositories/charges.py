@@ -138,10 +138,12 @@ class ChargeRepository:
         )
         return _rated(self._uow.connection.execute(query).one())
 
-    def billed(self, subscriptions: Collection[str], since: datetime) -> dict[str, dict[Key, Billed]]:
+    def billed(
+        self, subscriptions: Collection[str], since: datetime, *, before_period: str | None = None
+    ) -> dict[str, dict[Key, Billed]]:
         """Return by subscription what was billed for billing periods that end after `since`, summed by key.
 
-        Coupons and additions stay out: they are not differences.
+        Coupons and additions stay out: they are not differences. `before_period`: only by charges of earlier months.
         """
         query = select(_RATED).where(
             _RATED.c.tenant == self._uow.tenant,
@@ -150,8 +152,9 @@ class ChargeRepository:
         )
         found: dict[str, dict[Key, Billed]] = {}
         rows = self._uow.connection.execute(query).all()
-        order = self._run_order({row.charge for row in rows})
-        for row in sorted(rows, key=lambda row: (order[row.charge], row.position)):
+        order = self._run_order({row.charge for row in rows}, before_period)
+        counted = [row for row in rows if row.charge in order]
+        for row in sorted(counted, key=lambda row: (order[row.charge], row.position)):
             rated = _rated(row)
             if rated.kind in _COMPARED:
                 by_key = found.setdefault(row.subscription, {})
@@ -181,13 +184,15 @@ class ChargeRepository:
         found.sort(key=lambda each: (each[0].known_at, each[0].id, each[1]))
         return [(charge, row) for charge, _, row in found]
 
-    def _run_order(self, charges: Collection[str]) -> dict[str, tuple[datetime, str]]:
-        """Return when each charge was made, to sum in that order."""
+    def _run_order(self, charges: Collection[str], before_period: str | None) -> dict[str, tuple[datetime, str]]:
+        """Return when each charge was made, to sum in that order; those of `before_period` and later are left out."""
         if not charges:
             return {}
         query = select(_CHARGE.c.id, _CHARGE.c.known_at).where(
             _CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.id, charges)
         )
+        if before_period is not None:
+            query = query.where(_CHARGE.c.period < before_period)
         return {row.id: (row.known_at, row.id) for row in self._uow.connection.execute(query)}
 
 

@@ -164,13 +164,17 @@ class InvoiceRepository:
             key=lambda each: (each.issued_on, each.number or "~", each.id),
         )
 
-    def of_period(self, period: str, state: InvoiceState | None = None) -> list[str]:
+    def of_period(
+        self, period: str, state: InvoiceState | None = None, customers: Collection[str] | None = None
+    ) -> list[str]:
         """Return the ids of a period's invoices, by customer, currency and id."""
         query = select(_INVOICE.c.id, _INVOICE.c.customer, _INVOICE.c.currency).where(
             _INVOICE.c.tenant == self._uow.tenant, _INVOICE.c.period == period
         )
         if state is not None:
             query = query.where(_INVOICE.c.state == state.value)
+        if customers is not None:
+            query = query.where(members(self._uow, _INVOICE.c.customer, customers))
         rows = self._uow.connection.execute(query).all()
         return [row.id for row in sorted(rows, key=lambda row: (row.customer, row.currency, row.id))]
 
