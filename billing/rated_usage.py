@@ -395,9 +395,7 @@ def _price(
         priced = compiled.price(fitting, prices)
     else:
         absent = {
-            key: part_of(_least(price, compiled), used, full, agreement)
-            for key, price in prices.items()
-            if key not in fitting
+            key: part_of(price.least, used, full, agreement) for key, price in prices.items() if key not in fitting
         }
         priced = compiled.plan.price(fitting, absent)
     if len(fitting) == len(rated):
@@ -408,11 +406,6 @@ def _price(
         if key not in fitting
     )
     return replace(priced, lines=priced.lines + below)
-
-
-def _least(price: FeaturePrice, compiled: CompiledBook) -> Decimal:
-    least = Chosen(price.feature.least_quantity)
-    return price.rated(amount_of(price.tariff, least, compiled.book.money), least.quantity).list_amount
 
 
 def _row(

@@ -6,9 +6,10 @@ a whole quantity that the tariff alone prices: two multiplications, the same amo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+
+import msgspec
 
 from models.values.money import Currency
 from models.values.quantity import EXACT
@@ -24,12 +25,41 @@ from pricing_engine.tariffs.tariff import Tariff
 _ZERO = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class FeaturePrice:
-    """One feature's effective price for one customer: its tariff, and what led from the list to it."""
+class WholeUnits:
+    """A feature's price and cost of whole quantities, as integers of 10^-SHARE_DIGITS of the major unit."""
+
+    __slots__ = ("_finer", "_price_scaled", "_unit", "_unit_floor")
+
+    def __init__(self, tariff: CompiledTariff, unit_floor: Decimal) -> None:
+        self._price_scaled = tariff.price_scaled
+        self._unit = 10**tariff.unit_exponent
+        self._finer = 10 ** (SHARE_DIGITS - tariff.amount_exponent)
+        self._unit_floor = scaled(unit_floor, SHARE_DIGITS)
+
+    def amount_and_floor(self, units: int) -> tuple[int, int]:
+        """Return the amount at the tariff, not yet lifted to the cost floor, and that floor."""
+        return self._price_scaled(units * self._unit) * self._finer, self._unit_floor * units
+
+
+def whole_units(tariff: CompiledTariff, unit_cost: Decimal, *, below_cost: bool) -> WholeUnits | None:
+    """Return the integer form of a tariff; None where units alone do not price it, or it has too many digits."""
+    units_alone = tariff.table is not None and tariff.modifiers.event_minimum is None and tariff.divisor == 1
+    if not units_alone or max(tariff.amount_exponent, decimals_of(unit_cost)) > SHARE_DIGITS:
+        return None
+    return WholeUnits(tariff, _ZERO if below_cost else unit_cost)
+
+
+class FeaturePrice(msgspec.Struct, frozen=True):
+    """One feature's effective price for one customer: its tariff, and what led from the list to it.
+
+    `least`: the list amount at the feature's least quantity, which counts towards a bundle while it is not chosen.
+    `whole`: the same price in integers, where it has that form.
+    """
 
     feature: Feature
     tariff: CompiledTariff
+    least: Decimal
+    whole: WholeUnits | None = None
     percent: Decimal = _ZERO
     below_cost: bool = False
     shown: ShownPrice | None = None
@@ -43,12 +73,32 @@ class FeaturePrice:
 
     def rated(self, amount: Decimal, quantity: Decimal) -> RatedFeature:
         """Turn what the tariff gives for `quantity` into exact amounts: less the negotiated percent, not below cost."""
-        cost = EXACT.multiply(self.feature.unit_cost, quantity)
-        if self.percent:
-            amount = EXACT.multiply(amount, (HUNDRED - self.percent).scaleb(-2))
-        if self.below_cost:
-            return RatedFeature(amount, cost, _ZERO)
-        return RatedFeature(max(amount, cost), cost, cost)
+        return _rated(self.feature, self.percent, amount, quantity, below_cost=self.below_cost)
+
+
+def feature_price(
+    feature: Feature,
+    tariff: CompiledTariff,
+    money: Currency,
+    *,
+    percent: Decimal = _ZERO,
+    below_cost: bool = False,
+    term: NegotiatedTerm | None = None,
+) -> FeaturePrice:
+    """Return the price of a feature at a tariff, less `percent`, ready to rate quantities."""
+    least = Chosen(feature.least_quantity)
+    at_least = _rated(feature, percent, amount_of(tariff, least, money), least.quantity, below_cost=below_cost)
+    whole = None if percent else whole_units(tariff, feature.unit_cost, below_cost=below_cost)
+    return FeaturePrice(feature, tariff, at_least.list_amount, whole, percent, below_cost, term=term)
+
+
+def _rated(feature: Feature, percent: Decimal, amount: Decimal, quantity: Decimal, *, below_cost: bool) -> RatedFeature:
+    cost = EXACT.multiply(feature.unit_cost, quantity)
+    if percent:
+        amount = EXACT.multiply(amount, (HUNDRED - percent).scaleb(-2))
+    if below_cost:
+        return RatedFeature(amount, cost, _ZERO)
+    return RatedFeature(max(amount, cost), cost, cost)
 
 
 @lru_cache(maxsize=4096)
@@ -70,27 +120,3 @@ def amount_of(tariff: CompiledTariff, chosen: Chosen, money: Currency) -> Decima
     if tariff.table is None and not chosen.quantity:
         return rate(tariff, Usage(units=_ZERO, event_count=0, events=(), buckets=()), money).amount
     return tariff.amount(chosen.quantity)
-
-
-class WholeUnits:
-    """A feature's price and cost of whole quantities, as integers of 10^-SHARE_DIGITS of the major unit."""
-
-    def __init__(self, price: FeaturePrice) -> None:
-        self._price_scaled = price.tariff.price_scaled
-        self._unit = 10**price.tariff.unit_exponent
-        self._finer = 10 ** (SHARE_DIGITS - price.tariff.amount_exponent)
-        self._unit_floor = 0 if price.below_cost else scaled(price.feature.unit_cost, SHARE_DIGITS)
-
-    def amount_and_floor(self, units: int) -> tuple[int, int]:
-        """Return the amount at the tariff, not yet lifted to the cost floor, and that floor."""
-        return self._price_scaled(units * self._unit) * self._finer, self._unit_floor * units
-
-
-def whole_units(price: FeaturePrice) -> WholeUnits | None:
-    """Return the integer form of a price; None where units alone do not tell it, or it has too many digits."""
-    tariff = price.tariff
-    digits = max(tariff.amount_exponent, decimals_of(price.feature.unit_cost))
-    units_alone = tariff.table is not None and tariff.modifiers.event_minimum is None and tariff.divisor == 1
-    if not units_alone or price.percent or digits > SHARE_DIGITS:
-        return None
-    return WholeUnits(price)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -138,12 +139,18 @@ def shown_price(sheet_price: SheetPrice, draw: Decimal) -> ShownPrice:
         raise InvalidValueError(f"must lie within the jitter {sheet_price.jitter}", field="draw", value=draw)
     if sheet_price.jitter == 0:
         return ShownPrice(sheet_price.price, draw, Decimal(1))
-    moved = _LOGS.multiply(sheet_price.price, _LOGS.exp(draw))
-    ladder = PriceLadder(sheet_price.ladder_step, sheet_price.ladder_ending)
+    moved = _LOGS.multiply(sheet_price.price, _exp(draw))
+    ladder = _ladder(sheet_price.ladder_step, sheet_price.ladder_ending)
     price = min(max(ladder.nearest(moved), sheet_price.lowest), sheet_price.highest)
     return ShownPrice(price, draw, _propensity(sheet_price, price))
 
 
+_ladder = lru_cache(maxsize=1024)(PriceLadder)
+_exp = lru_cache(maxsize=1024)(_LOGS.exp)
+"""The features of one quote share their draw, up to their jitter."""
+
+
+@lru_cache(maxsize=65536)
 def _propensity(sheet_price: SheetPrice, shown: Decimal) -> Decimal:
     """Probability that a uniform draw lands on `shown`: the length of its pre-image over 2 * jitter."""
     jitter, half = sheet_price.jitter, EXACT.divide(sheet_price.ladder_step, Decimal(2))

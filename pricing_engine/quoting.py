@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from models.values.money import round_to_minor
 from models.values.quantity import EXACT
 from pricing_engine.catalog import HUNDRED, Chosen
-from pricing_engine.feature_price import FeaturePrice, amount_of, compiled_tariff, whole_units
+from pricing_engine.feature_price import FeaturePrice, amount_of, compiled_tariff, feature_price
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_book import PriceBook
 from pricing_engine.price_sheet import PriceSheet, SheetPrice, ShownPrice, shown_price, tariff_at
@@ -34,6 +35,7 @@ from pricing_engine.pricing import (
     scaled_selection,
     whole_at,
 )
+from pricing_engine.rating import compile_tariff
 
 _ZERO = Decimal(0)
 
@@ -111,12 +113,13 @@ class CompiledBook:
         self.features = {feature.key: feature for feature in book.features}
         self._bundled = {key for bundle in book.bundles for key in bundle.features}
         self._plain = {
-            key: FeaturePrice(feature, compiled_tariff(feature.tariff), below_cost=bool(feature.rails.below_cost))
+            key: feature_price(
+                feature, compiled_tariff(feature.tariff), book.money, below_cost=bool(feature.rails.below_cost)
+            )
             for key, feature in self.features.items()
         }
-        self._whole_units = {key: whole_units(price) for key, price in self._plain.items()}
-        self._least_amounts = {key: self._least(self._plain[key]) for key in self._bundled}
-        self._least_whole = _whole_amounts(self._least_amounts)
+        self._at_price = lru_cache(maxsize=4096)(self._compile_at_price)
+        self._least_whole = _whole_amounts({key: self._plain[key].least for key in self._bundled})
         self._dependents = {key: frozenset(book.dropped_with(key, self.features)) for key in self.features}
 
     def total(self, quantities: Mapping[str, Decimal]) -> Decimal:
@@ -127,7 +130,7 @@ class CompiledBook:
         amounts: dict[str, int] = {}
         floors = 0
         for key, quantity in quantities.items():
-            whole, units = self._whole_units[key], int(quantity)
+            whole, units = self._plain[key].whole, int(quantity)
             if whole is None or units != quantity:
                 return self._total_of_decimals(quantities)
             amount, floor = whole.amount_and_floor(units)
@@ -176,31 +179,42 @@ class CompiledBook:
     ) -> FeaturePrice:
         """Return the price under a negotiated term or, unless that names a tariff, at the sheet's price."""
         feature = at_list.feature
-        tariff = at_list.tariff
-        shown: ShownPrice | None = None
+        price, shown = at_list, None
         if term is not None and term.tariff is not None:
-            tariff = compiled_tariff(term.tariff)
+            price = feature_price(feature, compiled_tariff(term.tariff), self.book.money, below_cost=at_list.below_cost)
         elif feature.adaptive and sheet_price is not None:
             shown = shown_price(sheet_price, draw)
-            tariff = compiled_tariff(tariff_at(feature, shown.price))
-        return FeaturePrice(
-            feature=feature,
-            tariff=tariff,
-            percent=term.percent or _ZERO if term is not None else _ZERO,
-            below_cost=at_list.below_cost or (term is not None and term.below_cost),
-            shown=shown,
-            term=term,
-            rails=sheet_price.rails if shown is not None and sheet_price is not None else (),
-        )
+            price = self._at_price(feature.key, shown.price)
+        if term is not None and (term.percent or term.below_cost):
+            price = feature_price(
+                feature,
+                price.tariff,
+                self.book.money,
+                percent=term.percent or _ZERO,
+                below_cost=at_list.below_cost or term.below_cost,
+            )
+        rails = sheet_price.rails if shown is not None and sheet_price is not None else ()
+        return msgspec.structs.replace(price, shown=shown, term=term, rails=rails)
+
+    def _compile_at_price(self, key: str, price: Decimal) -> FeaturePrice:
+        """Return an adaptive feature at one price; a ladder has few rungs, so prices come again."""
+        feature = self.features[key]
+        tariff = compile_tariff(tariff_at(feature, price))
+        return feature_price(feature, tariff, self.book.money, below_cost=self._plain[key].below_cost)
 
     def price(self, amounts: Mapping[str, RatedFeature], prices: Mapping[str, FeaturePrice]) -> PricedSelection:
         """Apply bundle and number-of-features discounts to rated features: the step quote and invoice share."""
-        least = self._least_amounts_of(prices)
-        return self.plan.price(amounts, {key: amount for key, amount in least.items() if key not in amounts})
+        return self.plan.price(
+            amounts,
+            {key: price.least for key, price in prices.items() if key in self._bundled and key not in amounts},
+        )
 
     def list_amount(self, key: str, chosen: Chosen) -> Decimal:
         """Return the amount at the book's own tariff, exact, in major units."""
-        return amount_of(self._plain[key].tariff, chosen, self.book.money)
+        price, units = self._plain[key], int(chosen.quantity)
+        if price.whole is None or chosen.usage is not None or units != chosen.quantity:
+            return amount_of(price.tariff, chosen, self.book.money)
+        return Decimal(price.whole.amount_and_floor(units)[0]).scaleb(-SHARE_DIGITS, EXACT)
 
     def rate(self, selection: Mapping[str, Chosen], prices: Mapping[str, FeaturePrice]) -> _RatedSelection:
         """Rate each chosen feature alone, as decimals and as integers."""
@@ -210,24 +224,25 @@ class CompiledBook:
         floors: dict[str, int] = {}
         for key, chosen in selection.items():
             price, quantity = prices[key], chosen.quantity
-            whole = self._whole_units[key] if price is self._plain[key] and chosen.usage is None else None
             units = int(quantity)
-            if whole is None or units != quantity:
+            if price.whole is None or chosen.usage is not None or units != quantity:
                 at_tariff[key] = amount_of(price.tariff, chosen, self.book.money)
                 features[key] = price.rated(at_tariff[key], quantity)
                 continue
-            amount, floor = whole.amount_and_floor(units)
+            amount, floor = price.whole.amount_and_floor(units)
             at_tariff[key] = listed = Decimal(amount).scaleb(-SHARE_DIGITS, EXACT)
             cost = EXACT.multiply(price.feature.unit_cost, quantity)
             lifted = listed if amount >= floor else cost
             features[key] = RatedFeature(lifted, cost, _ZERO if price.below_cost else cost)
             amounts[key], floors[key] = amount if amount > floor else floor, floor
-        least = self._least_amounts_of(prices)
-        if len(amounts) == len(features) and least is self._least_amounts and self._least_whole is not None:
-            scaled = ScaledSelection(SHARE_DIGITS, amounts, floors, self._least_whole)
-            return _RatedSelection(at_tariff, features, scaled, scaled)
-        scaled = scaled_selection(features, {key: amount for key, amount in least.items() if key not in features})
-        return _RatedSelection(at_tariff, features, scaled, scaled_selection(features, least))
+        if len(amounts) == len(features):
+            least = self._least_whole_of(prices)
+            if least is not None:
+                scaled = ScaledSelection(SHARE_DIGITS, amounts, floors, least)
+                return _RatedSelection(at_tariff, features, scaled, scaled)
+        bundled = {key: price.least for key, price in prices.items() if key in self._bundled}
+        scaled = scaled_selection(features, {key: least for key, least in bundled.items() if key not in features})
+        return _RatedSelection(at_tariff, features, scaled, scaled_selection(features, bundled))
 
     def savings(self, rated: _RatedSelection, total: Decimal) -> dict[str, tuple[Decimal, tuple[str, ...]]]:
         """Return by chosen feature what dropping it would save, and the features that would go with it."""
@@ -242,15 +257,12 @@ class CompiledBook:
             for key, dropped in gone.items()
         }
 
-    def _least_amounts_of(self, prices: Mapping[str, FeaturePrice]) -> Mapping[str, Decimal]:
-        """Return the amount at which each feature of a bundle counts while it is not chosen."""
-        if all([prices.get(key) is self._plain[key] for key in self._bundled]):
-            return self._least_amounts
-        return {key: self._least(price) for key, price in prices.items() if key in self._bundled}
-
-    def _least(self, price: FeaturePrice) -> Decimal:
-        least = Chosen(price.feature.least_quantity)
-        return price.rated(amount_of(price.tariff, least, self.book.money), least.quantity).list_amount
+    def _least_whole_of(self, prices: Mapping[str, FeaturePrice]) -> Mapping[str, int] | None:
+        moved = {key: price.least for key, price in prices.items() if key in self._bundled and not price.is_list_price}
+        if not moved or self._least_whole is None:
+            return self._least_whole
+        whole = _whole_amounts(moved)
+        return None if whole is None else {**self._least_whole, **whole}
 
 
 def _whole_amounts(amounts: Mapping[str, Decimal]) -> Mapping[str, int] | None:
