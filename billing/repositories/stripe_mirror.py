@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
+from billing.metering.sets import members
 from billing.repositories.inserting import insert_new
 from billing.stripe.carry_over import Obligation
 from billing.stripe.status import CollectionStatus
@@ -76,6 +77,11 @@ def has_invoice(uow: UnitOfWork, invoice_id: str) -> bool:
 def invoice_by_stripe_id(uow: UnitOfWork, stripe_id: str) -> Collecting | None:
     """Return the invoice that the provider knows by this id."""
     return next(iter(_invoices(uow, INVOICE.c.stripe_id == stripe_id)), None)
+
+
+def invoices_of(uow: UnitOfWork, invoice_ids: Collection[str]) -> list[Collecting]:
+    """Return those of these invoices that were handed over, oldest first."""
+    return _invoices(uow, members(uow, INVOICE.c.invoice_id, invoice_ids))
 
 
 def invoices_since(uow: UnitOfWork, since: datetime) -> list[Collecting]:

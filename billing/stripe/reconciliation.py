@@ -24,6 +24,8 @@ from billing.unit_of_work import UnitOfWork
 STALE_AFTER = timedelta(hours=2)
 """A draft older than this should have been finalised, or removed."""
 _CLOCK_SLACK = timedelta(minutes=10)
+_DELIVERY = timedelta(minutes=10)
+"""A younger event may still be on its way to us: that we have not heard of it is no gap yet."""
 
 
 class Difference(StrEnum):
@@ -151,8 +153,8 @@ def _compare(
     with database.reading(tenant) as uow:
         rows = [row for row in mirror.invoices_since(uow, since - _CLOCK_SLACK) if row.collect_minor]
         findings = [finding for row in rows for finding in _of_invoice(uow, row, by_ref, now)]
-        findings += _unknown(rows, by_ref, tenant)
-        gaps = stripe_events.unknown(uow, [event.id for event in events])
+        findings += _unknown(uow, by_ref)
+        gaps = stripe_events.unknown(uow, [event.id for event in events if now - event.created_at >= _DELIVERY])
     missed = tuple(event for event in events if event.id in gaps)
     findings += [Finding(Difference.EVENT_GAP, Repair.FETCH, stripe_id=event.id, theirs=event.type) for event in missed]
     return Reconciliation(since, now, len(rows), tuple(findings), _totals(rows, theirs), missed)
@@ -206,13 +208,15 @@ def _catching_up(row: Collecting, mine: RemoteInvoice) -> Repair:
     return Repair.VOID if row.status is CollectionStatus.VOID else Repair.PERSON
 
 
-def _unknown(rows: list[Collecting], by_ref: Mapping[str, list[RemoteInvoice]], tenant: str) -> list[Finding]:
-    """Return invoices that bear our reference though we never handed anything of the kind over."""
-    known = {
-        invoice_ref(tenant, row.invoice_id, incarnation)
-        for row in rows
-        for incarnation in range(1, row.incarnation + 1)
-    }
+def _unknown(uow: UnitOfWork, by_ref: Mapping[str, list[RemoteInvoice]]) -> list[Finding]:
+    """Return invoices that bear a reference of ours which none of our invoices goes by today.
+
+    All we ever handed over is asked, not only what was handed over in the time looked at: an invoice may have waited
+    longer than that for its turn. What was made anew by a repair left its earlier references behind.
+    """
+    ids = {ref.removeprefix(f"{uow.tenant}/") for ref in by_ref}
+    rows = mirror.invoices_of(uow, ids | {each.rpartition("#")[0] for each in ids})
+    known = {invoice_ref(uow.tenant, row.invoice_id, row.incarnation) for row in rows}
     return [
         _extra(remote)
         for ref, found in by_ref.items()

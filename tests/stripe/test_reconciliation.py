@@ -94,6 +94,7 @@ def _stale_draft(bridge: Bridge, twin: Twin) -> None:
 
 def _unheard_event(bridge: Bridge, twin: Twin) -> None:
     twin.account.emit("invoice.updated", invoices.render(twin.account, _remote(bridge, twin, 1)))
+    bridge.clock.advance(600)
 
 
 _FAULTS: dict[str, tuple[Difference, Repair, Callable[[Bridge, Twin], None]]] = {
@@ -146,6 +147,39 @@ def test_all_faults_at_once_are_told_apart(running_on_each: Bridge, twin: Twin) 
     assert running.reconcile().is_clean
     assert running.row("inv-2").status is CollectionStatus.PAID
     assert running.row("inv-5").status is CollectionStatus.PAID
+
+
+def test_an_event_is_missed_only_once_its_delivery_had_time(running: Bridge, twin: Twin) -> None:
+    _unheard_event(running, twin)
+    running.clock.advance(-1)
+    assert running.reconcile().is_clean
+    running.clock.advance(1)
+    assert running.reconcile().counts() == {Difference.EVENT_GAP: 1}
+
+
+def test_an_invoice_that_waited_for_longer_than_the_window_is_ours_all_the_same(
+    running: Bridge, twin: Twin
+) -> None:
+    """Were it taken for somebody else's, the repair would void it."""
+    running.enqueue(an_invoice(7, method=_SENT))
+    running.clock.advance(timedelta(days=36).total_seconds())
+    running.drain()
+    found = running.reconcile(days=35)
+    assert found.counts()[Difference.EXTRA] == 0
+    assert running.row("inv-7").status is CollectionStatus.OPEN
+
+
+def test_what_a_repair_left_behind_is_extra_when_it_turns_up_again(running: Bridge, twin: Twin) -> None:
+    lost = _remote(running, twin, 2)
+    _gone(running, twin)
+    running.repair(running.reconcile())
+    del lost["deleted"]
+    found = running.reconcile()
+    assert [(each.difference, each.repair, each.stripe_id) for each in found.findings] == [
+        (Difference.EXTRA, Repair.REMOVE, lost["id"])
+    ]
+    assert running.repair(found) == 0
+    assert running.reconcile().is_clean
 
 
 def test_what_is_made_anew_has_the_same_content_and_collects_once(running: Bridge, twin: Twin) -> None:
