@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ from api.controllers.keys import AuditController, KeyController
 from api.controllers.ledger import LedgerController
 from api.controllers.price_books import PriceBookController, PriceSheetController
 from api.controllers.quotes import QuoteController
+from api.controllers.stripe_events import StripeEventController
 from api.controllers.subscriptions import SubscriptionController
 from api.controllers.usage import UnmatchedController, UsageController
 from api.problems import domain_error, http_error, unexpected_error
@@ -29,6 +31,8 @@ from api.settings import Settings, load_settings
 from billing.database import Database
 from billing.metering.directory import PriceBookDirectory
 from billing.metering.group_commit import GroupCommit
+from billing.stripe.handing_over import configured_hand_over
+from billing.stripe.settings import KEY, stripe_settings
 from models.values.errors import DomainError
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
@@ -53,7 +57,14 @@ def create_services(settings: Settings) -> Services:
     database = Database(settings.database_url)
     database.migrate()
     group = GroupCommit(database, PriceBookDirectory(), system_clock)
-    return Services(settings, database, settings.signer(), group)
+    return Services(
+        settings,
+        database,
+        settings.signer(),
+        group,
+        collect=configured_hand_over(os.environ),
+        stripe=stripe_settings(os.environ) if os.environ.get(KEY) else None,
+    )
 
 
 def create_app(services: Services | None = None) -> Litestar:
@@ -69,6 +80,7 @@ def create_app(services: Services | None = None) -> Litestar:
     return Litestar(
         route_handlers=[
             HealthController,
+            StripeEventController,
             Router(
                 "/",
                 route_handlers=_HANDLERS,

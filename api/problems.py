@@ -24,11 +24,14 @@ _log = logging.getLogger(__name__)
 
 _STATUS_BY_CODE = {
     "idempotency_key_required": 400,
+    "invalid_signature": 400,
+    "invalid_event": 400,
     "unauthenticated": 401,
     "forbidden": 403,
     "rate_limited": 429,
     "busy": 503,
     "closed": 503,
+    "stripe_not_configured": 503,
     "storage_full": 507,
 }
 _STATUS_BY_KIND: tuple[tuple[type[DomainError], int], ...] = (

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 from api.settings import Settings
 from billing.database import Database
+from billing.invoicing import Collect
 from billing.metering.group_commit import GroupCommit
+from billing.stripe.settings import StripeSettings
 from pricing_engine.sealing import Signer
 
 Clock = Callable[[], datetime]
@@ -21,10 +23,12 @@ def system_clock() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The shell's parts, wired together in the composition root."""
+    """The shell's parts, wired together in the composition root. Where Stripe is not set up, nobody collects."""
 
     settings: Settings
     database: Database
     signer: Signer
     ingest: GroupCommit
     now: Clock = system_clock
+    collect: Collect | None = None
+    stripe: StripeSettings | None = None

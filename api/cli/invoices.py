@@ -30,6 +30,7 @@ from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, pay
+from billing.stripe.following import follow
 from billing.stripe.handing_over import configured_hand_over
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
@@ -347,16 +348,20 @@ def _due(database: Database, tenant: str, now: datetime) -> list[str]:
 
 def run_void(options: argparse.Namespace) -> int:
     """Void an invoice."""
+    now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        voided = void(uow, options.invoice, options.reason, datetime.now(UTC))
+        voided = void(uow, options.invoice, options.reason, now)
+        follow(uow, voided.id, now)
     print(f"{voided.number} is void")
     return 0
 
 
 def run_give_up(options: argparse.Namespace) -> int:
     """Write an invoice off."""
+    now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        given_up = give_up(uow, options.invoice, datetime.now(UTC))
+        given_up = give_up(uow, options.invoice, now)
+        follow(uow, given_up.id, now)
     print(f"{given_up.number} is uncollectible")
     return 0
 
@@ -377,6 +382,7 @@ def run_credit(options: argparse.Namespace) -> int:
             options.key or f"cli:{invoice.id}", invoice.id, options.reason, options.issued_on or now.date(), nets
         )
         note = issue_credit_note(uow, request, now)
+        follow(uow, invoice.id, now)
     print(f"{note.number} credits {plain(from_minor(note.total_minor, money))} {money.code} of {invoice.number}")
     return 0
 
@@ -397,5 +403,6 @@ def run_pay(options: argparse.Namespace) -> int:
         money = currency(InvoiceRepository(uow).get(options.invoice).currency)
         amount = _minor(options.amount, "amount", money)
         paid = pay(uow, options.invoice, Money(options.key, amount, now), now)
+        follow(uow, paid.id, now)
     print(f"{paid.number} is {paid.state.value}, {plain(from_minor(paid.open_minor, money))} {money.code} open")
     return 0

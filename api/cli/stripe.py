@@ -16,8 +16,9 @@ from api.cli.workspace import open_workspace
 from api.settings import Settings
 from billing.database import Database
 from billing.ledger_collection import LedgerCollection
-from billing.repositories import stripe_events, stripe_mirror, stripe_outbox
-from billing.stripe.handing_over import HandOver, hand_over_missed
+from billing.repositories import journals, stripe_events, stripe_mirror, stripe_outbox
+from billing.stripe.following import follow_missed
+from billing.stripe.handing_over import HandOver, configured_hand_over, hand_over_missed
 from billing.stripe.reports import csv_of, html_of, lines_of
 from billing.stripe.settings import stripe_settings
 from billing.stripe.timing import real_timing
@@ -47,10 +48,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run_sync(options: argparse.Namespace) -> int:
     """Hand over what was missed, then perform and read until nothing is due."""
+    stripe_settings(os.environ)  # Refuses before anything is written.
     with open_workspace() as (settings, database):
         now = datetime.now(UTC)
         with database.writing(settings.tenant) as uow:
-            missed = hand_over_missed(uow, HandOver(), now)
+            journals.lock(uow)
+            missed = hand_over_missed(uow, configured_hand_over(os.environ) or HandOver(), now)
+            follow_missed(uow, now)
         done, settled = asyncio.run(_sync(settings, database, timedelta(seconds=options.wait)))
         print(f"handed over {missed}")
         print(f"operations done {done.done} adopted {done.adopted} failed tries {done.failed} dead {done.dead}")

@@ -27,6 +27,7 @@ from billing.exports.rendering import to_pdf
 from billing.invoicing import finalise, party_document, void
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
+from billing.stripe.following import follow
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 from models.values.money import Currency, currency, from_minor, round_to_minor
@@ -120,7 +121,7 @@ class InvoiceController(Controller):
         def work(uow: UnitOfWork) -> tuple[int, object]:
             now, invoices = services.now(), InvoiceRepository(uow)
             before = invoice_document(invoices.get(invoice))
-            finalise(uow, [before["id"]], now)
+            finalise(uow, [before["id"]], now, collect=services.collect)
             after = invoice_document(invoices.get(invoice))
             of = ("invoice", before["id"])
             audit.record(uow, actor_of(request, now), "invoice.finalise", of, before=before, after=after)
@@ -144,6 +145,7 @@ class InvoiceController(Controller):
             now = services.now()
             before = invoice_document(InvoiceRepository(uow).get(invoice))
             after = invoice_document(void(uow, invoice, data.reason, now))
+            follow(uow, before["id"], now)
             of = ("invoice", before["id"])
             audit.record(uow, actor_of(request, now), "invoice.void", of, before=before, after=after)
             return 200, after
@@ -168,6 +170,7 @@ class InvoiceController(Controller):
             nets = None if data.lines is None else _nets(data.lines, currency(found.currency))
             wanted = CreditRequest(f"api:{idempotency_key}", found.id, data.reason, now.date(), nets)
             after = credit_note_document(issue_credit_note(uow, wanted, now))
+            follow(uow, found.id, now)
             of = ("credit_note", after["id"])
             audit.record(uow, actor_of(request, now), "credit_note.issue", of, after=after)
             return 201, after
@@ -205,7 +208,7 @@ class CloseController(Controller):
         services: Services = state.services
         now, tenant = services.now(), request.user.tenant
         actor = actor_of(request, now)
-        result = close(services.database, tenant, period, now, CloseOptions(actor=actor.name))
+        result = close(services.database, tenant, period, now, CloseOptions(actor=actor.name, collect=services.collect))
         with services.database.writing(tenant) as uow:
             audit.record(uow, actor, "month.close", ("close", period))
         return {

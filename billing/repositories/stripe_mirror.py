@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from billing.metering.sets import members
 from billing.repositories.inserting import insert_new
 from billing.stripe.carry_over import Obligation
-from billing.stripe.status import CollectionStatus
+from billing.stripe.status import FINAL, CollectionStatus
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.invoice import InvoiceRow
@@ -134,6 +134,25 @@ def not_handed_over(uow: UnitOfWork) -> list[str]:
         .order_by(_OURS.c.finalised_at, _OURS.c.number)
     )
     return list(uow.connection.execute(query).scalars())
+
+
+def behind_our_books(uow: UnitOfWork) -> list[Collecting]:
+    """Return the invoices of which our books may have decided something that the provider was not told."""
+    ours, theirs = _OURS.c.state, INVOICE.c.status
+    unfinished = theirs.not_in([state.value for state in FINAL])
+    carried = (theirs == CollectionStatus.SETTLED.value) & (INVOICE.c.carried_out_minor > INVOICE.c.carried_in_minor)
+    query = (
+        select(INVOICE.c.invoice_id)
+        .join(_OURS, (INVOICE.c.tenant == _OURS.c.tenant) & (INVOICE.c.invoice_id == _OURS.c.id))
+        .where(
+            INVOICE.c.tenant == uow.tenant,
+            or_(
+                unfinished & (_OURS.c.settled_minor != INVOICE.c.settled_minor + INVOICE.c.paid_minor),
+                (unfinished | carried) & ours.in_(["void", "uncollectible"]),
+            ),
+        )
+    )
+    return invoices_of(uow, list(uow.connection.execute(query).scalars()))
 
 
 def change_invoice(uow: UnitOfWork, invoice_id: str, **changes: object) -> None:

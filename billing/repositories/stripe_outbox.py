@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -157,17 +157,22 @@ def move(uow: UnitOfWork, operation: Operation, owner: str, to: Move, error: Pro
     return _update_leased(uow, operation, owner, **changes)
 
 
-def cancel_unsent(uow: UnitOfWork, aggregate: Aggregate, aggregate_id: str) -> None:
-    """Cancel what was never sent; what may be under way is left to finish."""
-    uow.connection.execute(
+def withdraw_unsent(
+    uow: UnitOfWork, aggregate: Aggregate, aggregate_id: str, kinds: Collection[Kind] = tuple(Kind)
+) -> list[tuple[Kind, Mapping[str, Any]]]:
+    """Cancel what was never sent and return it, in order; what may be under way is left to finish."""
+    withdrawn = uow.connection.execute(
         update(OP)
         .where(
             *_of(uow, aggregate, aggregate_id),
             OP.c.state.in_([State.PENDING.value, State.RETRY_WAIT.value]),
             OP.c.first_sent_at.is_(None),
+            OP.c.kind.in_([kind.value for kind in kinds]),
         )
         .values(state=State.CANCELLED.value)
-    )
+        .returning(OP.c.seq, OP.c.kind, OP.c.params)
+    ).all()
+    return [(Kind(row.kind), row.params) for row in sorted(withdrawn, key=lambda row: row.seq)]
 
 
 def cancel_all(uow: UnitOfWork, aggregate: Aggregate, aggregate_id: str) -> None:

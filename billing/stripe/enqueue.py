@@ -90,18 +90,23 @@ def enqueue_void(uow: UnitOfWork, invoice_id: str, *, now: datetime) -> None:
     if row.carried_into is not None:
         raise RuleBrokenError(f"is collected by the invoice {row.carried_into}", field="invoice", value=invoice_id)
     if row.status is CollectionStatus.SETTLED:
-        # Nothing of it is at the provider: only stop it from being carried over.
-        mirror.change_invoice(uow, invoice_id, settled_minor=row.total_minor, carried_out_minor=row.carried_in_minor)
+        _stop_carrying(uow, row)
         return
     if row.status in FINAL:
         raise RuleBrokenError(f"is {row.status} and cannot be voided", field="invoice", value=invoice_id)
-    outbox.cancel_unsent(uow, Aggregate.INVOICE, invoice_id)
+    outbox.withdraw_unsent(uow, Aggregate.INVOICE, invoice_id)
     mirror.change_invoice(uow, invoice_id, next_attempt_at=None)
     outbox.append(uow, Aggregate.INVOICE, invoice_id, [(Kind.VOID, {})], now=now)
 
 
 def enqueue_mark_uncollectible(uow: UnitOfWork, invoice_id: str, *, now: datetime) -> None:
-    """Give an invoice up at the provider."""
+    """Give an invoice up at the provider: it is charged no more. What a later invoice collects of it stays there."""
+    row = mirror.invoice(uow, invoice_id, lock=True)
+    if row.status is CollectionStatus.SETTLED:
+        if row.carried_into is None:
+            _stop_carrying(uow, row)
+        return
+    outbox.withdraw_unsent(uow, Aggregate.INVOICE, invoice_id, {Kind.PAY, Kind.SEND})
     mirror.change_invoice(uow, invoice_id, next_attempt_at=None)
     outbox.append(uow, Aggregate.INVOICE, invoice_id, [(Kind.MARK_UNCOLLECTIBLE, {})], now=now)
 
@@ -111,3 +116,8 @@ def enqueue_charge(uow: UnitOfWork, row: Collecting, *, now: datetime) -> None:
     mirror.change_invoice(uow, row.invoice_id, next_attempt_at=None)
     params = {"attempt": row.failed_attempts + 1}
     outbox.append(uow, Aggregate.INVOICE, row.invoice_id, [(Kind.PAY, params)], now=now)
+
+
+def _stop_carrying(uow: UnitOfWork, row: Collecting) -> None:
+    """Leave out of later invoices what this one owes by itself: nothing of it is at the provider."""
+    mirror.change_invoice(uow, row.invoice_id, settled_minor=row.total_minor, carried_out_minor=row.carried_in_minor)

@@ -13,6 +13,8 @@ from billing.repositories import stripe_mirror as mirror
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.stripe.enqueue import enqueue_invoice
+from billing.stripe.following import note_settlements
+from billing.stripe.settings import KEY, choice_of
 from billing.unit_of_work import UnitOfWork
 from models.values.quantity import plain
 
@@ -26,20 +28,32 @@ class HandOver:
     def __call__(self, uow: UnitOfWork, invoices: Sequence[Invoice], now: datetime) -> None:
         """Enqueue those of which something is open. What was handed over before is left as it is."""
         customers: dict[str, Customer] = {}
-        for invoice in invoices:
-            if invoice.state is InvoiceState.FINALISED and invoice.open_minor > 0:
-                if invoice.customer not in customers:
-                    customers[invoice.customer] = CustomerRepository(uow).get(invoice.customer)
-                enqueue_invoice(uow, to_collect(invoice, customers[invoice.customer], self.method), now=now)
+        known = {row.invoice_id for row in mirror.invoices_of(uow, [invoice.id for invoice in invoices])}
+        fresh = [
+            invoice
+            for invoice in invoices
+            if invoice.state is InvoiceState.FINALISED and invoice.open_minor > 0 and invoice.id not in known
+        ]
+        for invoice in fresh:
+            if invoice.customer not in customers:
+                customers[invoice.customer] = CustomerRepository(uow).get(invoice.customer)
+            enqueue_invoice(uow, to_collect(invoice, customers[invoice.customer], self.method), now=now)
+        settled = [invoice.id for invoice in fresh if invoice.settled_minor]
+        note_settlements(uow, InvoiceRepository(uow).settlements(settled), now)
 
 
 def configured_hand_over(environment: Mapping[str, str]) -> HandOver | None:
-    """Return what takes finalised invoices over where a Stripe key is set; else None, and nobody collects."""
-    return HandOver() if environment.get("ALACARTE_STRIPE_KEY") else None
+    """Return what takes finalised invoices over where a Stripe key is set; else None, and nobody collects.
+
+    ALACARTE_STRIPE_COLLECTION says whether they are charged (the default) or sent.
+    """
+    if not environment.get(KEY):
+        return None
+    return HandOver(choice_of(CollectionMethod, "ALACARTE_STRIPE_COLLECTION", environment, CollectionMethod.CHARGE))
 
 
 def hand_over_missed(uow: UnitOfWork, hand_over: HandOver, now: datetime) -> int:
-    """Hand over invoices that were finalised before Stripe was set up; return how many there were."""
+    """Hand over invoices that were finalised before Stripe was set up; return how many are open of them."""
     missed = mirror.not_handed_over(uow)
     hand_over(uow, InvoiceRepository(uow).many(missed), now)
     return len(missed)

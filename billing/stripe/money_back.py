@@ -35,7 +35,9 @@ def enqueue_credit_note(
         "ref": f"{uow.tenant}/{credit_note_id}",
         "amount": wire_amount(row.currency, amount_minor),
     }
-    outbox.append(uow, Aggregate.INVOICE, row.invoice_id, [(Kind.CREDIT, params)], now=now)
+    # What is credited before the charge was sent is not charged.
+    held_back = outbox.withdraw_unsent(uow, Aggregate.INVOICE, row.invoice_id, {Kind.PAY, Kind.SEND})
+    outbox.append(uow, Aggregate.INVOICE, row.invoice_id, [(Kind.CREDIT, params), *held_back], now=now)
 
 
 def enqueue_refund(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_minor: int, *, now: datetime) -> None:

@@ -19,9 +19,10 @@ from billing.billing_provider import (
     RemoteStatus,
     StoredFailureError,
 )
-from billing.collection import InvoiceToCollect, LineTax, LineToCollect
+from billing.collection import CollectionMethod, InvoiceToCollect, LineTax, LineToCollect
 from billing.stripe.carry_over import Obligation, owed, split
 from billing.stripe.currencies import currency_table, stripe_currency, wire_amount
+from billing.stripe.handing_over import HandOver, configured_hand_over
 from billing.stripe.operations import (
     SAME_KEY_FAILURES,
     Aggregate,
@@ -33,7 +34,7 @@ from billing.stripe.operations import (
     key_is_trusted,
 )
 from billing.stripe.planning import MAX_LINES, CarriedOver, plan_collection
-from billing.stripe.settings import LiveKeyRefusedError, StripeSettings, stripe_settings
+from billing.stripe.settings import LastStep, LiveKeyRefusedError, StripeSettings, stripe_settings
 from billing.stripe.status import CollectionStatus, merged
 from models.values.errors import InvalidValueError
 from tests.stripe.bridge import ADA, JANUARY, an_invoice
@@ -248,7 +249,7 @@ def test_live_keys_are_for_production_only() -> None:
     for key in ("sk_live_x", "rk_live_x"):
         with pytest.raises(LiveKeyRefusedError):
             StripeSettings(key)
-        assert StripeSettings(key, environment="production").api_key == key
+        assert {StripeSettings(key, environment=each).api_key for each in ("production", "live")} == {key}
     with pytest.raises(InvalidValueError):
         StripeSettings("pk_test_x")
     with pytest.raises(InvalidValueError):
@@ -256,6 +257,46 @@ def test_live_keys_are_for_production_only() -> None:
     with pytest.raises(InvalidValueError, match="ALACARTE_STRIPE_KEY"):
         stripe_settings({})
     assert "sk_test_secret" not in repr(StripeSettings("sk_test_secret", webhook_secrets=("whsec_x",)))
+
+
+def test_settings_come_from_the_environment() -> None:
+    read = stripe_settings(
+        {
+            "ALACARTE_STRIPE_KEY": "sk_test_x",
+            "ALACARTE_STRIPE_WEBHOOK_SECRETS": "whsec_new,whsec_old,",
+            "ALACARTE_STRIPE_REQUESTS_PER_SECOND": "80",
+            "ALACARTE_STRIPE_RETRY_DAYS": "0.5,2",
+            "ALACARTE_STRIPE_LAST_STEP": "leave_open",
+        }
+    )
+    assert read.webhook_secrets == ("whsec_new", "whsec_old")
+    assert (read.requests_per_second, read.last_step) == (80.0, LastStep.LEAVE_OPEN)
+    assert read.retry_after == (timedelta(hours=12), timedelta(days=2))
+    assert stripe_settings({"ALACARTE_STRIPE_KEY": "sk_test_x"}) == StripeSettings("sk_test_x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALACARTE_STRIPE_REQUESTS_PER_SECOND", "fast"),
+        ("ALACARTE_STRIPE_REQUESTS_PER_SECOND", "nan"),
+        ("ALACARTE_STRIPE_REQUESTS_PER_SECOND", "0"),
+        ("ALACARTE_STRIPE_RETRY_DAYS", "1,soon"),
+        ("ALACARTE_STRIPE_RETRY_DAYS", "-1"),
+        ("ALACARTE_STRIPE_LAST_STEP", "sue"),
+        ("ALACARTE_STRIPE_COLLECTION", "beg"),
+    ],
+)
+def test_a_setting_that_says_nothing_is_refused(name: str, value: str) -> None:
+    environment = {"ALACARTE_STRIPE_KEY": "sk_test_x", name: value}
+    read = configured_hand_over if name.endswith("COLLECTION") else stripe_settings
+    with pytest.raises(InvalidValueError):
+        read(environment)
+
+
+def test_without_a_key_nobody_collects() -> None:
+    assert configured_hand_over({}) is None
+    assert configured_hand_over({"ALACARTE_STRIPE_KEY": "sk_test_x"}) == HandOver(CollectionMethod.CHARGE)
 
 
 @pytest.mark.parametrize(

@@ -157,9 +157,7 @@ def test_an_event_is_missed_only_once_its_delivery_had_time(running: Bridge, twi
     assert running.reconcile().counts() == {Difference.EVENT_GAP: 1}
 
 
-def test_an_invoice_that_waited_for_longer_than_the_window_is_ours_all_the_same(
-    running: Bridge, twin: Twin
-) -> None:
+def test_an_invoice_that_waited_for_longer_than_the_window_is_ours_all_the_same(running: Bridge, twin: Twin) -> None:
     """Were it taken for somebody else's, the repair would void it."""
     running.enqueue(an_invoice(7, method=_SENT))
     running.clock.advance(timedelta(days=36).total_seconds())

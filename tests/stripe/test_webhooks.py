@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from litestar import Litestar, Request, Response, post
+from litestar import Litestar
+from litestar.datastructures import State
 
+from api.controllers.stripe_events import StripeEventController
+from api.problems import domain_error
+from api.settings import Settings
 from billing.collection import Closing, CollectionMethod, DisputePhase
 from billing.database import Database
+from billing.stripe.settings import StripeSettings
 from billing.stripe.status import CollectionStatus
 from billing.stripe.webhooks import accept_webhook
-from models.values.errors import InvalidValueError
+from models.values.errors import DomainError, InvalidValueError
 from tests.stripe.bridge import Bridge, Listener, an_invoice, settings_for
 from tests.stripe_twin import invoices, payments
 from tests.stripe_twin.clock import MovableClock
@@ -29,28 +35,41 @@ _HOUR = 3_600
 Deliver = Callable[..., list[int]]
 
 
+class _Current:
+    """The API's services over whichever bridge the test uses."""
+
+    def __init__(self, bridges: list[Bridge]) -> None:
+        self._bridges = bridges
+
+    @property
+    def database(self) -> Database:
+        return self._bridges[-1].database
+
+    @property
+    def stripe(self) -> StripeSettings:
+        return self._bridges[-1].settings
+
+    @property
+    def settings(self) -> Settings:
+        return Settings("", Path(), self._bridges[-1].tenant)
+
+    def now(self) -> datetime:
+        return self._bridges[-1].clock.now()
+
+
 @pytest.fixture(scope="module")
 def endpoint_server() -> Iterator[tuple[list[Bridge], str]]:
-    """An endpoint as the API has one, for whichever bridge the test uses."""
+    """The API's own endpoint on a socket of its own."""
     bridges: list[Bridge] = []
-
-    @post("/stripe/webhook", status_code=200)
-    async def receive(request: Request[Any, Any, Any]) -> Response[bytes]:
-        bridge, body = bridges[-1], await request.body()
-        signature = request.headers.get("Stripe-Signature", "")
-
-        def accept() -> None:
-            with bridge.database.writing(bridge.tenant) as uow:
-                accept_webhook(uow, body, signature, bridge.settings, bridge.clock.now())
-
-        try:
-            await asyncio.to_thread(accept)
-        except InvalidValueError as error:
-            return Response(error.code.encode(), status_code=400)
-        return Response(b"", status_code=200)
-
-    with serving(Litestar([receive], openapi_config=None, logging_config=None)) as url:
-        yield bridges, f"{url}/stripe/webhook"
+    app = Litestar(
+        [StripeEventController],
+        exception_handlers={DomainError: domain_error},
+        state=State({"services": _Current(bridges)}),
+        openapi_config=None,
+        logging_config=None,
+    )
+    with serving(app) as url:
+        yield bridges, f"{url}/v1/stripe/events"
 
 
 @pytest.fixture
