@@ -164,7 +164,8 @@ def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
     cutoff = cutoff_of(subscription, run.until)
     since = subscription.starts_at if run.since is None else cutoff_of(subscription, run.since)
     if run.known_before is not None:
-        moved = [phase.starts_at for phase in subscription.phases if phase.recorded_at > run.known_before]
+        # From the moment before: what ended with a change is what it moved, and lies in the period before it.
+        moved = [phase.starts_at - _MOMENT for phase in subscription.phases if phase.recorded_at > run.known_before]
         since = min([since, *moved])
     since = min([since, *(each.occurred_at for each in late)])
     plan = _Plan(subscription, since, cutoff)

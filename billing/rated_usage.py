@@ -338,8 +338,9 @@ def _rate_segment(
         if _in_scope(feature, segment, scope):
             one = metered.get((line.feature, segment.period.start))
             row = _row(subscription, cycle, segment, prices[line.feature], line, priced, one)
-            so_far = Period(row.service.start, min(row.service.end, until))
-            rows.append(replace(row, service=so_far) if scope is Scope.INTERIM else row)
+            if scope is Scope.INTERIM:
+                row = replace(row, service=Period(row.service.start, min(row.service.end, until)))
+            rows.append(row)
     return rows
 
 

@@ -24,7 +24,7 @@ from models.values.money import round_fraction
 
 
 def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at: datetime) -> None:
-    """Recognise what was earned since the run before of all that was billed in advance; once a period and charge."""
+    """Recognise what was earned since the run before of all that was billed in advance; once a period and customer."""
     if run.since is None:
         return
     since, until = (datetime.combine(day, time.min, tzinfo=UTC) for day in (run.since, run.until))
@@ -34,21 +34,24 @@ def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at
         rows = by_charge.setdefault(charge.id, (charge, {}))[1]
         rows.setdefault(row.feature, []).append(row)
     deferred = accruals.by_key(uow, [ahead_key(charge) for charge in by_charge])
-    drafts = []
+    # One journal a customer: a charge that takes back what another billed ahead is earned together with that one.
+    facts: dict[tuple[str, str], list[Fact]] = {}
     for key in sorted(by_charge):
         charge, features = by_charge[key]
         if charge.period >= run.period or ahead_key(key) not in deferred:
             continue
         begin = max(since, charge.cutoff)
-        facts: list[Fact] = []
         for feature, units in deferred[ahead_key(key)][1]:
             ahead = features.get(feature, [])
             earned = unearned(units, ahead, charge.cutoff, begin) - unearned(units, ahead, charge.cutoff, until)
             if earned:
-                facts.append(Recognition(charge.customer, charge.currency, feature, earned))
-        if facts:
-            drafts.append(journal(f"recognise:{run.period}:{key}", run.effective_at, *facts))
-    ledger.post(uow, drafts, recorded_at=recorded_at)
+                stream = (charge.customer, charge.currency)
+                facts.setdefault(stream, []).append(Recognition(*stream, feature, earned))
+    drafts = [
+        journal(f"recognise:{run.period}:{customer}/{asset}", run.effective_at, *of_stream)
+        for (customer, asset), of_stream in sorted(facts.items())
+    ]
+    ledger.post(uow, [draft for draft in drafts if draft.legs], recorded_at=recorded_at)
 
 
 def unearned(units: int, rows: Collection[RatedUsage], since: datetime, at: datetime) -> int:

@@ -40,7 +40,7 @@ class Money:
 def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> Invoice:
     """Record a payment of an invoice; what is more than open becomes the customer's credit.
 
-    A written-off invoice that is paid after all is recovered first. The same key again changes nothing.
+    What goes beyond that of a written-off invoice is recovered first. The same key again changes nothing.
     Raises RuleBrokenError for a draft or a void invoice, ConflictError for a key used otherwise.
     """
     repository, found = _locked(uow, invoice)
@@ -49,8 +49,10 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
     _check_positive(money)
     if found.state not in _PAYABLE:
         raise RuleBrokenError("cannot be paid", field="invoice", value=found.state.value, code="invoice_not_payable")
-    if found.state is InvoiceState.UNCOLLECTIBLE:
-        found = _recover(uow, repository, found, money, recorded_at)
+    lost = _written_off(repository, found)
+    back = min(lost, max(money.amount_minor - max(found.open_minor, 0), 0))
+    if back:
+        found = _recover(uow, repository, found, money, back, recorded_at)
     per_minor = currency(found.currency).units_per_minor
     used = min(money.amount_minor, max(found.open_minor, 0))
     facts: list[Fact] = []
@@ -61,7 +63,7 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
         facts.append(Overpayment(found.customer, found.currency, money.processor, rest))
     ledger.post(uow, [journal(f"payment:{money.key}", money.at, *facts)], recorded_at=recorded_at)
     payment = Settlement(found.id, f"payment:{money.key}", "payment", used, money.at, money.processor)
-    return _settle(repository, found, payment, recorded_at)
+    return _settle(repository, found, payment, recorded_at, lost=lost - back)
 
 
 def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *, reopens: bool) -> Invoice:
@@ -79,9 +81,8 @@ def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *
     if not reopens:
         fact = Refund(found.customer, found.currency, money.processor, units)
         ledger.post(uow, [journal(key, money.at, fact)], recorded_at=recorded_at)
-        return _settle(
-            repository, found, Settlement(found.id, key, "refund", 0, money.at, money.processor), recorded_at
-        )
+        refunded = Settlement(found.id, key, "refund", 0, money.at, money.processor)
+        return _settle(repository, found, refunded, recorded_at, lost=_written_off(repository, found))
     paid = sum(
         each.amount_minor
         for each in repository.settlements([found.id]).get(found.id, [])
@@ -94,7 +95,7 @@ def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *
     reopened = RefundReopening(found.customer, found.currency, money.processor, units)
     ledger.post(uow, [journal(key, money.at, reopened)], recorded_at=recorded_at)
     refunded = Settlement(found.id, key, "refund", -money.amount_minor, money.at, money.processor)
-    return _settle(repository, found, refunded, recorded_at)
+    return _settle(repository, found, refunded, recorded_at, lost=_written_off(repository, found))
 
 
 def apply_credit(uow: UnitOfWork, invoice: str, key: str, at: datetime, recorded_at: datetime) -> Invoice:
@@ -152,16 +153,18 @@ def _check_positive(money: Money) -> None:
         raise InvalidValueError("must be > 0", field="amount_minor", value=money.amount_minor)
 
 
+def _written_off(repository: InvoiceRepository, invoice: Invoice) -> int:
+    """Return what of an invoice was given up and has not been recovered, in minor units."""
+    if invoice.state is not InvoiceState.UNCOLLECTIBLE:
+        return 0
+    settlements = repository.settlements([invoice.id]).get(invoice.id, [])
+    return sum(each.amount_minor for each in settlements if each.kind in {"write_off", "recovery"})
+
+
 def _recover(
-    uow: UnitOfWork, repository: InvoiceRepository, invoice: Invoice, money: Money, recorded_at: datetime
+    uow: UnitOfWork, repository: InvoiceRepository, invoice: Invoice, money: Money, back: int, recorded_at: datetime
 ) -> Invoice:
-    """Let a written-off debt stand again before it is paid."""
-    lost = sum(
-        each.amount_minor
-        for each in repository.settlements([invoice.id]).get(invoice.id, [])
-        if each.kind in {"write_off", "recovery"}
-    )
-    back = min(lost, money.amount_minor)
+    """Let a part of a written-off debt stand again before it is paid."""
     units = back * currency(invoice.currency).units_per_minor
     recovered = Recovery(invoice.customer, invoice.currency, units)
     key = f"recovery:{money.key}"
@@ -171,14 +174,15 @@ def _recover(
     return repository.get(invoice.id)
 
 
-def _settle(repository: InvoiceRepository, invoice: Invoice, settlement: Settlement, recorded_at: datetime) -> Invoice:
+def _settle(
+    repository: InvoiceRepository, invoice: Invoice, settlement: Settlement, recorded_at: datetime, *, lost: int = 0
+) -> Invoice:
+    """Record a settlement and where it leaves the invoice, of which `lost` is still given up."""
     repository.add_settlements([settlement], recorded_at)
     settled = invoice.settled_minor + settlement.amount_minor
-    if settled >= invoice.total_minor:
-        state = InvoiceState.PAID
-    elif invoice.state is InvoiceState.UNCOLLECTIBLE:
+    if invoice.state is InvoiceState.UNCOLLECTIBLE and (lost or settled < invoice.total_minor):
         state = InvoiceState.UNCOLLECTIBLE
     else:
-        state = InvoiceState.FINALISED
+        state = InvoiceState.PAID if settled >= invoice.total_minor else InvoiceState.FINALISED
     repository.move(invoice.id, state, settled)
     return repository.get(invoice.id)

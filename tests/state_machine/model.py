@@ -1,0 +1,343 @@
+"""The books as a plain model: events, phases and invoices in dicts and lists, amounts as Fractions.
+
+It works everything out from first principles and all of it every time: what is due of every month is added up anew,
+an invoice is the difference to what was charged, a balance is a sum over all invoices. Nothing is taken from the
+code it is compared with but the ids of documents and how a net was shared out over lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+SEAT, SUPPORT, FIRST_TIER, BELOW, ABOVE = 10, 62, 1000, Fraction(3, 1000), Fraction(21, 10_000)
+TAX_PERCENT = 19
+_SHARE = 10**18
+"""Parts of a period's amount are kept to eighteen places."""
+
+Key = tuple[str, datetime, str, datetime]
+"""Subscription, month, feature, start of the segment."""
+Row = tuple[str, Fraction]
+"""Feature and amount of one invoice line."""
+
+
+def half_away(value: Fraction) -> int:
+    """Round half away from zero."""
+    whole = int(abs(value) + Fraction(1, 2))
+    return whole if value >= 0 else -whole
+
+
+def month_after(start: datetime) -> datetime:
+    """Return the first instant of the next month."""
+    return (start + timedelta(days=32)).replace(day=1)
+
+
+def month_of(instant: datetime) -> datetime:
+    """Return the first instant of the month."""
+    return instant.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def months(first: datetime, last: datetime) -> Iterator[datetime]:
+    """Yield the months from one to another."""
+    while first <= last:
+        yield first
+        first = month_after(first)
+
+
+def tier_price(units: int) -> Fraction:
+    """Price tokens by two graduated tiers."""
+    return min(units, FIRST_TIER) * BELOW + max(units - FIRST_TIER, 0) * ABOVE
+
+
+def part(amount: Fraction, start: datetime, end: datetime, month: datetime) -> Fraction:
+    """Return what of a month's amount falls into some of its days."""
+    days = (month_after(month) - month).days
+
+    def until(instant: datetime) -> int:
+        return half_away(amount * (instant - month).days / days * _SHARE)
+
+    return Fraction(until(end) - until(start), _SHARE)
+
+
+@dataclass
+class Event:
+    """A usage event; `gone_since`: when the event that corrects or cancels it was recorded."""
+
+    id: str
+    customer: str
+    occurred_at: datetime
+    recorded_at: datetime
+    tokens: int
+    corrects: str | None = None
+    cancels: bool = False
+    gone_since: datetime | None = None
+
+    def counts(self, known_at: datetime | None = None) -> bool:
+        """Tell whether it counted, as far as was known at a time."""
+        if self.cancels or (known_at is not None and self.recorded_at > known_at):
+            return False
+        return self.gone_since is None or (known_at is not None and self.gone_since > known_at)
+
+
+@dataclass
+class Phase:
+    """What holds from a day on."""
+
+    start: datetime
+    state: str
+    seats: int
+    support: bool
+
+
+@dataclass
+class Subscription:
+    """Phases in order of time, none replaced by a later one."""
+
+    id: str
+    customer: str
+    start: datetime
+    phases: list[Phase]
+
+    def at(self, instant: datetime) -> Phase | None:
+        """Return the phase in force."""
+        found = [phase for phase in self.phases if phase.start <= instant]
+        return found[-1] if found and found[-1].state != "ended" else None
+
+    def change(self, phase: Phase) -> None:
+        """Let a phase replace what it overlaps; what is scheduled for later stays, but for an end."""
+        later = [] if phase.state == "ended" else [each for each in self.phases if each.start > phase.start]
+        self.phases = [each for each in self.phases if each.start < phase.start] + [phase, *later]
+
+    def segments(self, month: datetime) -> list[tuple[datetime, datetime, Phase]]:
+        """Return the stretches of a month in which it bills."""
+        ends = [phase.start for phase in self.phases[1:]] + [datetime.max.replace(tzinfo=UTC)]
+        found = []
+        for phase, end in zip(self.phases, ends, strict=True):
+            if phase.state == "ended":
+                break
+            start, stop = max(phase.start, month), min(end, month_after(month))
+            if start < stop and phase.state == "active":
+                found.append((start, stop, phase))
+        return found
+
+
+@dataclass
+class Invoice:
+    """An invoice in minor units. `lines`: net and tax by line, as they were shared out; `credited` what notes took."""
+
+    id: str
+    period: str
+    customer: str
+    charges: list[list[Row]]
+    carried_in: Fraction = Fraction(0)
+    carried_out: Fraction = Fraction(0)
+    net: int = 0
+    tax: int = 0
+    settled: int = 0
+    paid: int = 0
+    from_credit: int = 0
+    written_off: int = 0
+    state: str = "draft"
+    order: int = 0
+    lines: dict[int, tuple[int, int]] = field(default_factory=dict)
+    credited: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[Row]:
+        """What it bills."""
+        return [row for charge in self.charges for row in charge]
+
+    @property
+    def exact(self) -> Fraction:
+        """Its exact sum."""
+        return sum((amount for _, amount in self.rows), Fraction(0))
+
+    @property
+    def total(self) -> int:
+        """Net and tax."""
+        return self.net + self.tax
+
+    @property
+    def open(self) -> int:
+        """What is not settled."""
+        return self.total - self.settled
+
+    def settle(self, minor: int) -> None:
+        """Settle a part, or, negative, open it again."""
+        self.settled += minor
+        if self.settled >= self.total and not self.written_off:
+            self.state = "paid"
+        elif self.state != "uncollectible":
+            self.state = "finalised"
+
+
+@dataclass
+class CustomerBooks:
+    """One customer: what was charged by key, charges on no invoice, what is carried, and credit in minor units."""
+
+    charged: dict[Key, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    waiting: list[list[Row]] = field(default_factory=list)
+    carried: Fraction = Fraction(0)
+    credit: int = 0
+
+
+class Model:
+    """The books of one company."""
+
+    def __init__(self, customers: list[str], scale: int) -> None:
+        self.minor = Fraction(10) ** scale
+        self.books = {customer: CustomerBooks() for customer in customers}
+        self.events: dict[str, Event] = {}
+        self.subscriptions: dict[str, Subscription] = {}
+        self.invoices: dict[str, Invoice] = {}
+        self.numbered = 0
+
+    # Usage.
+
+    def tokens(self, customer: str, start: datetime, end: datetime, known_at: datetime | None = None) -> int:
+        """Add up the tokens of a stretch of time."""
+        return sum(
+            event.tokens
+            for event in self.events.values()
+            if event.customer == customer and start <= event.occurred_at < end and event.counts(known_at)
+        )
+
+    def due(self, customer: str, last: datetime) -> dict[Key, tuple[Fraction, Fraction]]:
+        """Return quantity and amount by key of everything up to the month `last`, and what the next bills ahead."""
+        found: dict[Key, tuple[Fraction, Fraction]] = {}
+        for subscription in self.subscriptions.values():
+            if subscription.customer != customer:
+                continue
+            for month in months(month_of(subscription.start), last):
+                found |= self._due_of(subscription, month)
+            ahead = month_after(last)
+            if subscription.start <= ahead:
+                found |= {key: value for key, value in self._due_of(subscription, ahead).items() if key[2] == "support"}
+        return found
+
+    def _due_of(self, subscription: Subscription, month: datetime) -> dict[Key, tuple[Fraction, Fraction]]:
+        found: dict[Key, tuple[Fraction, Fraction]] = {}
+        reached, chain_ends = 0, None
+        for start, end, phase in subscription.segments(month):
+
+            def key(feature: str, start: datetime = start) -> Key:
+                return subscription.id, month, feature, start
+
+            if chain_ends != start:
+                reached = 0  # Tiers run on over a change, not over a pause.
+            tokens = self.tokens(subscription.customer, start, end)
+            found[key("tokens")] = Fraction(tokens), tier_price(reached + tokens) - tier_price(reached)
+            reached, chain_ends = reached + tokens, end
+            found[key("seats")] = Fraction(phase.seats), part(Fraction(SEAT * phase.seats), start, end, month)
+            if phase.support:
+                found[key("support")] = Fraction(1), part(Fraction(SUPPORT), start, end, month)
+        return found
+
+    # Closing.
+
+    def close(self, last: datetime, period: str) -> None:
+        """Charge every customer up to a month, and draft what waits. Drafts get their ids from `name_drafts`."""
+        self.discard(period)
+        for customer, books in self.books.items():
+            due = self.due(customer, last)
+            rows = []
+            for key in due.keys() | books.charged.keys():
+                (quantity, amount), (was, had) = due.get(key, (0, 0)), books.charged.get(key, (0, 0))
+                if quantity != was or amount != had:
+                    rows.append((key[2], Fraction(amount - had)))
+            books.charged = due
+            if rows:
+                books.waiting.append(rows)
+            if books.waiting:
+                self.invoices[f"new {customer}"] = Invoice(f"new {customer}", period, customer, books.waiting)
+                books.waiting = []
+
+    def discard(self, period: str) -> None:
+        """Throw the drafts of a month away; what they billed waits again."""
+        for invoice in [each for each in self.invoices.values() if each.period == period and each.state == "draft"]:
+            self.books[invoice.customer].waiting += invoice.charges
+            del self.invoices[invoice.id]
+
+    def name_drafts(self, ids: Mapping[str, str]) -> None:
+        """Call the new drafts, by customer, by their ids."""
+        for customer, invoice_id in ids.items():
+            invoice = self.invoices.pop(f"new {customer}")
+            invoice.id = invoice_id
+            self.invoices[invoice_id] = invoice
+
+    def drafts(self) -> list[Invoice]:
+        """Return all drafts in the order in which they are finalised."""
+        found = [each for each in self.invoices.values() if each.state == "draft"]
+        return sorted(found, key=lambda each: (each.period, each.customer, each.id))
+
+    def finalise(self, invoice: Invoice) -> None:
+        """Round, tax, and let credit pay."""
+        books = self.books[invoice.customer]
+        invoice.carried_in = books.carried
+        invoice.net = half_away((invoice.exact + books.carried) * self.minor)
+        books.carried += invoice.exact - invoice.net / self.minor
+        invoice.carried_out = books.carried
+        invoice.tax = half_away(Fraction(invoice.net * TAX_PERCENT, 100))
+        self.numbered += 1
+        invoice.order = self.numbered
+        invoice.from_credit = min(books.credit, invoice.total) if invoice.total > 0 else invoice.total
+        books.credit -= invoice.from_credit
+        invoice.settle(invoice.from_credit)
+
+    def void(self, invoice: Invoice) -> None:
+        """Void: what it billed waits again, credit and remainder go back."""
+        books = self.books[invoice.customer]
+        books.credit += invoice.from_credit
+        books.carried -= invoice.carried_out - invoice.carried_in
+        books.waiting += invoice.charges
+        invoice.state, invoice.settled, invoice.from_credit = "void", 0, 0
+
+    # Money.
+
+    def pay(self, invoice: Invoice, minor: int) -> None:
+        """Pay what is open, then what was given up, which stands again; what is too much becomes credit."""
+        back = min(invoice.written_off, max(minor - max(invoice.open, 0), 0))
+        invoice.written_off -= back
+        invoice.settled -= back
+        used = min(minor, max(invoice.open, 0))
+        self.books[invoice.customer].credit += minor - used
+        invoice.paid += used
+        invoice.settle(used)
+
+    def credit_in(self, customer: str, minor: int) -> None:
+        """Take in money: it pays what is open, oldest first."""
+        books = self.books[customer]
+        books.credit += minor
+        for invoice in sorted(self.invoices.values(), key=lambda each: (each.period, each.order)):
+            used = min(books.credit, invoice.open)
+            if invoice.customer == customer and invoice.state == "finalised" and used > 0:
+                books.credit -= used
+                invoice.from_credit += used
+                invoice.settle(used)
+
+    def creditable(self, invoice: Invoice, line: int) -> int:
+        """Return the net that can still be credited of a line, looking at the invoice as a whole too."""
+        net = max(invoice.lines[line][0], 0) - invoice.credited.get(line, (0, 0))[0]
+        return min(net, max(invoice.net - sum(each for each, _ in invoice.credited.values()), 0))
+
+    def credit(self, invoice: Invoice, line: int, net: int) -> None:
+        """Credit a part of a line with its tax: off what is open, the rest as credit."""
+        line_net, line_tax = invoice.lines[line]
+        had_net, had_tax = invoice.credited.get(line, (0, 0))
+        tax = half_away(Fraction(line_tax * (had_net + net), line_net)) - had_tax
+        invoice.credited[line] = had_net + net, had_tax + tax
+        settled = min(net + tax, max(invoice.open, 0))
+        self.books[invoice.customer].credit += net + tax - settled
+        if settled:
+            invoice.settle(settled)
+
+    def receivable(self, customer: str) -> int:
+        """What a customer owes, in minor units."""
+        owed = {"finalised", "paid", "uncollectible"}
+        return sum(each.open for each in self.invoices.values() if each.customer == customer and each.state in owed)
+
+    def exact_charged(self, customer: str) -> Fraction:
+        """Return the exact sum of everything that was ever charged."""
+        return sum((amount for _, amount in self.books[customer].charged.values()), Fraction(0))
