@@ -1,71 +1,43 @@
-"""`alacarte explain`, `alacarte export` and `alacarte invoice`: read, print and correct what was billed."""
+"""`alacarte invoice`: list, show, print, finalise, correct and settle what was billed."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-import sys
-from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from api.cli.whole_files import write_whole
 from api.cli.workspace import open_workspace
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
-from billing.explanation import ExplainedUsage, LineExplanation, events_behind, explain_line
 from billing.exports.invoice_view import credit_note_view, invoice_view
-from billing.exports.journal import write_journal
-from billing.exports.register import FORMATS, documents, write_headers, write_lines
 from billing.exports.rendering import to_html, to_pdf
 from billing.invoices import Invoice
 from billing.invoicing import finalise, give_up, party_document, void
+from billing.repositories import journals
 from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, pay
 from billing.stripe.following import follow
 from billing.stripe.handing_over import configured_hand_over
+from billing.stripe.money_back import enqueue_refund
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 from models.values.money import Currency, currency, from_minor, round_to_minor
 from models.values.quantity import parse_decimal, plain
 
 _UNSAFE_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
-_ALL = -1
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the three commands."""
-    explain = commands.add_parser("explain", help="follow an invoice line to its price and its events")
-    explain.add_argument("invoice", help="number or id")
-    explain.add_argument("--line", type=int, help="a line; without it the invoice is shown")
-    explain.add_argument("--events", type=int, default=10, help=f"events to list (default 10; {_ALL}: all)")
-    explain.add_argument("--json", action="store_true", help="the whole explanation as JSON, all events included")
-    explain.set_defaults(run=run_explain)
-    _register_export(commands)
-    _register_invoice(commands)
-
-
-def _register_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    export = commands.add_parser("export", help="write the register of what was issued, or the journal")
-    export.add_argument("what", choices=["invoices", "journal"])
-    which = export.add_mutually_exclusive_group()
-    which.add_argument("--period", help="a month, like 2026-01")
-    which.add_argument("--since", type=int, default=0, metavar="CURSOR", help="only what was issued after a cursor")
-    export.add_argument("--format", choices=FORMATS, default="csv")
-    export.add_argument("--lines", action="store_true", help="print the lines instead of the headers")
-    export.add_argument("--out", type=Path, metavar="FOLDER", help="write both files into a folder")
-    export.set_defaults(run=run_export)
-
-
-def _register_invoice(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its actions."""
     command = commands.add_parser("invoice", help="list, show, print, finalise, void, credit and settle invoices")
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the invoices of a customer, or the latest")
@@ -85,6 +57,7 @@ def _register_invoice(commands: argparse._SubParsersAction[argparse.ArgumentPars
         ("write-off", run_give_up, "give up what is open of an invoice"),
         ("credit", run_credit, "issue a credit note"),
         ("pay", run_pay, "record a payment"),
+        ("refund", run_refund, "pay money back through Stripe"),
     ):
         action = actions.add_parser(name, help=help_)
         action.add_argument("invoice", help="number or id")
@@ -97,159 +70,10 @@ def _register_invoice(commands: argparse._SubParsersAction[argparse.ArgumentPars
             )
             action.add_argument("--key", help="idempotency key (default: one credit note an invoice)")
             action.add_argument("--issued-on", type=date.fromisoformat, help="date (default: today)")
-        if name == "pay":
+        if name in {"pay", "refund"}:
             action.add_argument("amount")
-            action.add_argument("--key", required=True, help="the processor's id of the payment")
-
-
-# Explaining.
-
-
-def run_explain(options: argparse.Namespace) -> int:
-    """Explain a line, or show an invoice."""
-    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-        if options.line is None:
-            invoice = InvoiceRepository(uow).get(options.invoice)
-            Console().print(invoice_table(invoice))
-            return 0
-        explained = explain_line(uow, options.invoice, options.line)
-        if options.json:
-            print(json.dumps(_explanation_document(uow, explained), ensure_ascii=False, indent=2))
-        else:
-            print_explanation(uow, explained, options.events)
-    return 0 if explained.adds_up else 1
-
-
-def print_explanation(uow: UnitOfWork, explained: LineExplanation, events: int) -> None:
-    """Print a line's explanation for people."""
-    line, invoice = explained.line, explained.invoice
-    money = currency(invoice.currency)
-    print(f"{invoice.number or 'draft'} line {line.line}: {line.description}, {invoice.customer}")
-    print(f"  exact {plain(line.exact)} {invoice.currency}, rounded {plain(from_minor(line.net_minor, money))}")
-    for usage in explained.usages:
-        row = usage.row
-        print(f"  rated usage {usage.charge}#{usage.position}: {plain(row.amount)} {invoice.currency}")
-        print(f"    service {row.service.start.isoformat()} to {row.service.end.isoformat()}")
-        print(f"    quantity {plain(row.quantity)}, list {plain(row.list_amount)}, cost {plain(row.cost)}")
-        if usage.book_key is not None:
-            print(f"    price book {usage.book_key} version {usage.book_version}, {row.book_hash}")
-            print(f"    tariff {json.dumps(usage.tariff, ensure_ascii=False)}")
-        if row.corrects is not None:
-            print(f"    corrects {row.corrects}: due {row.detail.get('due')}, billed {row.detail.get('billed')}")
-        for name in ("prorated", "discount", "tariff", "coupon", "committed", "spent"):
-            if name in row.detail:
-                print(f"    {name}: {json.dumps(row.detail[name], ensure_ascii=False)}")
-        for step in row.detail.get("steps", ()):
-            print(f"    step {step['name']}: {step['of']} {step['before']} -> {step['after']}")
-        _print_events(uow, invoice.customer, usage, events)
-
-
-def _print_events(uow: UnitOfWork, customer: str, usage: ExplainedUsage, limit: int) -> None:
-    if usage.meter is None:
-        return
-    print(f"    meter {usage.meter.key} ({usage.meter.aggregation} over {usage.meter.event_type}), events:")
-    shown = events_behind(uow, customer, usage)
-    count = 0
-    for event in shown if limit == _ALL else islice(shown, limit):
-        late = " late" if event.is_late else ""
-        print(f"      {event.source} {event.event_id} {event.occurred_at.isoformat()} {event.read}{late}")
-        count += 1
-    rest = sum(1 for _ in shown)
-    if rest:
-        print(f"      and {rest} more of {count + rest} events; --events {_ALL} lists all")
-
-
-def _explanation_document(uow: UnitOfWork, explained: LineExplanation) -> dict[str, Any]:
-    line, invoice = explained.line, explained.invoice
-    return {
-        "invoice": invoice.number,
-        "customer": invoice.customer,
-        "line": line.line,
-        "feature": line.feature,
-        "exact_amount": plain(line.exact),
-        "rounded_minor": line.net_minor,
-        "rated_usage": [
-            {
-                "charge": usage.charge,
-                "position": usage.position,
-                "amount": plain(usage.row.amount),
-                "quantity": plain(usage.row.quantity),
-                "service": [usage.row.service.start.isoformat(), usage.row.service.end.isoformat()],
-                "price_book": usage.row.book_hash,
-                "price_book_version": usage.book_version,
-                "tariff": usage.tariff,
-                "corrects": usage.row.corrects,
-                "detail": usage.row.detail,
-                "events": [
-                    {
-                        "source": event.source,
-                        "id": event.event_id,
-                        "time": event.occurred_at.isoformat(),
-                        "value": event.read,
-                        "late": event.is_late,
-                    }
-                    for event in events_behind(uow, invoice.customer, usage)
-                ],
-            }
-            for usage in explained.usages
-        ],
-    }
-
-
-# Exporting.
-
-
-def run_export(options: argparse.Namespace) -> int:
-    """Write the register or the journal: to a folder, or to standard output."""
-    with open_workspace() as (settings, database):
-        if options.what == "journal":
-            return _export_journal(options, database, settings.tenant)
-        if options.out is None:
-            with database.reading(settings.tenant) as uow:
-                found = documents(uow, period=options.period, since=options.since)
-                write = write_lines if options.lines else write_headers
-                for chunk in write(found, options.format):
-                    sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-            return 0
-        options.out.mkdir(parents=True, exist_ok=True)
-        for name, write in (("invoices", write_headers), ("invoice_lines", write_lines)):
-            path = options.out / f"{name}.{options.format}"
-            with database.reading(settings.tenant) as uow:
-                found = documents(uow, period=options.period, since=options.since)
-                _write_whole(path, write(found, options.format))
-            print(path)
-    return 0
-
-
-def _export_journal(options: argparse.Namespace, database: Database, tenant: str) -> int:
-    """Write the journal; `--since` takes the number of the last journal that is known already."""
-    if options.period is not None or options.lines:
-        raise InvalidValueError("the journal takes --since, --format and --out", field="export")
-    with database.reading(tenant) as uow:
-        chunks = write_journal(uow, options.format, options.since)
-        if options.out is None:
-            for chunk in chunks:
-                sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-            return 0
-        options.out.mkdir(parents=True, exist_ok=True)
-        path = options.out / f"journal.{options.format}"
-        _write_whole(path, chunks)
-        print(path)
-    return 0
-
-
-def _write_whole(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file under a temporary name, so that nobody finds half of it."""
-    half = path.with_name(f".{path.name}.part")
-    with half.open("wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-    half.replace(path)
-
-
-# Invoices.
+            whose = "the processor's id of the payment" if name == "pay" else "idempotency key of the refund"
+            action.add_argument("--key", required=True, help=whose)
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -308,7 +132,7 @@ def run_print(options: argparse.Namespace) -> int:
             view = view_of(uow, name)
             path = options.out / f"{_UNSAFE_IN_NAMES.sub('_', view['number'] or name)}.{options.form}"
             content = to_pdf(view) if options.form == "pdf" else to_html(view).encode()
-            _write_whole(path, [content])
+            write_whole(path, [content])
             print(path)
     return 0
 
@@ -405,4 +229,15 @@ def run_pay(options: argparse.Namespace) -> int:
         paid = pay(uow, options.invoice, Money(options.key, amount, now), now)
         follow(uow, paid.id, now)
     print(f"{paid.number} is {paid.state.value}, {plain(from_minor(paid.open_minor, money))} {money.code} open")
+    return 0
+
+
+def run_refund(options: argparse.Namespace) -> int:
+    """Queue a refund; it is posted once Stripe has made it."""
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        journals.lock(uow)
+        invoice = InvoiceRepository(uow).get(options.invoice)
+        amount = _minor(options.amount, "amount", currency(invoice.currency))
+        enqueue_refund(uow, invoice.id, options.key, amount, now=datetime.now(UTC))
+    print(f"{options.amount} {invoice.currency} of {invoice.number} to be paid back: alacarte stripe sync")
     return 0

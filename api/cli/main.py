@@ -27,6 +27,9 @@ _COMMANDS = (
     "explain_event",
     "close",
     "invoices",
+    "explain",
+    "export",
+    "stripe",
     "ledger",
 )
 """Modules of this package, each adding its command with `register`."""

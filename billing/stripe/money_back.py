@@ -8,12 +8,12 @@ from datetime import datetime
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories import stripe_outbox as outbox
 from billing.repositories.stripe_mirror import Collecting
-from billing.stripe.currencies import wire_amount
+from billing.stripe.currencies import stripe_currency, wire_amount
 from billing.stripe.operation_params import Operations
 from billing.stripe.operations import Aggregate, Kind
 from billing.stripe.status import CollectionStatus
 from billing.unit_of_work import UnitOfWork
-from models.values.errors import RuleBrokenError
+from models.values.errors import ConflictError, RuleBrokenError
 
 
 def enqueue_credit_note(
@@ -41,13 +41,14 @@ def enqueue_credit_note(
 
 
 def enqueue_refund(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_minor: int, *, now: datetime) -> None:
-    """Pay money back, latest payment first. Raises RuleBrokenError where less was paid than is asked back."""
+    """Pay money back, latest payment first. The same `refund_id` again changes nothing.
+
+    Raises RuleBrokenError where less was paid than is asked back, ConflictError for an id used otherwise.
+    """
     row = _collector(uow, invoice_id)
-    left: Counter[str] = Counter()
-    for paid in mirror.facts(uow, row.invoice_id, "payment"):
-        left[paid.detail] += paid.amount_minor
-    for refunded in mirror.facts(uow, row.invoice_id, "refund"):
-        left[refunded.detail] -= refunded.amount_minor
+    if _is_asked(uow, row.invoice_id, refund_id, amount_minor, now):
+        return
+    left = _paid_and_not_paid_back(uow, row)
     operations: Operations = []
     wanted = amount_minor
     for intent in reversed(list(left)):
@@ -60,6 +61,39 @@ def enqueue_refund(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_mino
     if wanted or not operations:
         raise RuleBrokenError("is more than was paid and not paid back", field="amount", value=amount_minor)
     outbox.append(uow, Aggregate.INVOICE, row.invoice_id, operations, now=now)
+
+
+def _is_asked(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_minor: int, now: datetime) -> bool:
+    """Note that a refund is asked for; whether it was before."""
+    reference = f"refund_asked:{refund_id}"
+    if mirror.add_fact(
+        uow,
+        reference=reference,
+        kind="refund_asked",
+        invoice_id=invoice_id,
+        amount_minor=amount_minor,
+        occurred_at=now,
+        recorded_at=now,
+    ):
+        return False
+    asked = {fact.reference: fact.amount_minor for fact in mirror.facts(uow, invoice_id, "refund_asked")}
+    if asked.get(reference) != amount_minor:
+        raise ConflictError("is used for another refund", field="key", value=refund_id, code="refund_key_reused")
+    return True
+
+
+def _paid_and_not_paid_back(uow: UnitOfWork, row: Collecting) -> Counter[str]:
+    """Return what is left of each payment, oldest first, less what is on its way back."""
+    left: Counter[str] = Counter()
+    for paid in mirror.facts(uow, row.invoice_id, "payment"):
+        left[paid.detail] += paid.amount_minor
+    for refunded in mirror.facts(uow, row.invoice_id, "refund"):
+        left[refunded.detail] -= refunded.amount_minor
+    money = stripe_currency(row.currency)
+    for operation in outbox.unfinished(uow, Aggregate.INVOICE, row.invoice_id):
+        if operation.kind == Kind.REFUND:
+            left[operation.params["intent"]] -= money.from_wire(operation.params["amount"])
+    return left
 
 
 def _collector(uow: UnitOfWork, invoice_id: str) -> Collecting:

@@ -15,7 +15,7 @@ import stripe
 from billing.database import Database
 from billing.stripe.transport import Transport
 from tests.stripe.bridge import Bridge, settings_for
-from tests.stripe_twin.clock import MovableClock
+from tests.stripe_twin.clock import MovableClock, real_now
 from tests.stripe_twin.fault_proxy import FaultProxy, breaking
 from tests.stripe_twin.schema import DESCRIPTION
 from tests.stripe_twin.server import application, serving
@@ -42,6 +42,16 @@ def twin_server() -> Iterator[tuple[list[Twin], str]]:
 def twin(twin_server: tuple[list[Twin], str], clock: MovableClock) -> Iterator[Twin]:
     """A fresh account; its whole traffic must have been valid by Stripe's description."""
     fresh = Twin(clock.now)
+    twin_server[0][:] = [fresh]
+    yield fresh
+    assert_schema_kept(fresh)
+
+
+@pytest.fixture
+def real_twin(twin_server: tuple[list[Twin], str]) -> Iterator[Twin]:
+    """A twin on the wall clock, for workers in processes of their own."""
+    fresh = Twin(real_now)
+    fresh.account.card_on_file = "pm_card_visa"
     twin_server[0][:] = [fresh]
     yield fresh
     assert_schema_kept(fresh)

@@ -21,7 +21,6 @@ from billing.invoices import InvoiceState
 from tests.stripe import worker_process
 from tests.stripe.bridge import Bridge, an_invoice, settings_for
 from tests.stripe.company import balance, closed_month, invoices
-from tests.stripe.conftest import assert_schema_kept
 from tests.stripe.worker_process import SHORT_LEASE
 from tests.stripe_twin.clock import MovableClock, real_now
 from tests.stripe_twin.problems import rate_limited
@@ -101,16 +100,6 @@ def billed_url(seed: int, request: pytest.FixtureRequest, tmp_path: Path) -> Ite
     server.create(name, request.getfixturevalue("postgres_january"))
     yield server.url_of(name)
     server.drop(name)
-
-
-@pytest.fixture
-def real_twin(twin_server: tuple[list[Twin], str]) -> Iterator[Twin]:
-    """A twin on the wall clock, for workers in processes of their own."""
-    fresh = Twin(real_now)
-    fresh.account.card_on_file = "pm_card_visa"
-    twin_server[0][:] = [fresh]
-    yield fresh
-    assert_schema_kept(fresh)
 
 
 def _settings(url: str, rate: float = 1_000.0) -> dict[str, object]:

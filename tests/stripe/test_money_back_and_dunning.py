@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing.collection import CollectionEnded, CustomerToBill, FeeCharged, PaymentFailed
+from billing.collection import CollectionEnded, CollectionMethod, CustomerToBill, FeeCharged, PaymentFailed
 from billing.database import Database
 from billing.invoices import InvoiceState
 from billing.ledger_collection import LedgerCollection
@@ -20,10 +20,11 @@ from billing.stripe.operations import Aggregate
 from billing.stripe.partners_and_meters import enqueue_transfer, enqueue_usage
 from billing.stripe.settings import LastStep
 from billing.stripe.status import CollectionStatus
-from models.values.errors import RuleBrokenError
+from models.values.errors import ConflictError, RuleBrokenError
 from tests.stripe.bridge import ADA, Bridge, an_invoice, settings_for
 from tests.stripe.company import balance, closed_month, invoices
 from tests.stripe_twin import customers, payments
+from tests.stripe_twin import invoices as twin_invoices
 from tests.stripe_twin.clock import MovableClock
 from tests.stripe_twin.form import Params
 from tests.stripe_twin.twin import Twin
@@ -113,19 +114,46 @@ def test_a_paid_invoice_is_not_voided(embedded_bridge: Bridge) -> None:
         enqueue_void(uow, "inv-1", now=embedded_bridge.clock.now())
 
 
-def test_a_refund_is_split_over_payments_and_never_exceeds_them(embedded_bridge: Bridge, twin: Twin) -> None:
+def test_a_refund_never_exceeds_what_was_paid_and_is_made_once(embedded_bridge: Bridge, twin: Twin) -> None:
     bridge = embedded_bridge
     bridge.enqueue(an_invoice())
     bridge.drain()
+
+    def ask(key: str, amount: int) -> None:
+        with bridge.database.writing(bridge.tenant) as uow:
+            enqueue_refund(uow, "inv-1", key, amount, now=bridge.clock.now())
+
+    ask("refund-1", 1_000)
+    ask("refund-1", 1_000)
+    with pytest.raises(RuleBrokenError):
+        ask("refund-2", 251)  # What is on its way back counts.
+    with pytest.raises(ConflictError):
+        ask("refund-1", 999)
+    bridge.drain()
+    with pytest.raises(RuleBrokenError):
+        ask("refund-2", 251)
+    ask("refund-2", 250)
+    bridge.drain()
+    assert [refund["amount"] for refund in twin.account.all("refund")] == [1_000, 250]
+
+
+def test_a_refund_is_split_over_payments_latest_first(embedded_bridge: Bridge, twin: Twin) -> None:
+    bridge = embedded_bridge
+    bridge.enqueue(an_invoice(method=CollectionMethod.SEND))
+    bridge.drain()
+    (remote,) = twin.account.all("invoice")
+    (customer,) = twin.account.all("customer")
+    card = twin.account.objects[twin.account.by_kind["payment_method"][0]]
+    for amount in (800, 450):
+        intent = payments.charge_customer(twin.account, customer, amount, "usd", card)
+        twin_invoices.settle(twin.account, remote, intent, is_default=False)
+        bridge.clock.advance(60)
+        bridge.settle_everything()
+    assert bridge.listener.paid() == {"inv-1": 1_250}
     with bridge.database.writing(bridge.tenant) as uow:
         enqueue_refund(uow, "inv-1", "refund-1", 1_000, now=bridge.clock.now())
     bridge.drain()
-    with pytest.raises(RuleBrokenError), bridge.database.writing(bridge.tenant) as uow:
-        enqueue_refund(uow, "inv-1", "refund-2", 251, now=bridge.clock.now())
-    with bridge.database.writing(bridge.tenant) as uow:
-        enqueue_refund(uow, "inv-1", "refund-2", 250, now=bridge.clock.now())
-    bridge.drain()
-    assert [refund["amount"] for refund in twin.account.all("refund")] == [1_000, 250]
+    assert [refund["amount"] for refund in twin.account.all("refund")] == [450, 550]
 
 
 @pytest.mark.parametrize("pays_first", [True, False])

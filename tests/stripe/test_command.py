@@ -1,0 +1,99 @@
+"""`alacarte stripe` and what of `alacarte invoice` reaches Stripe, run as commands against the twin in real time."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from api.cli.main import main
+from billing.database import Database
+from billing.invoices import InvoiceState
+from tests.stripe.company import balance, closed_month, invoices
+from tests.stripe_twin.twin import Twin
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def workspace(
+    embedded: Database,
+    real_twin: Twin,
+    twin_server: tuple[list[Twin], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """A closed month in a database that the commands find, a key that the twin takes."""
+    closed_month(embedded, customers=2)
+    for name, value in {
+        "ALACARTE_DATABASE_URL": f"sqlite:///{tmp_path / 'alacarte.db'}",
+        "ALACARTE_SIGNING_KEY": str(tmp_path / "key.pem"),
+        "ALACARTE_STRIPE_KEY": "sk_test_twin",
+        "ALACARTE_STRIPE_BASE_ADDRESS": twin_server[1],
+        "ALACARTE_STRIPE_REQUESTS_PER_SECOND": "1000",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def test_a_month_is_synced_and_reconciled_and_a_refund_made(
+    workspace: Path, real_twin: Twin, embedded: Database, capsys: Output
+) -> None:
+    assert main(["stripe", "status"]) == 0
+    assert "operations pending 12" in capsys.readouterr().out
+    assert main(["stripe", "sync"]) == 0
+    assert "failed tries 0 dead 0" in capsys.readouterr().out
+    assert [invoice["status"] for invoice in real_twin.account.all("invoice")] == ["paid", "paid"]
+    first, second = invoices(embedded)
+    assert {first.state, second.state} == {InvoiceState.PAID}
+
+    assert main(["invoice", "refund", str(first.number), "3.00", "--key", "r-1"]) == 0
+    assert main(["stripe", "sync"]) == 0
+    assert balance(embedded, "receivable", first.customer) == 300
+
+    reconcile = ["stripe", "reconcile", "--days", "3650"]
+    page, table = workspace / "page.html", workspace / "table.csv"
+    assert main([*reconcile, "--html", str(page), "--csv", str(table)]) == 0
+    assert "Everything agrees" in page.read_text()
+    real_twin.account.objects[real_twin.account.all("invoice")[0]["id"]]["total"] += 1
+    capsys.readouterr()
+    assert main([*reconcile, "--repair", "--html", str(page), "--csv", str(table)]) == 1
+    assert "left to a person 1" in capsys.readouterr().out
+    assert [row["difference"] for row in csv.DictReader(table.read_text().splitlines())] == ["amount"]
+    assert "1 differences" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("decision", "status"),
+    [
+        (["void", "{}", "--reason", "mistake"], []),
+        (["pay", "{}", "{total}", "--key", "bank-1"], ["paid"]),
+        (["write-off", "{}"], ["uncollectible"]),
+    ],
+)
+def test_what_a_command_decides_of_an_invoice_reaches_stripe(
+    workspace: Path, real_twin: Twin, embedded: Database, decision: list[str], status: list[str]
+) -> None:
+    first, second = invoices(embedded)
+    total = f"{first.total_minor / 100:.2f}"
+    words = [word.replace("{total}", total).replace("{}", str(first.number)) for word in decision]
+    assert main(["invoice", *words]) == 0
+    assert main(["stripe", "sync"]) == 0
+    by_ref = {invoice["metadata"]["ala_ref"]: invoice for invoice in real_twin.account.all("invoice")}
+    assert by_ref.pop(f"default/{second.id}")["status"] == "paid"
+    assert [invoice["status"] for invoice in by_ref.values()] == status
+    assert real_twin.account.charges_made == 1
+    assert main(["stripe", "reconcile", "--days", "3650"]) == 0
+
+
+def test_without_a_key_nothing_is_written(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, real_twin: Twin
+) -> None:
+    monkeypatch.delenv("ALACARTE_STRIPE_KEY")
+    assert main(["stripe", "sync"]) == 3
+    assert "stripe_key_missing" in capsys.readouterr().err
+    monkeypatch.setenv("ALACARTE_STRIPE_KEY", "sk_live_x")
+    assert main(["stripe", "sync"]) == 3
+    assert "live_key_refused" in capsys.readouterr().err
+    assert real_twin.requests == []
