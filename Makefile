@@ -25,7 +25,8 @@ $(INSTALLED): requirements/dev.lock pyproject.toml
 demo: $(INSTALLED) ## a catalog, quotes, usage and two month closes, end to end, into out/demo
 	@$(BIN)/python -m examples.llm_gateway.demo
 
-serve: $(INSTALLED) ## the API on the demo's database
+serve: $(INSTALLED) ## the API and the console on the demo's database
+	@test ! -f out/demo/sign-in.txt || { echo "name    password"; cat out/demo/sign-in.txt; }
 	@$(BIN)/alacarte serve
 
 real: $(INSTALLED) ## the same on real usage and prices: make real DATA=folder

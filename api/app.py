@@ -13,6 +13,8 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
+from api.console.pages import harden
+from api.console.routes import console_routes
 from api.controllers.customers import CustomerController
 from api.controllers.health import HealthController
 from api.controllers.invoices import CloseController, InvoiceController
@@ -81,6 +83,7 @@ def create_app(services: Services | None = None) -> Litestar:
         route_handlers=[
             HealthController,
             StripeEventController,
+            *console_routes(wired),
             Router(
                 "/",
                 route_handlers=_HANDLERS,
@@ -88,7 +91,7 @@ def create_app(services: Services | None = None) -> Litestar:
                 before_request=refuse_nul,
             ),
         ],
-        before_send=[identify],
+        before_send=[identify, harden],
         exception_handlers={DomainError: domain_error, HTTPException: http_error, Exception: unexpected_error},
         lifespan=[lifespan],
         # Only the document: every page that ships with the framework loads its scripts from another host.

@@ -23,6 +23,7 @@ _COMMANDS = (
     "prorate",
     "serve",
     "keys",
+    "people",
     "ingest",
     "explain_event",
     "close",

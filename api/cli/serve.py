@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
 
     settings = load_settings()
     print(f"http://{options.host}:{options.port}  ({settings.database_url})")
+    print("sign in as one of `alacarte people list`; `alacarte people add NAME --role product` lets somebody in")
     Granian(
         "api.app:create_app",
         factory=True,

@@ -12,7 +12,7 @@ import jinja2
 
 _HOME = Path(__file__).resolve().parent
 _TEMPLATES = _HOME / "templates"
-_FONTS = _HOME / "fonts"
+FONTS = _HOME / "fonts"
 
 
 def to_html(view: Mapping[str, Any]) -> str:
@@ -27,7 +27,7 @@ def to_pdf(view: Mapping[str, Any]) -> bytes:
     document = typst.compile(
         str(_TEMPLATES / "invoice.typ"),
         root=str(_TEMPLATES),
-        font_paths=[str(_FONTS)],
+        font_paths=[str(FONTS)],
         ignore_system_fonts=True,
         sys_inputs={"view": json.dumps(view, ensure_ascii=False)},
     )

@@ -6,28 +6,33 @@ Run by `make demo`; leaves everything in out/demo and says what to look at.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
 
 from api.catalog_file import read_catalog
 from api.cli.main import main as alacarte
+from api.cli.people import new_password
 from api.settings import DEMO_HOME, Settings, load_settings
 from billing.acceptance import accept_and_subscribe
 from billing.database import Database
+from billing.people import Role, add_person
 from billing.publishing import publish
 from billing.quotes import QuoteRequest, create_quote
 from billing.repositories.customers import CustomerRepository
 from examples.llm_gateway.summary import print_summary
-from examples.llm_gateway.world import ENTITY, MONTHS, Account, accounts, event_lines
+from examples.llm_gateway.world import ENTITY, EVENTS_A_MONTH, MONTHS, Account, accounts, event_lines
 
 HERE = Path(__file__).parent
+PEOPLE = {"ann": [Role.PRODUCT, Role.FINANCE], "bob": [Role.PRODUCT, Role.FINANCE, Role.APPROVER]}
+SIGN_IN = DEMO_HOME / "sign-in.txt"
 PUBLISHED_AT = MONTHS[0] - timedelta(days=7)
 
 console = Console(stderr=True)
@@ -46,6 +51,7 @@ def main() -> int:
     world = accounts()
     with step("Publish the price book, quote and accept for thirty customers"):
         quotes = sell(settings, world)
+        let_people_in(settings, SIGN_IN)
     for month in MONTHS:
         name = f"{month:%Y-%m}"
         with step(f"Write {name}'s events"):
@@ -58,6 +64,7 @@ def main() -> int:
         export_all()
     print_summary(settings, quotes)
     console.print(f"\n[bold]Done in {time.monotonic() - started:.0f} s.[/] Everything is in {DEMO_HOME}/.")
+    console.print(f"The console (make serve) knows two people, see {SIGN_IN}:\n{SIGN_IN.read_text()}", highlight=False)
     return 0
 
 
@@ -102,10 +109,25 @@ def sell(settings: Settings, world: list[Account]) -> dict[str, str]:
     return quotes
 
 
-def write_events(path: Path, month: datetime, world: list[Account]) -> None:
+def let_people_in(settings: Settings, path: Path) -> dict[str, str]:
+    """Give two people a password each, as publishing a price takes two, and write them to a file. Returns them."""
+    now = datetime.now(UTC)
+    passwords = {name: new_password() for name in PEOPLE}
+    database = Database(settings.database_url)
+    with database.writing(settings.tenant) as uow:
+        for name, roles in PEOPLE.items():
+            add_person(uow, name, roles, passwords[name], secrets.token_bytes(16), now)
+    database.close()
+    lines = [f"{name:<8}{passwords[name]}    {', '.join(roles)}\n" for name, roles in PEOPLE.items()]
+    path.touch(mode=0o600)
+    path.write_text("".join(lines), encoding="utf-8")
+    return passwords
+
+
+def write_events(path: Path, month: datetime, world: list[Account], count: int = EVENTS_A_MONTH) -> None:
     """Write one month's events as JSON lines."""
     with path.open("w", encoding="utf-8") as out:
-        out.writelines(event_lines(month, world))
+        out.writelines(event_lines(month, world, count))
 
 
 def export_all() -> None:

@@ -107,7 +107,7 @@ def _selection(number: int, dice: random.Random) -> dict[str, Any]:
     return chosen
 
 
-def events(month: datetime, known: list[Account]) -> Iterator[dict[str, Any]]:
+def events(month: datetime, known: list[Account], count: int = EVENTS_A_MONTH) -> Iterator[dict[str, Any]]:
     """Yield one month's usage events in CloudEvents shape, in the order in which they arrive.
 
     Some arrive twice, as retries do. In the second month some of the first arrive, late; a few name a meter or a
@@ -116,7 +116,7 @@ def events(month: datetime, known: list[Account]) -> Iterator[dict[str, Any]]:
     dice = random.Random(f"{SEED}:{month:%Y-%m}")
     span = (END if month == MONTHS[1] else MONTHS[1]) - month
     weights = [account.weight for account in known]
-    for number in range(EVENTS_A_MONTH):
+    for number in range(count):
         account = dice.choices(known, weights)[0]
         late = month == MONTHS[1] and dice.random() < _LATE_SHARE
         start = MONTHS[0] if late else month
@@ -165,7 +165,7 @@ def _plain_event(identity: str, kind: str, customer: str, at: datetime, data: di
     }
 
 
-def event_lines(month: datetime, known: list[Account]) -> Iterator[str]:
+def event_lines(month: datetime, known: list[Account], count: int = EVENTS_A_MONTH) -> Iterator[str]:
     """Yield the same events as JSON lines."""
-    for event in events(month, known):
+    for event in events(month, known, count):
         yield json.dumps(event, ensure_ascii=False) + "\n"

@@ -1,0 +1,42 @@
+"""Refusals and failures as pages, with the same statuses and codes as the API's."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from api.console.pages import go_to, page
+from api.console.sessions import SignInNeededError
+from api.problems import status_of
+from api.requests import request_id
+from models.values.errors import DomainError
+
+_log = logging.getLogger(__name__)
+
+
+def refused(request: Request[Any, Any, Any], error: DomainError) -> Response[Any]:
+    """Say what the domain refused and why."""
+    if isinstance(error, SignInNeededError):
+        return go_to(error.address)
+    return _page(request, status_of(error), error.code, str(error))
+
+
+def not_served(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Say that there is no such page, or that the form was not one of ours."""
+    return _page(request, error.status_code, "not_found" if error.status_code == 404 else "malformed", error.detail)  # noqa: PLR2004
+
+
+def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Say that it is our fault."""
+    _log.error("request %s failed", request_id(request.scope), exc_info=error)
+    return _page(request, 500, "internal_error", "")
+
+
+def _page(request: Request[Any, Any, Any], status: int, code: str, detail: str) -> Response[Any]:
+    return page(
+        request, "error.html", status=status, error_status=status, code=code, detail=detail,
+        request_id=request_id(request.scope),
+    )  # fmt: skip

@@ -1,0 +1,33 @@
+"""What browsers send: flat forms, and a selection of features inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar.params import URLEncodedBody
+
+from models.values.errors import InvalidValueError
+from pricing_engine.catalog import FeatureKind
+from pricing_engine.price_book import PriceBook
+
+Form = URLEncodedBody[dict[str, Any]]
+_ON, _QUANTITY = "on.", "q."
+
+
+def text(form: Mapping[str, Any], name: str, default: str = "") -> str:
+    """Return one field as text. Raises InvalidValueError where it came twice or holds NUL."""
+    value = form.get(name, default)
+    if not isinstance(value, str) or "\x00" in value:
+        raise InvalidValueError("must be one line of text", field=name)
+    return value.strip()
+
+
+def selection_of_form(form: Mapping[str, Any], book: PriceBook) -> dict[str, str | bool]:
+    """Return the chosen features: `on.<key>` is checked, `q.<key>` says how many (commas between thousands allowed)."""
+    chosen: dict[str, str | bool] = {}
+    for feature in book.features:
+        if text(form, f"{_ON}{feature.key}"):
+            typed = text(form, f"{_QUANTITY}{feature.key}").replace(",", "")
+            chosen[feature.key] = True if feature.kind is FeatureKind.SWITCH else typed or "0"
+    return chosen

@@ -1,0 +1,106 @@
+"""Pages: one Jinja environment, and what every template may ask for."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from litestar import MediaType, Request, Response
+from litestar.datastructures import Cookie
+from litestar.response import Redirect
+from litestar.status_codes import HTTP_303_SEE_OTHER
+from litestar.template.base import csrf_token
+from litestar.types import Message, Scope
+from markupsafe import Markup
+
+from api.console import charts, figures
+from api.console.sessions import Visitor
+from api.console.wording import LANGUAGES, Words, best_language
+
+HOME = Path(__file__).resolve().parent
+THEMES = ("auto", "light", "dark")
+LANGUAGE_COOKIE = "alacarte_language"
+THEME_COOKIE = "alacarte_theme"
+_CSRF_FIELD = Markup('<input type="hidden" name="_csrf_token" value="{}">')
+_YEAR = 365 * 24 * 3600
+_FILTERS = ("money", "minor", "number", "price", "percent", "day", "minute")
+
+ConsoleRequest = Request[Visitor, Any, Any]
+
+_HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
+        b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+
+
+async def harden(message: Message, scope: Scope) -> None:
+    """Tell the browser what a page of the console may do; pages, unlike static files, are kept by nobody."""
+    if message["type"] != "http.response.start" or not scope["path"].startswith("/console"):
+        return
+    cached = [] if scope["path"].startswith("/console/static/") else [(b"cache-control", b"no-store")]
+    message["headers"] = [*message.get("headers", ()), *_HEADERS, *cached]
+
+
+def page(request: Request[Any, Any, Any], template: str, /, *, status: int = 200, **context: Any) -> Response[str]:  # noqa: ANN401
+    """Return a page in the reader's language and colours. `context`: what the template shows."""
+    words = Words(language_of(request))
+    visitor = request.scope.get("user")
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            t=words,
+            languages=LANGUAGES,
+            theme=theme_of(request),
+            visitor=visitor if isinstance(visitor, Visitor) else None,
+            csrf_field=_CSRF_FIELD.format(csrf_token({"request": request})),
+            path=request.url.path,
+            here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            **context,
+        )
+    )
+    return Response(text, media_type=MediaType.HTML, status_code=status)
+
+
+def go_to(address: str) -> Redirect:
+    """Return a redirect after a form was taken."""
+    return Redirect(address, status_code=HTTP_303_SEE_OTHER)
+
+
+def language_of(request: Request[Any, Any, Any]) -> str:
+    """Return the language to answer in."""
+    return best_language(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""))
+
+
+def theme_of(request: Request[Any, Any, Any]) -> str:
+    """Return the colours a reader chose; `auto` follows the system."""
+    chosen = request.cookies.get(THEME_COOKIE, "auto")
+    return chosen if chosen in THEMES else "auto"
+
+
+def preference(name: str, value: str, *, secure: bool) -> Cookie:
+    """Return a cookie that keeps a reader's choice for a year."""
+    return Cookie(key=name, value=value, path="/console", max_age=_YEAR, samesite="lax", httponly=True, secure=secure)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HOME / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(figures, name) for name in _FILTERS}
+    environment.globals |= {"charts": charts}
+    return environment

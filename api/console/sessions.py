@@ -1,0 +1,74 @@
+"""Who is at the console: a server-side session named by an HttpOnly cookie, and what the person's roles open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import anyio.to_thread
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+
+from api.security import ForbiddenError
+from api.services import Services
+from billing.people import Person, Role, person_signed_in
+from models.values.errors import DomainError
+
+SESSION_COOKIE = "alacarte_session"
+SIGN_IN = "/console/sign-in"
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class SignInNeededError(DomainError):
+    """Nobody is signed in; `address` is where to sign in and come back from."""
+
+    code = "sign_in_needed"
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__("sign in first", field="session")
+        self.address = f"{SIGN_IN}?next={quote(wanted)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A signed-in person at the console of a tenant."""
+
+    tenant: str
+    person: Person
+
+    def opens(self, *roles: str) -> bool:
+        """Return whether the person has any of `roles`."""
+        return self.person.has(*map(Role, roles))
+
+
+class SessionAuthentication(AbstractAuthenticationMiddleware):
+    """Reads the session cookie. The console is that of the tenant the server was started for."""
+
+    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
+        """Return the visitor. Raises SignInNeededError."""
+        token = connection.cookies.get(SESSION_COOKIE, "")
+        services: Services = connection.app.state.services
+        person = await anyio.to_thread.run_sync(_signed_in, services, token) if token else None
+        if person is None:
+            wanted = connection.url.path + (f"?{connection.url.query}" if connection.url.query else "")
+            raise SignInNeededError(wanted if connection.scope["method"] == "GET" else "/console")
+        return AuthenticationResult(user=Visitor(services.settings.tenant, person), auth=None)
+
+
+def _signed_in(services: Services, token: str) -> Person | None:
+    with services.database.reading(services.settings.tenant) as uow:
+        return person_signed_in(uow, token, services.now())
+
+
+def has_role(*roles: Role) -> Any:  # noqa: ANN401
+    """Return a guard that lets people with any of `roles` pass."""
+
+    def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+        visitor: Visitor = connection.user
+        if not visitor.person.has(*roles):
+            raise ForbiddenError(f"needs the role {' or '.join(roles)}", field="person", value=visitor.person.name)
+
+    return guard

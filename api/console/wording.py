@@ -1,0 +1,43 @@
+"""The console's words: one catalog a language, every text of every page in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+LANGUAGES = {"en": "English", "ko": "한국어"}
+DEFAULT_LANGUAGE = "en"
+_HOME = Path(__file__).resolve().parent / "words"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language. Calling it with a key gives its text, with `{names}` filled in."""
+
+    language: str
+
+    def __call__(self, key: str, **values: object) -> str:
+        """Return the text under `key`. Raises KeyError: a page that asks for a word nobody wrote is wrong."""
+        text = catalog(self.language)[key]
+        return text.format(**values) if values else text
+
+    def of(self, group: str, name: str) -> str:
+        """Return the text under `group.name`, or the name itself where it is an identifier nobody has worded."""
+        return catalog(self.language).get(f"{group}.{name}", name)
+
+
+@cache
+def catalog(language: str) -> dict[str, str]:
+    """Return every text of a language by key."""
+    texts: dict[str, str] = json.loads((_HOME / f"{language}.json").read_text("utf-8"))
+    return texts
+
+
+def best_language(chosen: str | None, accepted: str) -> str:
+    """Return the language a reader chose, or else the first of an Accept-Language header that we speak."""
+    if chosen in LANGUAGES:
+        return chosen
+    offered = (part.partition(";")[0].strip().lower().partition("-")[0] for part in accepted.split(","))
+    return next((language for language in offered if language in LANGUAGES), DEFAULT_LANGUAGE)

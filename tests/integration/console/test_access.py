@@ -1,0 +1,157 @@
+"""Who gets into the console, and with which role through which door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from litestar.handlers import HTTPRouteHandler
+
+from billing import audit
+from billing.people import FREE_FAILURES, disable_person, set_password
+from tests.integration.api.door import Door
+from tests.integration.console.browsing import PASSWORD, Browsing
+
+EVERYBODY = {"/console/sign-in", "/console/preferences", "/console/{wanted:path}"}
+"""Pages without a person, written by hand: a new route that needs nobody fails the test."""
+ANYBODY = {"/console", "/console/sign-out"}
+ROLES = {
+    "/console/product": {"product", "approver"},
+    "/console/checkout": {"product"},
+}
+"""By the beginning of the address; the longest one counts."""
+PEOPLE = {"bob": {"approver"}, "eve": {"finance"}, "pia": {"product"}}
+PLACES = {"quote_id": "none"}
+
+
+def routes(door: Door) -> Iterator[tuple[str, str]]:
+    for route in door.client.app.routes:
+        if not route.path.startswith("/console") or route.path.startswith("/console/static"):
+            continue
+        for handler in getattr(route, "route_handlers", ()):
+            if isinstance(handler, HTTPRouteHandler):
+                for method in handler.http_methods - {"OPTIONS", "HEAD"}:
+                    yield str(method), route.path
+
+
+def filled(path: str) -> str:
+    for name, value in PLACES.items():
+        for kind in ("str", "int"):
+            path = path.replace("{" + f"{name}:{kind}" + "}", value)
+    assert "{" not in path, path
+    return path
+
+
+def wanted_roles(path: str) -> set[str]:
+    found = [prefix for prefix in ROLES if path == prefix or path.startswith(f"{prefix}/")]
+    assert found, f"{path} has no expected roles"
+    return ROLES[max(found, key=len)]
+
+
+def test_every_page_opens_to_its_roles_and_to_nobody_else(door: Door) -> None:
+    seen = 0
+    pages = [each for each in routes(door) if each[1] not in EVERYBODY]
+    browsing = Browsing(door)
+    for method, path in pages:
+        answer = browsing.get(filled(path)) if method == "GET" else browsing.post(filled(path))
+        assert answer.status_code == 303, (method, path)
+        assert answer.headers["location"].startswith("/console/sign-in?next="), (method, path)
+    for person, roles in PEOPLE.items():
+        browsing = Browsing(door)
+        assert browsing.sign_in(person).headers["location"] == "/console"
+        for method, path in pages:
+            if path in ANYBODY:
+                continue
+            answer = browsing.get(filled(path)) if method == "GET" else browsing.post(filled(path))
+            opens = not roles.isdisjoint(wanted_roles(path))
+            assert (answer.status_code == 403) != opens, (person, method, path, answer.status_code)
+            assert answer.status_code < 500, (person, method, path, answer.text)
+            seen += 1
+    assert seen >= 15
+
+
+def test_a_form_without_its_token_changes_nothing(door: Door, browsing: Browsing) -> None:
+    browsing.sign_in("ann")
+    for method, path in routes(door):
+        if method != "POST":
+            continue
+        assert browsing.client.post(filled(path), data={"name": "x"}, follow_redirects=False).status_code == 403, path
+        foreign = browsing.post(filled(path), token="0" * 128)
+        assert foreign.status_code == 403, path
+    assert browsing.get("/console/product").status_code == 200
+
+
+def test_a_page_lets_nothing_in_from_elsewhere(browsing: Browsing) -> None:
+    browsing.sign_in("ann")
+    page = browsing.get("/console/product")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["cache-control"] == "no-store"
+    assert " style=" not in page.text
+    assert "<script>" not in page.text
+    assert "http://" not in page.text.replace("http://testserver", "")
+    assert "https://" not in page.text
+
+
+def test_signing_in_leads_nowhere_else(browsing: Browsing) -> None:
+    for address in ("//evil.example", "https://evil.example", "/\\evil.example", "/console\r\nx: y", "/v1"):
+        answer = browsing.post("/console/sign-in", {"name": "ann", "password": PASSWORD, "next": address})
+        assert answer.headers["location"] == "/console", address
+
+
+def test_the_session_cookie_is_out_of_reach_of_scripts_and_worthless_after_signing_out(browsing: Browsing) -> None:
+    answer = browsing.sign_in("ann")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    token = browsing.client.cookies["alacarte_session"]
+    browsing.post("/console/sign-out")
+    browsing.client.cookies.set("alacarte_session", token, path="/console")
+    assert browsing.get("/console/product").status_code == 303
+
+
+def test_a_session_ends_by_itself(door: Door, browsing: Browsing) -> None:
+    browsing.sign_in("ann")
+    door.wait(hours=11)
+    assert browsing.get("/console/product").status_code == 200
+    door.wait(hours=2)
+    assert browsing.get("/console/product").status_code == 303
+
+
+def test_a_disabled_person_and_an_old_password_are_out_at_once(door: Door, browsing: Browsing) -> None:
+    browsing.sign_in("ann")
+    with door.database.writing("default") as uow:
+        set_password(uow, "ann", "another horse battery", b"fedcba9876543210")
+    assert browsing.get("/console/product").status_code == 303
+    assert browsing.sign_in("ann").status_code == 403
+    assert browsing.sign_in("ann", "another horse battery").status_code == 303
+    with door.database.writing("default") as uow:
+        disable_person(uow, "ann", door.clock[0])
+    assert browsing.get("/console/product").status_code == 303
+    assert browsing.sign_in("ann", "another horse battery").status_code == 403
+
+
+def test_guessing_has_to_wait_and_a_right_password_ends_the_wait(door: Door, browsing: Browsing) -> None:
+    for _ in range(FREE_FAILURES + 3):
+        assert browsing.sign_in("ann", "wrong horse battery").status_code == 403
+    assert browsing.sign_in("ann").status_code == 403
+    door.wait(minutes=16)
+    assert browsing.sign_in("ann").status_code == 303
+    with door.database.reading("default") as uow:
+        entries = [entry for entry in audit.entries(uow) if entry.action == "person.sign_in"]
+    assert [entry.actor for entry in entries] == ["ann"]
+
+
+def test_a_stranger_is_told_nothing(browsing: Browsing) -> None:
+    for name in ("nobody", "", "ANN", "a" * 500):
+        answer = browsing.sign_in(name)
+        assert answer.status_code == 403
+        assert "Name or password is wrong" in answer.text
+    assert browsing.sign_in("x\x00y").status_code == 422
+
+
+def test_what_is_not_there_is_a_page_too(browsing: Browsing) -> None:
+    answer = browsing.get("/console/nothing/here")
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.text
