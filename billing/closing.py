@@ -25,6 +25,7 @@ from billing.repositories.invoices import InvoiceRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.tax import TaxRates
 from billing.unit_of_work import UnitOfWork
+from billing.wallets import expire_credit
 from models.values.errors import InvalidValueError, RuleBrokenError
 from models.values.ids import bucket_of
 
@@ -195,6 +196,7 @@ def _begin(uow: UnitOfWork, key: str, now: datetime, options: CloseOptions) -> C
     repository.save(month)
     repository.log(key, "begin", options.actor, "", now)
     _cut_off(uow, month)
+    expire_credit(uow, at=now, recorded_at=now)  # Before invoices are paid: what rolls over pays for them.
     return CloseResult(month, False, checks, 0, (), ())  # noqa: FBT003
 
 

@@ -21,6 +21,7 @@ from billing.posting_rules import (
     PrepaidGrantInvoiced,
     PrepaidRefund,
     PrepaidUse,
+    PromotionalApplied,
     PromotionalBurn,
     PromotionalGrant,
 )
@@ -41,7 +42,7 @@ def granted(grant: Grant, *, processor: str | None, taxes: Parts = ()) -> list[F
 
 
 def burned(taking: Taking, feature: str) -> list[Fact]:
-    """Pay with credit for usage that was accrued; custom credits are earned with their use."""
+    """Use credit for usage before its invoice; custom credits are earned with their use."""
     grant = taking.grant
     if grant.is_custom:
         if grant.kind is GrantKind.PROMOTIONAL:
@@ -53,11 +54,18 @@ def burned(taking: Taking, feature: str) -> list[Fact]:
 
 
 def applied(taking: Taking) -> list[Fact]:
-    """Pay an invoice with credit. Raises RuleBrokenError unless it was bought in the invoice's currency."""
+    """Pay an invoice with credit. Raises RuleBrokenError for a custom credit, which is no money."""
     grant = taking.grant
-    if grant.kind is not GrantKind.PAID or grant.is_custom:
-        raise RuleBrokenError("only credit bought in a currency pays an invoice", field="credit_grant", value=grant.id)
-    return [PrepaidApplied(grant.customer, grant.asset, grant.wallet, taking.units)]
+    if grant.is_custom:
+        raise RuleBrokenError("only credit in a currency pays an invoice", field="credit_grant", value=grant.id)
+    rule = PrepaidApplied if grant.kind is GrantKind.PAID else PromotionalApplied
+    return [rule(grant.customer, grant.asset, grant.wallet, taking.units)]
+
+
+def given_back(grant: Grant) -> list[Fact]:
+    """Take back that credit paid an invoice; `grant` holds it again."""
+    rule = PrepaidApplied if grant.kind is GrantKind.PAID else PromotionalApplied
+    return [rule(grant.customer, grant.asset, grant.wallet, -grant.units)]
 
 
 def expired(taking: Taking) -> list[Fact]:

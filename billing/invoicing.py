@@ -1,7 +1,8 @@
 """Invoicing: charges become drafts, drafts become numbered invoices, invoices are voided or given up.
 
-Finalising gives the number, carries the remainder and posts the journal in one transaction; what of a customer's
-credit is there pays at once. Afterwards nothing of an invoice changes but its state: what is wrong is credited.
+Finalising gives the number, carries the remainder and posts the journal in one transaction; prepaid credit pays at
+once (`billing.prepayments`), then what other credit of the customer is there. Afterwards nothing of an invoice
+changes but its state: what is wrong is credited.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from billing.customers import Customer, LegalEntity
 from billing.invoices import Invoice, InvoiceState, Issue, draft_invoice, rounded
 from billing.journals import JournalDraft
 from billing.posting_rules import CreditApplied, Fact, InvoiceInArrears, RemainderCarry, WriteOff, journal
+from billing.prepayments import give_back, prepay
 from billing.rated_usage import RatedUsage
 from billing.repositories import journals
 from billing.repositories.charges import Charge, ChargeRepository
+from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository, Settlement
 from billing.repositories.price_books import PriceBookRepository
@@ -36,7 +39,8 @@ Collect = Callable[[UnitOfWork, Sequence[Invoice], datetime], None]
 
 _INVOICE, _CREDIT = "invoice", "customer_credit"
 _CREDITS = {"credit", "to_credit"}
-"""Settlements that a customer's credit made, and that a void gives back."""
+"""Settlements that a customer's credit made, and that a void gives back, as it does what a wallet paid."""
+_GIVEN_BACK = {*_CREDITS, "wallet"}
 
 
 def draft_open_charges(
@@ -86,10 +90,10 @@ def draft_open_charges(
 def finalise(
     uow: UnitOfWork, invoices: Sequence[str], recorded_at: datetime, *, collect: Collect | None = None
 ) -> list[Invoice]:
-    """Finalise drafts in the order given: numbers without gap, remainders carried, journals posted, credit applied.
+    """Finalise drafts in the order given: numbers without gap, remainders carried, journals posted.
 
-    Those that are finalised already are left as they are. `collect` is handed what was finalised, in the same
-    transaction. Raises RuleBrokenError inside a draft's grace period.
+    Wallets and the customer's credit pay at once. Drafts that are finalised already are left as they are. `collect`
+    is handed what was finalised, in the same transaction. Raises RuleBrokenError inside a draft's grace period.
     """
     journals.lock(uow)
     repository = InvoiceRepository(uow)
@@ -105,15 +109,16 @@ def finalise(
             )
     settled = _carry(uow, drafts)
     numbered = _number(uow, settled)
-    paid, settlements = _apply_credit(uow, numbered)
+    prepaid, from_wallets, wallet_journals = prepay(uow, numbered)
+    paid, settlements = _apply_credit(uow, prepaid)
     repository.finalise(paid, recorded_at)
-    repository.add_settlements(settlements, recorded_at)
+    repository.add_settlements([*from_wallets, *settlements], recorded_at)
     repository.add_parties(_parties(uow, paid))
     repository.log(_INVOICE, [(each.id, each.period) for each in paid])
     units = _units(uow, paid)
     drafts_of_journals = [_journal(each, units[each.id]) for each in paid]
     credited = [_credit_journal(each, found[each.invoice]) for each in settlements]
-    posted = [draft for draft in drafts_of_journals + credited if draft.legs]
+    posted = [draft for draft in drafts_of_journals + wallet_journals + credited if draft.legs]
     ledger.post(uow, posted, recorded_at=recorded_at)
     if collect is not None:
         collect(uow, paid, recorded_at)
@@ -131,7 +136,7 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
     if found.state is InvoiceState.VOID:
         return found
     settlements = repository.settlements([found.id]).get(found.id, [])
-    paid = sum(each.amount_minor for each in settlements if each.kind not in _CREDITS)
+    paid = sum(each.amount_minor for each in settlements if each.kind not in _GIVEN_BACK)
     if found.state is InvoiceState.DRAFT or paid:
         raise RuleBrokenError(
             "only a finalised invoice of which nothing is paid or credited is voided",
@@ -139,7 +144,7 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
             value=found.state.value,
             code="invoice_not_voidable",
         )
-    if any(each.kind == "credit_note" for each in settlements):
+    if CreditNoteRepository(uow).of_invoice(found.id):
         raise RuleBrokenError("has credit notes", field="invoice", value=found.number, code="invoice_not_voidable")
     corrected = _corrected_later(uow, found)
     if corrected:
@@ -152,9 +157,11 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
     given_back = [
         Settlement(found.id, f"void:{each.key}", each.kind, -each.amount_minor, _instant(found))
         for each in settlements
-        if each.kind in _CREDITS
+        if each.kind in _GIVEN_BACK
     ]
-    ledger.post(uow, [_credit_journal(each, found) for each in given_back], recorded_at=at)
+    reversals = [_credit_journal(each, found) for each in given_back if each.kind in _CREDITS]
+    to_wallets = give_back(uow, found, settlements, at)
+    ledger.post(uow, reversals if to_wallets is None else [*reversals, to_wallets], recorded_at=at)
     repository.add_settlements(given_back, at)
     charges = ChargeRepository(uow)
     taken = charges.of_invoices([found.id])
@@ -246,7 +253,7 @@ def _number(uow: UnitOfWork, drafts: Sequence[Invoice]) -> list[Invoice]:
 
 
 def _apply_credit(uow: UnitOfWork, invoices: Sequence[Invoice]) -> tuple[list[Invoice], list[Settlement]]:
-    """Let customers' credit pay; an invoice below zero becomes credit. Nothing open is paid."""
+    """Let customers' credit pay what is open; an invoice below zero becomes credit. Nothing open is paid."""
     accounts = {Account(_CREDIT, each.currency, each.customer) for each in invoices}
     states = journals.account_states(uow, accounts)
     credit = {
@@ -256,13 +263,13 @@ def _apply_credit(uow: UnitOfWork, invoices: Sequence[Invoice]) -> tuple[list[In
     settled, settlements = [], []
     for each in invoices:
         stream = (each.customer, each.currency)
-        amount = min(credit.get(stream, 0), each.total_minor) if each.total_minor > 0 else each.total_minor
+        amount = min(credit.get(stream, 0), each.open_minor) if each.total_minor > 0 else each.total_minor
         credit[stream] = credit.get(stream, 0) - amount
         if amount:
             kind = "credit" if amount > 0 else "to_credit"
             settlements.append(Settlement(each.id, f"{kind}:{each.id}", kind, amount, _instant(each)))
-        state = InvoiceState.PAID if each.total_minor == amount else InvoiceState.FINALISED
-        settled.append(replace(each, settled_minor=amount, state=state))
+        state = InvoiceState.PAID if each.open_minor == amount else InvoiceState.FINALISED
+        settled.append(replace(each, settled_minor=each.settled_minor + amount, state=state))
     return settled, settlements
 
 

@@ -369,12 +369,20 @@ class PrepaidGrantInvoiced(Fact):
 
 @_rule
 class PrepaidBurn(_OfWallet):
-    """Prepaid credit pays for usage that was accrued and not yet invoiced."""
+    """Prepaid credit is used for usage before its invoice; it waits there for that invoice."""
 
     def moves(self) -> Iterator[Move]:
         yield Move(
-            _wallet(self.asset, self.customer, self.wallet), Account("unbilled", self.asset, self.customer), self.units
+            _wallet(self.asset, self.customer, self.wallet), _prepaid_usage(self.asset, self.customer), self.units
         )
+
+
+@_rule
+class PrepaidUsageApplied(_OfCustomer):
+    """What credit was used for before is invoiced, and paid by it."""
+
+    def moves(self) -> Iterator[Move]:
+        yield Move(_prepaid_usage(self.asset, self.customer), _receivable(self.asset, self.customer), self.units)
 
 
 @_rule
@@ -439,12 +447,22 @@ class PromotionalGrant(_OfWallet):
 
 @_rule
 class PromotionalBurn(_OfWallet):
-    """Promotional credit lowers the price of usage that was accrued: revenue we give up."""
+    """Promotional credit is used for usage before its invoice: revenue we give up."""
 
     def moves(self) -> Iterator[Move]:
         yield _units(promotional(self.asset), self.customer, self.wallet, -self.units)
-        unbilled = Account("unbilled", self.asset, self.customer)
-        yield Move(Account("discount", self.asset, "", self.wallet), unbilled, self.units)
+        discount = Account("discount", self.asset, "", self.wallet)
+        yield Move(discount, _prepaid_usage(self.asset, self.customer), self.units)
+
+
+@_rule
+class PromotionalApplied(_OfWallet):
+    """Promotional credit pays an invoice: revenue we give up."""
+
+    def moves(self) -> Iterator[Move]:
+        yield _units(promotional(self.asset), self.customer, self.wallet, -self.units)
+        discount = Account("discount", self.asset, "", self.wallet)
+        yield Move(discount, _receivable(self.asset, self.customer), self.units)
 
 
 # Partners and currencies.
@@ -513,6 +531,10 @@ def _revenue(asset: str, feature: str) -> Account:
 
 def _receivable(asset: str, customer: str) -> Account:
     return Account("receivable", asset, customer)
+
+
+def _prepaid_usage(asset: str, customer: str) -> Account:
+    return Account("prepaid_usage", asset, customer)
 
 
 def _deferred(asset: str, customer: str, feature: str) -> Account:

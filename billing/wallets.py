@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row
@@ -24,13 +23,6 @@ from billing.repositories.wallets import BURN, GRANT, WALLET
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError
 from models.values.money import currency
-
-
-class Pays(StrEnum):
-    """What a burn pays for: usage accrued and not yet invoiced, or an open invoice."""
-
-    USAGE = "usage"
-    INVOICE = "invoice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +105,7 @@ def grant_credit(
 
 @dataclass(frozen=True, slots=True)
 class BurnRequest:
-    """Credit asked for: `units` of `asset`, for usage of `feature` or to pay an invoice for it, at `at`.
+    """Credit asked for: `units` of `asset`, for usage of `feature` at `at`.
 
     `key`: unique for ever; the same request again takes nothing more.
     """
@@ -124,7 +116,6 @@ class BurnRequest:
     feature: str
     units: int
     at: datetime
-    pays: Pays = Pays.USAGE
 
     @property
     def memo(self) -> str:
@@ -170,8 +161,7 @@ def write_burn(uow: UnitOfWork, request: BurnRequest, takings: Sequence[Taking],
     """Take and post what was planned under the locks."""
     facts = []
     for taking in takings:
-        usage = request.pays is Pays.USAGE
-        facts += credit_facts.burned(taking, request.feature) if usage else credit_facts.applied(taking)
+        facts += credit_facts.burned(taking, request.feature)
     if facts:
         rows.take(uow, request.key, "burn", takings, request.at)
         _post(uow, f"burn:{request.key}", request.at, facts, recorded_at, request.memo)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
 from billing.burn_down import Grant, GrantKind, Taking
+from billing.metering.sets import members
 from billing.unit_of_work import UnitOfWork
 from models.tables.wallet import BurnRow, CreditGrantRow, CreditHoldRow, HoldPartRow, WalletRow
 
@@ -32,7 +33,12 @@ def add_wallet(uow: UnitOfWork, **columns: object) -> None:
 
 def lock_wallets(uow: UnitOfWork, customer: str) -> None:
     """Make this transaction the only one that takes credit from a customer, until it ends."""
-    query = select(WALLET.c.id).where(WALLET.c.tenant == uow.tenant, WALLET.c.customer == customer)
+    lock_wallets_of(uow, [customer])
+
+
+def lock_wallets_of(uow: UnitOfWork, customers: Collection[str]) -> None:
+    """Do the same for several customers."""
+    query = select(WALLET.c.id).where(WALLET.c.tenant == uow.tenant, members(uow, WALLET.c.customer, customers))
     uow.connection.execute(query.order_by(WALLET.c.id).with_for_update()).all()
 
 

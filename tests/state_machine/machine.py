@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from billing import ledger
+from billing import holds, ledger, wallets
+from billing.burn_down import Grant, GrantKind
 from billing.chart_of_accounts import Account
 from billing.closing import reopen
 from billing.credit_notes import CreditRequest, issue_credit_note
@@ -43,11 +44,13 @@ from billing.subscriptions import (
 from billing.tax import FixedRate
 from billing.unit_of_work import UnitOfWork
 from billing.verification import trial_balance, verify
+from billing.wallets import BurnRequest, Wallet
 from models.values.errors import DomainError
 from models.values.money import currency
 from models.values.period import Period
 from tests.billing_story import Company, event
 from tests.state_machine import model as m
+from tests.state_machine.wallets import Grant as ModelGrant
 
 CUSTOMERS = ["acme", "bolt"]
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,6 +63,7 @@ seats = st.integers(1, 4)
 tokens = st.one_of(st.integers(0, 2_000), st.integers(0, 20).map(lambda each: each * 500))
 shares = st.sampled_from([Fraction(1), Fraction(1, 2), Fraction(1, 3), Fraction(3, 2)])
 picks = st.integers(0, 10**6)
+WALLET_ACCOUNTS = (("wallet", "", "paid"), ("units_held", "promo:", "promotional"))
 OWED = ("finalised", "paid", "uncollectible")
 
 
@@ -142,12 +146,18 @@ class Books(RuleBasedStateMachine):
     def found(self, code: str) -> None:
         """Set the company up, each customer with one subscription."""
         self.money = currency(code)
-        self.model = m.Model(CUSTOMERS, self.money.exponent)
+        self.model = m.Model(CUSTOMERS, self.money.exponent, self.money.units_per_minor)
         for company in self.companies:
             company.rates = FixedRate("vat", Decimal(m.TAX_PERCENT))
             company.found(*CUSTOMERS, currency=code)
         self.book_hash = self.tell(lambda company: company.publish(book(code)))
         self.prices = self.write(lambda uow: PriceBookRepository(uow).get(self.book_hash).book)
+        for customer in CUSTOMERS:
+            for wallet in (
+                Wallet(f"{customer}-any", customer, code, priority=1),
+                Wallet(f"{customer}-tokens", customer, code, features=("tokens",)),
+            ):
+                self.write(lambda uow, each=wallet: wallets.open_wallet(uow, each, recorded_at=self.now))  # type: ignore[misc]
         self.quote("acme", 2, True)
         self.quote("bolt", 1, False)
 
@@ -290,7 +300,8 @@ class Books(RuleBasedStateMachine):
         self.now = max(self.now, m.month_after(month) + timedelta(hours=1))
         period = f"{month:%Y-%m}"
         self.tell(lambda company: company.close(period, self.now.isoformat(), grace_days=grace).was_closed)
-        self.model.close(month, period)
+        self.model.wallets.expire(self.now)
+        self.model.close(month, period, self.now + grace * DAY)
         self.model.name_drafts(self._drafts(period))
         if not self.reopened:
             self.closed.append(month)
@@ -313,9 +324,12 @@ class Books(RuleBasedStateMachine):
         return self.write(find)
 
     def _finalised(self, invoice: m.Invoice) -> None:
-        self.model.finalise(invoice)
         found = self.write(lambda uow: InvoiceRepository(uow).get(invoice.id))
         invoice.lines = {line.line: (line.net_minor, line.tax_minor) for line in found.lines}
+        gross: dict[str, int] = {}
+        for line in found.lines:
+            gross[line.feature] = gross.get(line.feature, 0) + line.net_minor + line.tax_minor
+        self.model.finalise(invoice, {feature: max(minor, 0) for feature, minor in gross.items()})
 
     @precondition(lambda self: self.closed and not self.reopened)
     @rule()
@@ -343,7 +357,10 @@ class Books(RuleBasedStateMachine):
         invoice = chosen(self.issued(*OWED), pick)
         code = self.refusal(lambda uow: void(uow, invoice.id, "wrong", self.now))
         touched = invoice.paid or invoice.written_off or invoice.credited
-        assert code in ({"invoice_not_voidable"} if touched else {None, "invoice_corrected"})
+        allowed: set[str | None] = {"invoice_not_voidable"} if touched else {None, "invoice_corrected"}
+        if self.model.books[invoice.customer].credit + invoice.from_credit < 0:
+            allowed = allowed - {None} | {"insufficient_balance"}  # The credit it gave is spent.
+        assert code in allowed
         if code is None:
             self.model.void(invoice)
 
@@ -412,6 +429,110 @@ class Books(RuleBasedStateMachine):
         self.write(lambda uow: len(grant_customer_credit(uow, customer, self.money.code, money, self.now)))
         self.model.credit_in(customer, minor)
 
+    # Wallets.
+
+    @rule(
+        customer=customers,
+        limited=st.booleans(),
+        kind=st.sampled_from(GrantKind),
+        minor=st.integers(1, 9_000),
+        below=st.sampled_from([0, 0, 1, 7]),
+        priority=st.integers(0, 1),
+        days=st.sampled_from([None, 5, 20, 40]),
+        rollover=st.sampled_from([0, 300]),
+    )
+    def grant(
+        self, customer: str, limited: bool, kind: GrantKind, minor: int, below: int, priority: int,
+        days: int | None, rollover: int,
+    ) -> None:  # fmt: skip
+        """Hand out credit, some of it below the minor unit."""
+        wallet = f"{customer}-{'tokens' if limited else 'any'}"
+        per_minor = self.money.units_per_minor
+        units, rolls = minor * per_minor + below, rollover * per_minor
+        starts = self.now
+        expires = None if days is None else starts + days * DAY
+        given = Grant(
+            self.next_id("g"), wallet, "", "", kind, units, starts, 0, units=units, priority=priority,
+            expires_at=expires, rollover_units=rolls, rollover_days=10,
+        )  # fmt: skip
+        processor = "stripe" if kind is GrantKind.PAID else None
+        self.write(lambda uow: wallets.grant_credit(uow, given, recorded_at=self.now, processor=processor).sequence)
+        features = frozenset({"tokens"}) if limited else None
+        self.model.wallets.give(
+            ModelGrant(customer, wallet, kind.value, units, 0, starts, expires, priority, not limited, features, rolls)
+        )
+
+    @rule(customer=customers, feature=st.sampled_from(["tokens", "seats"]), units=st.integers(1, 5 * 10**9))
+    def burn(self, customer: str, feature: str, units: int) -> None:
+        """Use credit for usage; what there is less than that is refused."""
+        at = self.now + TICK
+        request = BurnRequest(self.next_id("b"), customer, self.money.code, feature, units, at)
+        code = self.refusal(lambda uow: wallets.burn(uow, request, recorded_at=self.now))
+        parts = self.model.wallets.plan(customer, feature, units, at)
+        if sum(parts.values()) < units:
+            assert code == "insufficient_credit"
+            return
+        assert code is None
+        self.model.wallets.burn(customer, parts)
+
+    @rule()
+    def expire(self) -> None:
+        """End what has expired."""
+        self.write(lambda uow: len(wallets.expire_credit(uow, at=self.now, recorded_at=self.now)))
+        self.model.wallets.expire(self.now)
+
+    @rule(customer=customers, units=st.integers(1, 5 * 10**9), hours=st.integers(1, 24 * 9))
+    def hold(self, customer: str, units: int, hours: int) -> None:
+        """Keep credit for a time."""
+        at = self.now + TICK
+        until = at + timedelta(hours=hours)
+        wanted = holds.Hold(self.next_id("h"), customer, self.money.code, "tokens", units, at, until)
+        code = self.refusal(lambda uow: holds.hold(uow, wanted))
+        before = {hold for hold in self.model.wallets.holds if self.model.wallets.holds[hold].state == "pending"}
+        self.model.wallets.expire_holds(at, customer)
+        parts = self.model.wallets.plan(customer, "tokens", units, at)
+        if sum(parts.values()) < units:
+            assert code == "insufficient_credit"
+            for key in before:  # Refused: what had expired stays as it was, until the next one looks.
+                self.model.wallets.revive(key)
+            return
+        assert code is None
+        self.model.wallets.hold(wanted.key, customer, parts, until)
+
+    @precondition(lambda self: self.model.wallets.holds)
+    @rule(pick=picks, share=st.sampled_from([0, Fraction(1, 2), 1, 2]))
+    def settle(self, pick: int, share: Fraction) -> None:
+        """Post a hold for what was really used."""
+        key = chosen(list(self.model.wallets.holds), pick)
+        hold, at = self.model.wallets.holds[key], self.now + TICK
+        units = int(sum(hold.parts.values()) * share)
+        code = self.refusal(lambda uow: holds.settle(uow, key, units, at=at, recorded_at=at))
+        if hold.state == "settled" and hold.settled == units:
+            assert code is None
+            return
+        if hold.state != "pending" or hold.expires_at <= at:
+            assert code == "hold_ended"
+            return
+        parts = self.model.wallets.settling(hold, units, at)
+        if sum(parts.values()) < units:
+            assert code == "insufficient_credit"
+            return
+        assert code is None
+        self.model.wallets.end(hold, "settled")
+        hold.settled = units
+        self.model.wallets.burn(hold.customer, parts)
+
+    @precondition(lambda self: self.model.wallets.holds)
+    @rule(pick=picks)
+    def release(self, pick: int) -> None:
+        """Void a hold."""
+        key = chosen(list(self.model.wallets.holds), pick)
+        hold = self.model.wallets.holds[key]
+        code = self.refusal(lambda uow: holds.release(uow, key, at=self.now))
+        assert code == ("hold_ended" if hold.state == "settled" else None)
+        if hold.state == "pending":
+            self.model.wallets.end(hold, "expired" if hold.expires_at <= self.now else "released")
+
     # What always holds.
 
     @invariant()
@@ -446,11 +567,16 @@ class Books(RuleBasedStateMachine):
         """Compare one customer's accounts: what was invoiced, carried and not yet invoiced is all that was due."""
         stands = {
             code: balances.get(Account(code, self.money.code, customer), 0)
-            for code in ("receivable", "customer_credit", "remainder", "unbilled")
+            for code in ("receivable", "customer_credit", "remainder", "unbilled", "prepaid_usage")
         }
         units = self.money.units_per_minor
         assert stands["receivable"] == self.model.receivable(customer) * units
         assert stands["customer_credit"] == -self.model.books[customer].credit * units
+        assert stands["prepaid_usage"] == -self.model.wallets.used.get(customer, 0)
+        for wallet in (f"{customer}-any", f"{customer}-tokens"):
+            for code, asset, kind in WALLET_ACCOUNTS:
+                account = Account(code, asset + self.money.code, customer, wallet)
+                assert balances.get(account, 0) == -self.model.wallets.held_in(customer, wallet, kind)
         invoiced = sum(each.net for each in self.issued(*OWED) if each.customer == customer)
         posted = invoiced * units + stands["remainder"] + stands["unbilled"]
         assert abs(self.model.exact_charged(customer) * self.model.minor * units - posted) <= Fraction(1, 2)

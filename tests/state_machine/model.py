@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+from tests.state_machine.wallets import Wallets
+
 SEAT, SUPPORT, FIRST_TIER, BELOW, ABOVE = 10, 62, 1000, Fraction(3, 1000), Fraction(21, 10_000)
 TAX_PERCENT = 19
+FOREVER = datetime.max.replace(tzinfo=UTC)
 _SHARE = 10**18
 """Parts of a period's amount are kept to eighteen places."""
 
@@ -112,7 +115,7 @@ class Subscription:
 
     def segments(self, month: datetime) -> list[tuple[datetime, datetime, Phase]]:
         """Return the stretches of a month in which it bills."""
-        ends = [phase.start for phase in self.phases[1:]] + [datetime.max.replace(tzinfo=UTC)]
+        ends = [phase.start for phase in self.phases[1:]] + [FOREVER]
         found = []
         for phase, end in zip(self.phases, ends, strict=True):
             if phase.state == "ended":
@@ -141,6 +144,8 @@ class Invoice:
     written_off: int = 0
     state: str = "draft"
     order: int = 0
+    finalise_from: datetime = FOREVER
+    prepaid: dict[int, int] = field(default_factory=dict)
     lines: dict[int, tuple[int, int]] = field(default_factory=dict)
     credited: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -186,8 +191,10 @@ class CustomerBooks:
 class Model:
     """The books of one company."""
 
-    def __init__(self, customers: list[str], scale: int) -> None:
+    def __init__(self, customers: list[str], scale: int, per_minor: int) -> None:
         self.minor = Fraction(10) ** scale
+        self.per_minor = per_minor
+        self.wallets = Wallets()
         self.books = {customer: CustomerBooks() for customer in customers}
         self.events: dict[str, Event] = {}
         self.subscriptions: dict[str, Subscription] = {}
@@ -237,7 +244,7 @@ class Model:
 
     # Closing.
 
-    def close(self, last: datetime, period: str) -> None:
+    def close(self, last: datetime, period: str, finalise_from: datetime) -> None:
         """Charge every customer up to a month, and draft what waits. Drafts get their ids from `name_drafts`."""
         self.discard(period)
         for customer, books in self.books.items():
@@ -251,7 +258,8 @@ class Model:
             if rows:
                 books.waiting.append(rows)
             if books.waiting:
-                self.invoices[f"new {customer}"] = Invoice(f"new {customer}", period, customer, books.waiting)
+                draft = Invoice(f"new {customer}", period, customer, books.waiting, finalise_from=finalise_from)
+                self.invoices[draft.id] = draft
                 books.waiting = []
 
     def discard(self, period: str) -> None:
@@ -272,8 +280,8 @@ class Model:
         found = [each for each in self.invoices.values() if each.state == "draft"]
         return sorted(found, key=lambda each: (each.period, each.customer, each.id))
 
-    def finalise(self, invoice: Invoice) -> None:
-        """Round, tax, and let credit pay."""
+    def finalise(self, invoice: Invoice, gross_by_feature: dict[str, int]) -> None:
+        """Round, tax, and let wallets and credit pay."""
         books = self.books[invoice.customer]
         invoice.carried_in = books.carried
         invoice.net = half_away((invoice.exact + books.carried) * self.minor)
@@ -282,7 +290,11 @@ class Model:
         invoice.tax = half_away(Fraction(invoice.net * TAX_PERCENT, 100))
         self.numbered += 1
         invoice.order = self.numbered
-        invoice.from_credit = min(books.credit, invoice.total) if invoice.total > 0 else invoice.total
+        invoice.prepaid = self.wallets.pay(
+            invoice.customer, gross_by_feature, invoice.total, invoice.finalise_from, self.per_minor
+        )
+        invoice.settle(sum(invoice.prepaid.values()))
+        invoice.from_credit = min(books.credit, invoice.open) if invoice.total > 0 else invoice.total
         books.credit -= invoice.from_credit
         invoice.settle(invoice.from_credit)
 
@@ -290,6 +302,7 @@ class Model:
         """Void: what it billed waits again, credit and remainder go back."""
         books = self.books[invoice.customer]
         books.credit += invoice.from_credit
+        self.wallets.give_back(invoice.customer, invoice.prepaid, self.per_minor)
         books.carried -= invoice.carried_out - invoice.carried_in
         books.waiting += invoice.charges
         invoice.state, invoice.settled, invoice.from_credit = "void", 0, 0

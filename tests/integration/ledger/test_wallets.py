@@ -12,8 +12,8 @@ from billing import ledger, wallets
 from billing.burn_down import GrantKind, InsufficientCreditError
 from billing.chart_of_accounts import Account, promotional
 from billing.database import Database
-from billing.wallets import BurnRequest, Pays, Wallet
-from models.values.errors import ConflictError, NotFoundError, RuleBrokenError
+from billing.wallets import BurnRequest, Wallet
+from models.values.errors import ConflictError, NotFoundError
 from tests.ledger_facts import NOON, TENANT, add_customers, grant
 
 DAY = timedelta(days=1)
@@ -46,7 +46,7 @@ def test_the_expiring_promotional_grant_pays_first_and_lowers_the_price(opened: 
         assert wallets.free_credit(uow, "acme", "USD", "chat", NOON + DAY) == 80
     assert _balance(opened, "wallet", detail="main") == -80
     assert _balance(opened, "units_held", promotional("USD"), detail="main") == 0
-    assert _balance(opened, "unbilled") == -50
+    assert _balance(opened, "prepaid_usage") == -50
     assert _balance(opened, "discount", party="", detail="main") == 30
 
 
@@ -67,15 +67,6 @@ def test_more_than_there_is_is_refused_or_taken_in_part(opened: Database) -> Non
         assert wallets.burn(uow, _asked("part", 131), recorded_at=NOON, partial=True) == 130
         assert wallets.burn(uow, _asked("rest", 1), recorded_at=NOON, partial=True) == 0
     assert _balance(opened, "wallet", detail="main") == 0
-
-
-def test_only_bought_credit_pays_an_invoice(opened: Database) -> None:
-    with pytest.raises(RuleBrokenError), opened.writing(TENANT) as uow:
-        wallets.burn(uow, _asked("use", 50, pays=Pays.INVOICE), recorded_at=NOON)
-    with opened.writing(TENANT) as uow:
-        wallets.expire_credit(uow, at=NOON + 9 * DAY, recorded_at=NOON)
-        wallets.burn(uow, _asked("use", 50, pays=Pays.INVOICE), recorded_at=NOON)
-    assert _balance(opened, "receivable") == -50
 
 
 def test_a_grant_counts_once(opened: Database) -> None:

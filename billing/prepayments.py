@@ -1,0 +1,177 @@
+"""What prepaid credit pays of an invoice when it is finalised: after tax, before the customer's other credit.
+
+First what credit was used for before (`wallets.burn`, a settled hold), then what grants hold free, in burn order. A
+wallet that is limited to features pays for their lines only, tax included. Whole minor units are taken; what a grant
+has below them stays in it. A void gives the same back as new grants on the same terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
+
+from billing import credit_facts
+from billing.burn_down import Grant, Taking, burn_order, take, total
+from billing.chart_of_accounts import Account
+from billing.invoices import Invoice
+from billing.journals import JournalDraft
+from billing.metering.sets import members
+from billing.posting_rules import Fact, PrepaidUsageApplied, journal
+from billing.repositories import journals
+from billing.repositories import wallets as rows
+from billing.repositories.invoices import Settlement
+from billing.repositories.wallets import BURN, GRANT, WALLET
+from billing.unit_of_work import UnitOfWork
+from models.values.money import currency
+
+
+@dataclass(frozen=True, slots=True)
+class Prepayment:
+    """What pays one invoice, in minor units: `used` before it was made, and what is taken from grants now."""
+
+    invoice: Invoice
+    used_minor: int
+    takings: tuple[Taking, ...]
+
+    @property
+    def taken_minor(self) -> int:
+        """What is taken from grants."""
+        return total(self.takings) // currency(self.invoice.currency).units_per_minor
+
+    @property
+    def amount_minor(self) -> int:
+        """All that is paid."""
+        return self.used_minor + self.taken_minor
+
+
+def prepay(uow: UnitOfWork, invoices: Sequence[Invoice]) -> tuple[list[Invoice], list[Settlement], list[JournalDraft]]:
+    """Let prepaid credit pay finalised invoices in the order given; the ledger's lock is held.
+
+    Returns the invoices with what is settled of them, the settlements, and the journals to be posted with theirs.
+    """
+    customers = sorted({each.customer for each in invoices})
+    rows.lock_wallets_of(uow, customers)
+    grants = {
+        grant.id: grant
+        for grant in rows.grants(uow, members(uow, WALLET.c.customer, customers), GRANT.c.remaining > GRANT.c.held)
+    }
+    accounts = {_used_account(each) for each in invoices}
+    used = {account: -state.balance for account, state in journals.account_states(uow, accounts).items()}
+    paid: list[Invoice] = []
+    settlements: list[Settlement] = []
+    drafts: list[JournalDraft] = []
+    for invoice in invoices:
+        one = plan(invoice, used.get(_used_account(invoice), 0), list(grants.values()))
+        if one.amount_minor:
+            used[_used_account(invoice)] = used.get(_used_account(invoice), 0) - _units(invoice, one.used_minor)
+            for taking in one.takings:
+                left = taking.grant.remaining - taking.units
+                grants[taking.grant.id] = replace(taking.grant, remaining=left)
+            rows.take(uow, _key(invoice), "burn", one.takings, invoice.finalise_from)
+            settlements += _settlements(one)
+            drafts.append(journal(_key(invoice), _instant(invoice), *_facts(one)))
+        paid.append(replace(invoice, settled_minor=invoice.settled_minor + one.amount_minor))
+    return paid, settlements, drafts
+
+
+def plan(invoice: Invoice, used_units: int, grants: Sequence[Grant]) -> Prepayment:
+    """Plan what pays an invoice, of `used_units` used before and of grants. Pure.
+
+    Grants that were in force when the invoice could first be finalised pay, whenever it is.
+    """
+    per_minor = currency(invoice.currency).units_per_minor
+    used_minor = min(used_units // per_minor, max(invoice.total_minor, 0))
+    left = _by_feature(invoice)
+    _pay(left, used_minor)
+    open_minor = max(invoice.total_minor, 0) - used_minor
+    takings: list[Taking] = []
+    for grant in sorted(grants, key=burn_order):
+        mine = (grant.customer, grant.asset) == (invoice.customer, invoice.currency)
+        if not mine or not grant.in_force(invoice.finalise_from):
+            continue
+        payable = sum(minor for key, minor in left.items() if grant.features is None or key in grant.features)
+        minor = min(grant.free // per_minor, payable, open_minor)
+        if minor > 0:
+            _pay(left, minor, grant.features)
+            open_minor -= minor
+            takings.append(take(grant, minor * per_minor))
+    return Prepayment(invoice, used_minor, tuple(takings))
+
+
+def give_back(
+    uow: UnitOfWork, invoice: Invoice, settlements: Sequence[Settlement], at: datetime
+) -> JournalDraft | None:
+    """Give back what prepaid credit paid of an invoice that is voided: what was used waits again, grants live anew."""
+    facts: list[Fact] = [
+        PrepaidUsageApplied(invoice.customer, invoice.currency, -_units(invoice, each.amount_minor))
+        for each in settlements
+        if each.key == _used_key(invoice)
+    ]
+    taken = {row.credit_grant: row.units for row in rows.burns(uow, BURN.c.key == _key(invoice))}
+    of_invoice = rows.grants(uow, GRANT.c.id.in_(sorted(taken))) if taken else []
+    for number, grant in enumerate(sorted(of_invoice, key=burn_order), start=1):
+        units = taken[grant.id]
+        again = replace(
+            grant,
+            id=f"back:{invoice.id}:{number}",
+            sequence=rows.next_sequence(uow),
+            units=units,
+            remaining=units,
+            held=0,
+            rollover_units=min(grant.rollover_units, units),
+        )
+        rows.add_grant(uow, again, at)
+        facts += credit_facts.given_back(again)
+    return journal(f"void:{_key(invoice)}", _instant(invoice), *facts) if facts else None
+
+
+def _settlements(one: Prepayment) -> list[Settlement]:
+    invoice, at = one.invoice, _instant(one.invoice)
+    amounts = ((_used_key(invoice), one.used_minor), (_key(invoice), one.taken_minor))
+    return [Settlement(invoice.id, key, "wallet", minor, at) for key, minor in amounts if minor]
+
+
+def _facts(one: Prepayment) -> list[Fact]:
+    invoice = one.invoice
+    facts = [fact for taking in one.takings for fact in credit_facts.applied(taking)]
+    if one.used_minor:
+        facts.append(PrepaidUsageApplied(invoice.customer, invoice.currency, _units(invoice, one.used_minor)))
+    return facts
+
+
+def _by_feature(invoice: Invoice) -> dict[str, int]:
+    """Return what each feature comes to with its tax, in the order of the lines, at least nothing."""
+    sums: dict[str, int] = {}
+    for line in invoice.lines:
+        sums[line.feature] = sums.get(line.feature, 0) + line.net_minor + line.tax_minor
+    return {feature: max(minor, 0) for feature, minor in sums.items()}
+
+
+def _pay(left: dict[str, int], minor: int, features: frozenset[str] | None = None) -> None:
+    """Lower what is left by feature, in the order of the lines."""
+    for feature in left:
+        if features is None or feature in features:
+            part = min(left[feature], minor)
+            left[feature] -= part
+            minor -= part
+
+
+def _units(invoice: Invoice, minor: int) -> int:
+    return minor * currency(invoice.currency).units_per_minor
+
+
+def _used_account(invoice: Invoice) -> Account:
+    return Account("prepaid_usage", invoice.currency, invoice.customer)
+
+
+def _key(invoice: Invoice) -> str:
+    return f"wallet:{invoice.id}"
+
+
+def _used_key(invoice: Invoice) -> str:
+    return f"prepaid_usage:{invoice.id}"
+
+
+def _instant(invoice: Invoice) -> datetime:
+    return datetime.combine(invoice.issued_on, time.min, tzinfo=UTC)
