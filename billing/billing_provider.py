@@ -64,6 +64,12 @@ class RefusedError(ProviderError):
     code = "provider_refused"
 
 
+class AlreadyThereError(RefusedError):
+    """It was done before, under the same reference."""
+
+    code = "provider_already_there"
+
+
 class MissingError(RefusedError):
     """What was asked for is not there."""
 
@@ -170,6 +176,15 @@ class RemoteFee:
     currency: str
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteTransfer:
+    """A partner's share that was paid out."""
+
+    id: str
+    amount: int
+    currency: str
+
+
 class RemoteDisputeStatus(StrEnum):
     """Where a dispute stands."""
 
@@ -272,14 +287,14 @@ class BillingProvider(Protocol):
     async def invoice_of_payment(self, intent: str) -> str | None:
         """Return the invoice that a payment was made for."""
 
-    async def transfer(self, destination: str, ref: str, amount: int, currency: str, key: str) -> str:
-        """Pay a partner's share out; return the transfer's id."""
+    async def transfer(self, destination: str, ref: str, amount: int, currency: str, key: str) -> RemoteTransfer:
+        """Pay a partner's share out."""
 
-    async def find_transfer(self, destination: str, ref: str, since: datetime) -> str | None:
+    async def find_transfer(self, destination: str, ref: str, since: datetime) -> RemoteTransfer | None:
         """Return the transfer created since then with our reference."""
 
     async def record_usage(self, customer: str, meter: str, ref: str, value: str, at: datetime, key: str) -> str:
-        """Mirror usage into the provider's meter; `ref` makes it count once."""
+        """Mirror usage into the provider's meter; `ref` makes it count once. Raises AlreadyThereError when it did."""
 
     def invoices_since(self, since: datetime) -> AsyncIterator[RemoteInvoice]:
         """Walk all invoices created since then, without their payments."""

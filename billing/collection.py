@@ -191,7 +191,20 @@ class ReviewNeeded:
     occurred_at: datetime
 
 
-CollectionEvent = PaymentReceived | FeeCharged | PaymentFailed | Refunded | Disputed | CollectionEnded | ReviewNeeded
+@dataclass(frozen=True, slots=True)
+class PartnerPaid:
+    """A partner's share was paid out of what lies at the provider."""
+
+    reference: str
+    partner: str
+    amount_minor: int
+    currency: str
+    occurred_at: datetime
+
+
+CollectionEvent = (
+    PaymentReceived | FeeCharged | PaymentFailed | Refunded | Disputed | CollectionEnded | ReviewNeeded | PartnerPaid
+)
 
 
 class CollectionEvents(Protocol):

@@ -14,6 +14,7 @@ from billing.collection import (
     Disputed,
     DisputePhase,
     FeeCharged,
+    PartnerPaid,
     PaymentFailed,
     PaymentReceived,
     Refunded,
@@ -21,7 +22,16 @@ from billing.collection import (
 )
 from billing.invoices import InvoiceState
 from billing.invoicing import give_up, void
-from billing.posting_rules import DisputeLost, DisputeOpened, DisputeWon, Fact, ProcessorFee, journal
+from billing.posting_rules import (
+    DisputeLost,
+    DisputeOpened,
+    DisputeWon,
+    Fact,
+    PartnerPayout,
+    Payout,
+    ProcessorFee,
+    journal,
+)
 from billing.repositories import journals
 from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, pay, refund
@@ -56,6 +66,8 @@ class LedgerCollection:
                 self._post(uow, event.reference, event.occurred_at, self._dispute_fact(uow, event))
             case CollectionEnded():
                 self._ended(uow, event)
+            case PartnerPaid():
+                self._post(uow, event.reference, event.occurred_at, *_payout(event))
             case PaymentFailed() | ReviewNeeded():
                 return
 
@@ -85,5 +97,11 @@ class LedgerCollection:
         elif invoice.open_minor > 0:
             give_up(uow, invoice.id, self._now())
 
-    def _post(self, uow: UnitOfWork, reference: str, at: datetime, fact: Fact) -> None:
-        ledger.post(uow, [journal(f"{PROCESSOR}:{reference}", at, fact)], recorded_at=self._now())
+    def _post(self, uow: UnitOfWork, reference: str, at: datetime, *facts: Fact) -> None:
+        ledger.post(uow, [journal(f"{PROCESSOR}:{reference}", at, *facts)], recorded_at=self._now())
+
+
+def _payout(event: PartnerPaid) -> tuple[Fact, Fact]:
+    """Return that the processor pays us out and we the partner: the bank in between nets to nothing."""
+    units = event.amount_minor * currency(event.currency).units_per_minor
+    return Payout(event.currency, PROCESSOR, units), PartnerPayout(event.partner, event.currency, units)

@@ -1,4 +1,4 @@
-"""`alacarte stripe`: push what is to be collected, take in what came back, and compare both sides."""
+"""`alacarte stripe`: push what is to be collected, take in what came back, compare both sides."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 from api.cli.workspace import open_workspace
 from api.settings import Settings
+from billing.collection import CustomerToBill
 from billing.database import Database
 from billing.ledger_collection import LedgerCollection
 from billing.repositories import journals, stripe_events, stripe_mirror, stripe_outbox
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.price_books import PriceBookRepository
 from billing.stripe.following import follow_missed
 from billing.stripe.handing_over import HandOver, configured_hand_over, hand_over_missed
+from billing.stripe.meter_mirror import mirror_usage
+from billing.stripe.partner_payouts import pay_partners
 from billing.stripe.reports import csv_of, html_of, lines_of
 from billing.stripe.settings import stripe_settings
 from billing.stripe.timing import real_timing
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import InvalidValueError, NotFoundError
+from models.values.money import currency, from_minor
+from models.values.quantity import plain
+from pricing_engine.catalog import Meter
 
 if TYPE_CHECKING:
     from billing.stripe.bridge import StripeBridge
@@ -44,6 +55,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     reconcile.add_argument("--csv", type=Path, metavar="FILE", help="write every difference")
     reconcile.add_argument("--html", type=Path, metavar="FILE", help="write a page")
     reconcile.set_defaults(run=run_reconcile)
+    partners = actions.add_parser("pay-partners", help="queue what partners are owed as transfers")
+    partners.add_argument("--to", action="append", required=True, metavar="PARTNER=ACCOUNT", help="a connected account")
+    partners.set_defaults(run=run_pay_partners)
+    meters = actions.add_parser("mirror", help="queue usage for Stripe's meters: a view of it there, never billed")
+    meters.add_argument("--meter", action="append", required=True, metavar="METER=EVENT", help="our meter, its event")
+    meters.set_defaults(run=run_mirror)
 
 
 def run_sync(options: argparse.Namespace) -> int:
@@ -105,6 +122,46 @@ async def _reconcile(settings: Settings, database: Database, options: argparse.N
         if path is not None:
             await asyncio.to_thread(path.write_text, text(found), "utf-8")
     return 0 if found.is_clean else 1
+
+
+def run_pay_partners(options: argparse.Namespace) -> int:
+    """Queue transfers; `sync` makes them, and the ledger posts what was made."""
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        journals.lock(uow)
+        for paid in pay_partners(uow, _pairs(options.to, "to"), now=datetime.now(UTC)):
+            amount = plain(from_minor(paid.amount_minor, currency(paid.currency)))
+            print(f"{paid.partner} {amount} {paid.currency}")
+    return 0
+
+
+def run_mirror(options: argparse.Namespace) -> int:
+    """Queue what Stripe's meters lack of the last days."""
+    now = datetime.now(UTC)
+    with open_workspace() as (settings, database):
+        for key, event_name in _pairs(options.meter, "meter").items():
+            with database.writing(settings.tenant) as uow:
+                customers = [
+                    CustomerToBill(each.key, each.legal_name, each.email) for each in CustomerRepository(uow).all()
+                ]
+                done = mirror_usage(uow, _meter(uow, key, now), event_name, customers, now=now)
+            print(f"{key} queued {done.sent} too high there {done.too_high}")
+    return 0
+
+
+def _meter(uow: UnitOfWork, key: str, now: datetime) -> Meter:
+    for stored in PriceBookRepository(uow).in_force(now):
+        for meter in stored.book.meters:
+            if meter.key == key:
+                return meter
+    raise NotFoundError("no price book in force has it", field="meter", value=key, code="unknown_meter")
+
+
+def _pairs(texts: Sequence[str], field: str) -> dict[str, str]:
+    pairs = dict(text.partition("=")[::2] for text in texts)
+    for name, value in pairs.items():
+        if not name or not value:
+            raise InvalidValueError("must be NAME=VALUE", field=field, value=name or value)
+    return pairs
 
 
 def _bridge(settings: Settings, database: Database) -> AbstractAsyncContextManager[StripeBridge]:

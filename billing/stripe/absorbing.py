@@ -16,6 +16,7 @@ from billing.billing_provider import (
     RemotePayment,
     RemoteRefund,
     RemoteStatus,
+    RemoteTransfer,
 )
 from billing.collection import (
     Closing,
@@ -24,6 +25,7 @@ from billing.collection import (
     Disputed,
     DisputePhase,
     FeeCharged,
+    PartnerPaid,
     PaymentFailed,
     PaymentReceived,
     Refunded,
@@ -126,6 +128,11 @@ class Absorber:
         reference = f"fee:{payment}"
         if amount and self._is_new(uow, reference, "fee", invoice_id, now, amount, payment):
             self._listener.record(uow, FeeCharged(reference, invoice_id, amount, remote.currency, now))
+
+    def partner_paid(self, uow: UnitOfWork, partner: str, transfer: RemoteTransfer, now: datetime) -> None:
+        """Take in that a partner's share was paid out; the operation that did it is done once."""
+        amount = stripe_currency(transfer.currency).from_wire(transfer.amount)
+        self._listener.record(uow, PartnerPaid(f"transfer:{transfer.id}", partner, amount, transfer.currency, now))
 
     def review(self, uow: UnitOfWork, invoice_id: str, reason: str, now: datetime) -> None:
         """Leave an invoice to a person; the first reason stands until somebody clears it."""

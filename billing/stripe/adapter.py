@@ -13,14 +13,17 @@ from typing import Any
 import stripe
 
 from billing.billing_provider import (
+    AlreadyThereError,
     DraftInvoice,
     MissingError,
+    RefusedError,
     RemoteDispute,
     RemoteEvent,
     RemoteFee,
     RemoteInvoice,
     RemoteLine,
     RemoteRefund,
+    RemoteTransfer,
 )
 from billing.stripe import reading
 from billing.stripe.errors import translated
@@ -32,6 +35,7 @@ _PAGE = 100
 _PAYMENTS = ["payments"]
 _NUMBER_CHARS = 26
 _OURS = "Alacarte"
+_IDENTIFIER = "identifier"  # A meter event is refused for it when, and only when, it was taken before.
 
 
 class StripeProvider:
@@ -205,7 +209,7 @@ class StripeProvider:
 
     # Partners and meters.
 
-    async def transfer(self, destination: str, ref: str, amount: int, currency: str, key: str) -> str:
+    async def transfer(self, destination: str, ref: str, amount: int, currency: str, key: str) -> RemoteTransfer:
         """POST /v1/transfers."""
         params: Any = {
             "destination": destination,
@@ -213,14 +217,14 @@ class StripeProvider:
             "currency": currency.lower(),
             "metadata": {REF: ref},
         }
-        return str((await _ask(self._v1.transfers.create_async(params, _keyed(key))))["id"])
+        return reading.transfer(await _ask(self._v1.transfers.create_async(params, _keyed(key))))
 
-    async def find_transfer(self, destination: str, ref: str, since: datetime) -> str | None:
+    async def find_transfer(self, destination: str, ref: str, since: datetime) -> RemoteTransfer | None:
         """Walk GET /v1/transfers by destination and creation time."""
         window = {"destination": destination, "created": _from(since)}
         async for body in _walk(self._v1.transfers.list_async, window):
             if reading.ref_of(body) == ref:
-                return str(body["id"])
+                return reading.transfer(body)
         return None
 
     async def record_usage(self, customer: str, meter: str, ref: str, value: str, at: datetime, key: str) -> str:
@@ -231,7 +235,13 @@ class StripeProvider:
             "timestamp": int(at.timestamp()),
             "payload": {"stripe_customer_id": customer, "value": value},
         }
-        return str((await _ask(self._v1.billing.meter_events.create_async(params, _keyed(key))))["identifier"])
+        try:
+            body = await _ask(self._v1.billing.meter_events.create_async(params, _keyed(key)))
+        except RefusedError as error:
+            if _IDENTIFIER in error.rule:
+                raise AlreadyThereError(error.rule, status=error.status, request_id=error.request_id) from error
+            raise
+        return str(body["identifier"])
 
     # Walks for reconciliation.
 

@@ -151,6 +151,11 @@ def idempotency_key(tenant: str, aggregate: str, aggregate_id: str, seq: int, ki
     return f"ala1:sha256:{hashlib.sha256(plain.encode()).hexdigest()}"
 
 
+def fitting(text: str, chars: int) -> str:
+    """Return `text` as an id of at most `chars` (>= 64) characters: where it is longer, its SHA-256."""
+    return text if len(text) <= chars else hashlib.sha256(text.encode()).hexdigest()
+
+
 def _waiting(operation: Operation) -> State:
     """Keep an ambiguous operation ambiguous until a look-up has been answered."""
     return State.AMBIGUOUS if operation.look_up_first else State.RETRY_WAIT

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from billing.billing_provider import (
+    AlreadyThereError,
     BillingProvider,
     BusyError,
     DeclinedError,
@@ -21,6 +22,7 @@ from billing.billing_provider import (
     RemoteInvoice,
     RemoteRefund,
     RemoteStatus,
+    RemoteTransfer,
 )
 from billing.stripe.operation_params import lines_of
 from billing.stripe.operations import Kind, Operation
@@ -55,6 +57,7 @@ class Done:
     declined: DeclinedError | None = None
     refund: RemoteRefund | None = None
     fee: RemoteFee | None = None
+    transfer: RemoteTransfer | None = None
 
 
 Step = Callable[[BillingProvider, Operation, Known], Awaitable[Done]]
@@ -260,24 +263,25 @@ async def _read_fee(provider: BillingProvider, operation: Operation, known: Know
 
 
 async def _transfer(provider: BillingProvider, operation: Operation, known: Known) -> Done:
-    params = operation.params
-    return Done(
-        await provider.transfer(
-            params["destination"], params["ref"], params["amount"], params["currency"], operation.key
-        )
-    )
+    to, amount = (operation.params[name] for name in ("destination", "amount"))
+    transfer = await provider.transfer(to, operation.params["ref"], amount, operation.params["currency"], operation.key)
+    return Done(transfer.id, transfer=transfer)
 
 
 async def _find_transfer(provider: BillingProvider, operation: Operation, known: Known) -> Done | None:
     found = await provider.find_transfer(operation.params["destination"], operation.params["ref"], _since(operation))
-    return None if found is None else Done(found)
+    return None if found is None else Done(found.id, transfer=found)
 
 
 async def _record_usage(provider: BillingProvider, operation: Operation, known: Known) -> Done:
+    """Record it; nothing can be searched for, but the reference it bears counts once."""
     params = operation.params
     at = datetime.fromtimestamp(params["at"], UTC)
     customer, meter = _customer(known), params["meter"]
-    return Done(await provider.record_usage(customer, meter, params["ref"], params["value"], at, operation.key))
+    try:
+        return Done(await provider.record_usage(customer, meter, params["ref"], params["value"], at, operation.key))
+    except AlreadyThereError:
+        return Done(params["ref"])
 
 
 async def _nothing_to_find(provider: BillingProvider, operation: Operation, known: Known) -> Done | None:

@@ -20,6 +20,7 @@ from billing.billing_provider import (
     RemoteRefund,
     RemoteStatus,
     RemoteTax,
+    RemoteTransfer,
 )
 
 REF = "ala_ref"
@@ -108,6 +109,12 @@ def refund(body: Body) -> RemoteRefund:
         body["currency"].upper(),
         instant(body["created"]),
     )
+
+
+@_readable
+def transfer(body: Body) -> RemoteTransfer:
+    """Read a transfer."""
+    return RemoteTransfer(body["id"], body["amount"], body["currency"].upper())
 
 
 @_readable

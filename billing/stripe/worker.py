@@ -220,6 +220,8 @@ class Worker:
         elif operation.aggregate is Aggregate.PAYMENT and done.fee is not None:
             params = operation.params
             self._absorber.fee(uow, params["invoice_id"], params["payment"], done.fee, now)
+        elif operation.aggregate is Aggregate.TRANSFER and done.transfer is not None:
+            self._absorber.partner_paid(uow, operation.params["partner"], done.transfer, now)
         elif operation.aggregate is Aggregate.INVOICE:
             self._take_in_invoice(uow, operation, done, now)
 

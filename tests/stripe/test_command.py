@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import csv
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from api.cli.main import main
+from billing import ledger
 from billing.database import Database
 from billing.invoices import InvoiceState
+from billing.posting_rules import PartnerShareAsPrincipal, journal
+from tests.billing_story import Company, event
 from tests.stripe.company import balance, closed_month, invoices
+from tests.stripe_twin import customers
+from tests.stripe_twin.clock import real_now
+from tests.stripe_twin.form import Params
 from tests.stripe_twin.twin import Twin
 
 Output = pytest.CaptureFixture[str]
@@ -85,6 +92,25 @@ def test_what_a_command_decides_of_an_invoice_reaches_stripe(
     assert [invoice["status"] for invoice in by_ref.values()] == status
     assert real_twin.account.charges_made == 1
     assert main(["stripe", "reconcile", "--days", "3650"]) == 0
+
+
+def test_partners_are_paid_and_usage_is_mirrored(
+    workspace: Path, real_twin: Twin, embedded: Database, capsys: Output
+) -> None:
+    partner = customers.create_connected(real_twin.account, Params({}))["id"]
+    with embedded.writing("default") as uow:
+        share = PartnerShareAsPrincipal("bob", "USD", "chat", 12_345_678_901)
+        ledger.post(uow, [journal("share", real_now(), share)], recorded_at=real_now())
+    yesterday = (real_now() - timedelta(days=1)).isoformat()
+    Company(embedded).ingest([event(1, "c1", yesterday, 7)], real_now().isoformat())
+    assert main(["stripe", "pay-partners", "--to", f"bob={partner}"]) == 0
+    assert main(["stripe", "mirror", "--meter", "tokens=llm_tokens"]) == 0
+    assert capsys.readouterr().out == "bob 123.45 USD\ntokens queued 1 too high there 0\n"
+    assert main(["stripe", "sync"]) == 0
+    assert [transfer["amount"] for transfer in real_twin.account.all("transfer")] == [12_345]
+    assert [usage["payload"]["value"] for usage in real_twin.account.all("billing.meter_event")] == ["7"]
+    for refused in (["pay-partners", "--to", "bob"], ["mirror", "--meter", "nothing=x"]):
+        assert main(["stripe", *refused]) == 3
 
 
 def test_without_a_key_nothing_is_written(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
@@ -17,11 +16,10 @@ from billing.repositories import stripe_outbox as outbox
 from billing.stripe.enqueue import enqueue_void
 from billing.stripe.money_back import enqueue_credit_note, enqueue_refund
 from billing.stripe.operations import Aggregate
-from billing.stripe.partners_and_meters import enqueue_transfer, enqueue_usage
 from billing.stripe.settings import LastStep
 from billing.stripe.status import CollectionStatus
 from models.values.errors import ConflictError, RuleBrokenError
-from tests.stripe.bridge import ADA, Bridge, an_invoice, settings_for
+from tests.stripe.bridge import Bridge, an_invoice, settings_for
 from tests.stripe.company import balance, closed_month, invoices
 from tests.stripe_twin import customers, payments
 from tests.stripe_twin import invoices as twin_invoices
@@ -172,20 +170,6 @@ def test_a_credit_note_reaches_the_invoice_at_the_provider(
     assert [note["amount"] for note in twin.account.all("credit_note")] == [100, 100]
     assert invoice["amount_remaining"] == (0 if pays_first else 1_050)
     assert invoice["post_payment_credit_notes_amount"] == (200 if pays_first else 0)
-
-
-def test_partner_shares_and_meters_go_through_the_same_outbox(embedded_bridge: Bridge, twin: Twin) -> None:
-    bridge = embedded_bridge
-    partner = customers.create_connected(twin.account, Params({}))
-    with bridge.database.writing(bridge.tenant) as uow:
-        now = bridge.clock.now()
-        enqueue_transfer(uow, "share-2026-01", partner["id"], 12_345, "USD", now=now)
-        enqueue_usage(uow, "usage-1", ADA, "tokens", Decimal("1E+3"), now, now=now)
-    bridge.drain()
-    (transfer,) = twin.account.all("transfer")
-    (usage,) = twin.account.all("billing.meter_event")
-    assert (transfer["amount"], transfer["destination"]) == (12_345, partner["id"])
-    assert (usage["payload"]["value"], usage["identifier"]) == ("1000", "default/usage-1")
 
 
 # With the real ledger.
