@@ -17,7 +17,7 @@ from tests.stripe_twin.problems import broken, key_in_use, rate_limited
 from tests.stripe_twin.server import free_port
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Loading the trusted authorities takes longer than a request.
-_HOP_HEADERS = {"connection", "content-length", "transfer-encoding", "host"}
+_HOP_HEADERS = {"connection", "content-encoding", "content-length", "transfer-encoding", "host"}
 
 
 class Breakage(StrEnum):
@@ -68,7 +68,8 @@ class FaultProxy:
     async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client connection, request after request."""
         try:
-            async with httpx.AsyncClient(base_url=self.upstream, timeout=30, verify=_NO_TLS) as client:
+            tls = ssl.create_default_context() if self.upstream.startswith("https:") else _NO_TLS
+            async with httpx.AsyncClient(base_url=self.upstream, timeout=30, verify=tls) as client:
                 while await self._serve_request(reader, writer, client):
                     pass
         except (asyncio.IncompleteReadError, ConnectionError):
