@@ -13,8 +13,12 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
 from api.console.board import BoardController
+from api.console.books import BookPages
 from api.console.checkout import CheckoutController
+from api.console.collecting import CollectingPages
+from api.console.downloads import DownloadPages
 from api.console.errors import failed, not_served, refused
+from api.console.invoices import InvoicePages
 from api.console.pages import HOME, ConsoleRequest, go_to
 from api.console.sessions import SessionAuthentication
 from api.console.sign_in import SignInController, SignOutController
@@ -23,6 +27,15 @@ from billing.exports.rendering import FONTS
 from billing.people import Role
 from models.values.errors import DomainError
 
+_PAGES: list[ControllerRouterHandler] = [
+    SignOutController,
+    BoardController,
+    CheckoutController,
+    BookPages,
+    InvoicePages,
+    CollectingPages,
+    DownloadPages,
+]
 _A_DAY = CacheControlHeader(max_age=24 * 3600, public=True)
 _DOORS = ((Role.PRODUCT, "/console/product"), (Role.FINANCE, "/console/finance"), (Role.APPROVER, "/console/product"))
 
@@ -57,7 +70,7 @@ def console_routes(services: Services) -> list[ControllerRouterHandler]:
     )
     signed_in = Router(
         "/",
-        route_handlers=[first_door, SignOutController, BoardController, CheckoutController],
+        route_handlers=[first_door, *_PAGES],
         middleware=[SessionAuthentication],
     )
     pages = Router(

@@ -54,6 +54,7 @@ def test_toggling_a_feature_moves_price_and_reasons(visit: Visit) -> None:
 
 def test_the_board_works_from_the_keyboard_and_without_scripts(visit: Visit) -> None:
     page = visit.sign_in("ann")
+    expect(page.locator("#total")).to_be_visible()
     page.keyboard.press("Tab")
     expect(page.locator(":focus")).to_have_text("Skip to the content")
     page.get_by_role("checkbox", name="Audit log").focus()

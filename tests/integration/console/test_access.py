@@ -17,10 +17,11 @@ ANYBODY = {"/console", "/console/sign-out"}
 ROLES = {
     "/console/product": {"product", "approver"},
     "/console/checkout": {"product"},
+    "/console/finance": {"finance"},
 }
 """By the beginning of the address; the longest one counts."""
 PEOPLE = {"bob": {"approver"}, "eve": {"finance"}, "pia": {"product"}}
-PLACES = {"quote_id": "none"}
+PLACES = {"quote_id": "none", "invoice": "none", "line": "1", "period": "2026-99", "what": "invoices", "form": "csv"}
 
 
 def routes(door: Door) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,124 @@
+"""The books: where the months stand and how one is closed, the trial balance, and what is owed to us."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from litestar import Controller, Response, get, post
+from litestar.datastructures import State
+from litestar.params import FromPath
+
+from api.console.forms import Form
+from api.console.pages import ConsoleRequest, go_to, page
+from api.console.sessions import has_role
+from api.requests import request_id
+from api.services import Services
+from billing import audit, ledger
+from billing.chart_of_accounts import CHART
+from billing.closing import CloseOptions, checklist, close, first_day
+from billing.feature_sales import feature_sales, last_billed_month
+from billing.ledger_checks import CHECKS
+from billing.people import Role
+from billing.receivables import AGES, age, open_invoices, totals
+from billing.repositories.closes import CloseRepository
+from billing.repositories.customers import CustomerRepository
+from billing.unit_of_work import UnitOfWork
+from billing.verification import verify
+from models.values.money import currency, from_ledger_units
+
+
+class BookPages(Controller):
+    """The finance door."""
+
+    path = "/finance"
+    guards = (has_role(Role.FINANCE),)
+
+    @get("/", sync_to_thread=True)
+    def overview(self, request: ConsoleRequest, state: State) -> Response[str]:
+        """Show where things stand: last month's revenue and margin, what is owed, the months."""
+        services: Services = state.services
+        now = services.now()
+        with services.database.reading(request.user.tenant) as uow:
+            month = last_billed_month(uow)
+            codes = sorted({each.currency for each in CustomerRepository(uow).page("", 500)})
+            revenue = [] if month is None else [_revenue(uow, month, code) for code in codes]
+            owed = totals(age(open_invoices(uow), now.date()))
+            months = _months(uow, now.date().replace(day=1))
+        return page(request, "finance.html", month=month, revenue=revenue, owed=owed, months=months)
+
+    @get("/months/{period:str}", sync_to_thread=True)
+    def month(self, period: FromPath[str], request: ConsoleRequest, state: State) -> Response[str]:
+        """Show a month's checklist."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            checks = checklist(uow, period, services.now())
+            found = CloseRepository(uow).find(period)
+        stops = any(check.blocks and not check.passed for check in checks)
+        return page(request, "month.html", period=period, checks=checks, month=found, stops=stops)
+
+    @post("/months/{period:str}/close", sync_to_thread=True)
+    def close(self, period: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Close a month, or go on where a close was interrupted."""
+        services: Services = state.services
+        tenant, now = request.user.tenant, services.now()
+        actor = audit.Actor(request.user.person.name, now, None, request_id(request.scope))
+        close(services.database, tenant, period, now, CloseOptions(actor=actor.name, collect=services.collect))
+        with services.database.writing(tenant) as uow:
+            audit.record(uow, actor, "month.close", ("close", period))
+        return go_to(f"/console/finance/months/{period}")
+
+    @get("/balance", sync_to_thread=True)
+    def balance(self, request: ConsoleRequest, state: State) -> Response[str]:
+        """Show the trial balance, and verify the whole ledger where asked."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            balances = ledger.balances(uow)
+            report = verify(uow, CHECKS) if request.query_params.get("verify") else None
+        sums: dict[str, dict[str, int]] = {}
+        for account, units in balances.items():
+            by_code = sums.setdefault(account.asset, {})
+            by_code[account.code] = by_code.get(account.code, 0) + units
+        order = {code: place for place, code in enumerate(CHART)}
+        assets = [
+            (asset, [(CHART[code], _major(by_code[code], asset)) for code in sorted(by_code, key=order.__getitem__)])
+            for asset, by_code in sorted(sums.items())
+        ]
+        return page(request, "balance.html", assets=assets, report=report, zero=Decimal(0))
+
+    @get("/receivables", sync_to_thread=True)
+    def receivables(self, request: ConsoleRequest, state: State) -> Response[str]:
+        """Show who owes what, by age."""
+        services: Services = state.services
+        today = services.now().date()
+        with services.database.reading(request.user.tenant) as uow:
+            found = open_invoices(uow)
+            names = {each.key: each.legal_name for each in CustomerRepository(uow).page("", 500)}
+        debts = age(found, today)
+        return page(
+            request, "receivables.html", debts=debts, totals=totals(debts), ages=AGES, names=names, today=today,
+            oldest=[each for each in found if each.days_past_due(today)][:20],
+        )  # fmt: skip
+
+
+def _revenue(uow: UnitOfWork, month: str, code: str) -> tuple[str, Decimal, Decimal]:
+    sales, _ = feature_sales(uow, month, code)
+    revenue = sum((each.revenue for each in sales.values()), Decimal(0))
+    return code, revenue, sum((each.margin for each in sales.values()), Decimal(0))
+
+
+def _months(uow: UnitOfWork, this_month: date) -> list[tuple[str, str]]:
+    """Return every month begun, and those after it up to this one, newest first, with their states."""
+    begun = {month.key: month.state for month in CloseRepository(uow).all()}
+    shown, day = [], max(first_day(max(begun)), this_month) if begun else this_month
+    first = first_day(min(begun)) if begun else this_month
+    while day >= first:
+        key = f"{day:%Y-%m}"
+        shown.append((key, begun.get(key, "open")))
+        day = (day - timedelta(days=1)).replace(day=1)
+    return shown[:24]
+
+
+def _major(units: int, asset: str) -> Decimal:
+    return from_ledger_units(units, currency(asset.rpartition(":")[2]))

@@ -1,0 +1,81 @@
+"""What is owed to us, by how long it has been due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+
+from sqlalchemy import select
+
+from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.invoice import InvoiceRow
+
+AGES = (0, 30, 60, 90)
+"""The last day of each bucket, in days past due; the last bucket has no end."""
+
+_INVOICE = table_of(InvoiceRow)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInvoice:
+    """One issued invoice that is not wholly paid. `open_minor` in minor units."""
+
+    id: str
+    number: str
+    customer: str
+    currency: str
+    due_on: date
+    open_minor: int
+
+    def days_past_due(self, on: date) -> int:
+        """Return how long it has been due, zero before."""
+        return max(0, (on - self.due_on).days)
+
+
+@dataclass(slots=True)
+class Aged:
+    """What one customer owes in one currency: minor units by age, not yet due first."""
+
+    customer: str
+    currency: str
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(AGES) + 1))
+
+    @property
+    def total_minor(self) -> int:
+        """All that is owed."""
+        return sum(self.buckets)
+
+
+def open_invoices(uow: UnitOfWork) -> list[OpenInvoice]:
+    """Return every issued invoice with an open amount, the longest due first."""
+    columns = (_INVOICE.c.id, _INVOICE.c.number, _INVOICE.c.customer, _INVOICE.c.currency, _INVOICE.c.due_on)
+    rows = uow.connection.execute(
+        select(*columns, (_INVOICE.c.total_minor - _INVOICE.c.settled_minor).label("open_minor")).where(
+            _INVOICE.c.tenant == uow.tenant,
+            _INVOICE.c.state == "finalised",
+            _INVOICE.c.total_minor > _INVOICE.c.settled_minor,
+        )
+    )
+    found = [OpenInvoice(**row._mapping) for row in rows]
+    return sorted(found, key=lambda each: (each.due_on, each.number))
+
+
+def age(invoices: Iterable[OpenInvoice], on: date) -> list[Aged]:
+    """Sum open invoices by customer, currency and age on a day, the largest debt of each currency first."""
+    aged: dict[tuple[str, str], Aged] = {}
+    for each in invoices:
+        debt = aged.setdefault((each.currency, each.customer), Aged(each.customer, each.currency))
+        days = each.days_past_due(on)
+        debt.buckets[sum(days > last for last in AGES)] += each.open_minor
+    return sorted(aged.values(), key=lambda debt: (debt.currency, -debt.total_minor, debt.customer))
+
+
+def totals(debts: Iterable[Aged]) -> list[Aged]:
+    """Sum over customers, one row a currency."""
+    sums: dict[str, Aged] = {}
+    for debt in debts:
+        total = sums.setdefault(debt.currency, Aged("", debt.currency))
+        total.buckets = [a + b for a, b in zip(total.buckets, debt.buckets, strict=True)]
+    return [sums[code] for code in sorted(sums)]

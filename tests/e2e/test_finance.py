@@ -1,0 +1,77 @@
+"""The finance door's stories."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.visit import Visit
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+
+
+def download(visit: Visit, name: str, path: Path) -> bytes:
+    with visit.page.expect_download() as started:
+        visit.page.get_by_role("link", name=name, exact=True).click()
+    started.value.save_as(path)
+    return path.read_bytes()
+
+
+def test_an_invoice_opens_down_to_its_events(visit: Visit, tmp_path: Path) -> None:
+    page = visit.sign_in("ann")
+    visit.go("/console/finance")
+    visit.see("finance")
+    page.get_by_role("link", name="Invoices").click()
+    visit.see("invoices")
+    before = page.locator("#rows tbody tr").count()
+    page.get_by_label("Customer").select_option(label="Aurora Robotics GmbH")
+    expect(page.locator("#rows tbody tr")).to_have_count(2)
+    assert before > 2
+    page.locator("#rows tbody a").first.click()
+    visit.see("invoice")
+    assert download(visit, "PDF", tmp_path / "invoice.pdf").startswith(b"%PDF")
+    document = json.loads(download(visit, "JSON", tmp_path / "invoice.json"))
+    page.get_by_role("link", name="1. Input tokens").click()
+    expect(page.get_by_text("equal to the last digit")).to_be_visible()
+    expect(page.get_by_text(document["lines"][0]["exact"]).first).to_be_visible()
+    events = page.locator("#events tbody tr")
+    assert events.count() > 5
+    reads = sum(int(text) for text in page.locator("#events td.figure").all_inner_texts())
+    assert reads == int(document["lines"][0]["quantity"])
+    visit.see("invoice-line")
+
+
+def test_the_books_balance_and_the_month_says_where_it_stands(visit: Visit, tmp_path: Path) -> None:
+    page = visit.sign_in("ann")
+    visit.go("/console/finance/balance")
+    debit, credit = page.locator("tfoot td.figure").all_inner_texts()
+    assert debit == credit
+    page.get_by_role("button", name="Verify the ledger").click()
+    expect(page.get_by_role("status")).to_contain_text("Sound")
+    visit.see("balance")
+    visit.go("/console/finance/receivables")
+    visit.see("receivables")
+    visit.go("/console/finance/reconciliation")
+    expect(page.get_by_text("Stripe is not set up")).to_be_visible()
+    visit.see("reconciliation")
+    visit.go("/console/finance/months/2026-10")
+    expect(page.get_by_text("This month is closed.")).to_be_visible()
+    visit.see("month")
+    visit.go("/console/finance/months/2099-01")
+    expect(page.get_by_text("Not yet")).to_be_visible()
+    visit.go("/console/finance/downloads")
+    visit.see("downloads")
+    register = download(visit, "Invoices 2026-10 CSV", tmp_path / "register.csv").decode()
+    assert len(register.splitlines()) == 13
+    assert download(visit, "CSV", tmp_path / "journal.csv").count(b"\n") > 20
+
+
+def test_finance_on_a_phone_in_the_dark_in_korean(visit: Visit) -> None:
+    visit.open(viewport={"width": 390, "height": 844}, color_scheme="dark", locale="ko-KR")
+    visit.sign_in("ann")
+    for name in ("finance", "finance/invoices", "finance/receivables", "finance/balance"):
+        visit.go(f"/console/{name}")
+        visit.see(f"{name.replace('/', '-')}-phone-dark-korean")
