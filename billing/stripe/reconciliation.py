@@ -54,10 +54,11 @@ class Repair(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One difference. `ours` and `theirs` say what differs, as text; either id may be unknown."""
+    """One difference. `ours` and `theirs` say what differs, as text; what is not known of it is empty."""
 
     difference: Difference
     repair: Repair
+    number: str = ""
     invoice_id: str = ""
     stripe_id: str = ""
     currency: str = ""
@@ -169,13 +170,12 @@ def _of_invoice(
     mine = next((remote for remote in candidates if remote.id == row.stripe_id), None)
     for other in candidates:
         if other is not mine and other.status is not RemoteStatus.VOID:
-            yield _extra(other, row.invoice_id)
+            yield _extra(other, row)
     if mine is None:
         if row.status is not CollectionStatus.VOID:
             repair = Repair.PERSON if row.paid_minor else Repair.CREATE
-            yield Finding(
-                Difference.MISSING, repair, row.invoice_id, row.stripe_id or "", row.currency, row.status.value
-            )
+            ids = (row.number, row.invoice_id, row.stripe_id or "", row.currency)
+            yield Finding(Difference.MISSING, repair, *ids, row.status.value)
         return
     yield from _against(row, mine, now)
 
@@ -183,7 +183,7 @@ def _of_invoice(
 def _against(row: Collecting, mine: RemoteInvoice, now: datetime) -> Iterable[Finding]:
     money = stripe_currency(row.currency)
     (wanted,) = money.to_wire([row.collect_minor])
-    ids = (row.invoice_id, mine.id, row.currency)
+    ids = (row.number, row.invoice_id, mine.id, row.currency)
     if mine.status is RemoteStatus.DRAFT:
         if _is_stale([mine], now):
             yield Finding(Difference.STALE_DRAFT, Repair.GO_ON, *ids, row.status.value, mine.created_at.isoformat())
@@ -226,10 +226,11 @@ def _unknown(uow: UnitOfWork, by_ref: Mapping[str, list[RemoteInvoice]]) -> list
     ]
 
 
-def _extra(remote: RemoteInvoice, invoice_id: str = "") -> Finding:
+def _extra(remote: RemoteInvoice, row: Collecting | None = None) -> Finding:
     repair = Repair.PERSON if remote.amount_paid or remote.status is RemoteStatus.PAID else Repair.REMOVE
+    number, invoice_id = ("", "") if row is None else (row.number, row.invoice_id)
     theirs = f"{remote.status}, total {remote.total}"
-    return Finding(Difference.EXTRA, repair, invoice_id, remote.id, remote.currency, "", theirs)
+    return Finding(Difference.EXTRA, repair, number, invoice_id, remote.id, remote.currency, "", theirs)
 
 
 def _is_stale(candidates: Iterable[RemoteInvoice], now: datetime) -> bool:

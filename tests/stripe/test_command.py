@@ -68,7 +68,7 @@ def test_a_month_is_synced_and_reconciled_and_a_refund_made(
     assert main([*reconcile, "--repair", "--html", str(page), "--csv", str(table)]) == 1
     assert "left to a person 1" in capsys.readouterr().out
     assert [row["difference"] for row in csv.DictReader(table.read_text().splitlines())] == ["amount"]
-    assert "1 differences" in page.read_text()
+    assert "1 difference." in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_the_reports_say_what_was_found(running: Bridge, twin: Twin) -> None:
     assert (row["difference"], row["repair"], row["ours"], row["theirs"]) == ("amount", "replace", "1250", "1251")
     assert "amount 1" in list(lines_of(found))[-1]
     page = html_of(found)
-    assert "1 differences" in page
+    assert "1 difference." in page
     assert "<td>1251</td>" in page
     assert html_of(replace(found, findings=())).count("Everything agrees") == 1
 
