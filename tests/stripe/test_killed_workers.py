@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import threading
@@ -29,39 +30,62 @@ from tests.stripe_twin.twin import Phase, Recorded, Twin
 _RUNS, _ALL_RUNS = 5, 100
 _KILLS = 3
 _REQUESTS = 30
+_STEPS = (
+    "POST /v1/customers",
+    "POST /v1/invoices",
+    "POST /v1/invoices/[^/]+/add_lines",
+    "GET /v1/invoices/[^/]+/lines",
+    "POST /v1/invoices/[^/]+/finalize",
+    "POST /v1/invoices/[^/]+/pay",
+    "GET /v1/payment_intents/[^/]+",
+)
+_MOMENTS = ("lost", "received", "committed", "replied")
+"""On arrival and never obeyed, on arrival, after the work and before the reply, or shortly after the reply."""
 
 
 class Killer:
-    """Kills the worker at planned requests: on arrival (obeyed or lost), after the work, or shortly after."""
+    """Kills the worker on its way through one step, and at two more requests of any kind.
+
+    Which step, and at which moment, goes by the seed, so that every step is met at every moment; the rest is chance.
+    """
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
-        self._left = self._random.sample(range(1, _REQUESTS), _KILLS)
+        self._step: str | None = _STEPS[seed % len(_STEPS)]
+        self._step_moment = _MOMENTS[seed // len(_STEPS) % len(_MOMENTS)]
+        self._left = self._random.sample(range(1, _REQUESTS), _KILLS - 1)
         self._seen = 0
+        self._moment: str | None = None
         self.pid: int | None = None
-        self.killed = 0
+        self.killed: list[str] = []
 
     def __call__(self, recorded: Recorded, phase: Phase) -> None:
         if phase is Phase.RECEIVED:
             self._seen += 1
-            self._moment = self._random.choice(["lost", "received", "committed", "replied"])
-        if self._seen not in self._left or self.pid is None:
+            self._moment = self._planned(recorded.operation)
+        if self._moment is None or self.pid is None:
             return
         if phase is Phase.RECEIVED and self._moment in {"lost", "received"}:
-            self._kill()
+            self._kill(recorded.operation)
             if self._moment == "lost":
                 raise rate_limited()
         elif phase is Phase.COMMITTED and self._moment == "committed":
-            self._kill()
+            self._kill(recorded.operation)
         elif phase is Phase.COMMITTED and self._moment == "replied":
-            threading.Timer(self._random.random() * 0.03, self._kill).start()
+            threading.Timer(self._random.random() * 0.03, self._kill, [recorded.operation]).start()
 
-    def _kill(self) -> None:
+    def _planned(self, operation: str) -> str | None:
+        if self._step is not None and self.pid is not None and re.fullmatch(self._step, operation):
+            self._step = None
+            return self._step_moment
+        return self._random.choice(_MOMENTS) if self._seen in self._left else None
+
+    def _kill(self, operation: str) -> None:
         pid, self.pid = self.pid, None
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                self.killed += 1
+                self.killed.append(operation)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +147,7 @@ def test_a_killed_worker_leaves_provider_and_ledger_equal(
         if process.exitcode == 0:
             break
     assert process.exitcode == 0
-    assert killer.killed > 0
+    assert any(re.fullmatch(_STEPS[seed % len(_STEPS)], operation) for operation in killer.killed)
     database = Database(billed_url)
     _assert_equal(database, real_twin)
     database.close()
