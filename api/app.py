@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
 from api.console.pages import harden
@@ -25,8 +25,9 @@ from api.controllers.quotes import QuoteController
 from api.controllers.stripe_events import StripeEventController
 from api.controllers.subscriptions import SubscriptionController
 from api.controllers.usage import UnmatchedController, UsageController
+from api.openapi import openapi_config
 from api.problems import domain_error, http_error, unexpected_error
-from api.requests import API_VERSION, StrictRequest, identify, refuse_nul
+from api.requests import StrictRequest, identify, refuse_nul, state_methods
 from api.security import KeyAuthentication
 from api.services import Services, system_clock
 from api.settings import Settings, load_settings
@@ -36,6 +37,9 @@ from billing.metering.group_commit import GroupCommit
 from billing.stripe.handing_over import configured_hand_over
 from billing.stripe.settings import KEY, stripe_settings
 from models.values.errors import DomainError
+
+DOCS = Path(__file__).parent / "static" / "docs"
+"""The reference, browsable: Swagger UI from our own files; no page of it asks another host for anything."""
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 _HANDLERS: list[ControllerRouterHandler] = [
@@ -84,6 +88,7 @@ def create_app(services: Services | None = None) -> Litestar:
             HealthController,
             StripeEventController,
             *console_routes(wired),
+            create_static_files_router("/docs", [DOCS], name="docs", html_mode=True, include_in_schema=False),
             Router(
                 "/",
                 route_handlers=_HANDLERS,
@@ -91,16 +96,10 @@ def create_app(services: Services | None = None) -> Litestar:
                 before_request=refuse_nul,
             ),
         ],
-        before_send=[identify, harden],
+        before_send=[identify, state_methods, harden],
         exception_handlers={DomainError: domain_error, HTTPException: http_error, Exception: unexpected_error},
         lifespan=[lifespan],
-        # Only the document: every page that ships with the framework loads its scripts from another host.
-        openapi_config=OpenAPIConfig(
-            title="Alacarte",
-            version=API_VERSION,
-            path="/openapi",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        ),
+        openapi_config=openapi_config(),
         request_max_body_size=MAX_BODY_BYTES,
         state=State({"services": wired}),
         request_class=StrictRequest,

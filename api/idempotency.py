@@ -19,6 +19,10 @@ from models.values.errors import InvalidValueError
 
 IdempotencyKey = Annotated[
     str | None,
+    HeaderParameter(name=FIELD, required=False, description="Required. Any text; the same again has no second effect."),
+]
+OptionalKey = Annotated[
+    str | None,
     HeaderParameter(name=FIELD, required=False, description="Any text; the same again has no second effect."),
 ]
 Work = Callable[[UnitOfWork], tuple[int, object]]
@@ -26,13 +30,13 @@ Work = Callable[[UnitOfWork], tuple[int, object]]
 
 
 async def in_thread(
-    services: Services, request: Request[Caller, Any, Any], key: str | None, work: Work
+    services: Services, request: Request[Caller, Any, Any], key: str | None, work: Work, *, needs_key: bool = True
 ) -> Response[bytes]:
     """Do `work` once under `key`, bound to the request's method, path and body, without blocking the event loop.
 
-    Raises InvalidValueError without a key, and what `billing.request_keys.once` raises.
+    Raises InvalidValueError without a key where one is needed, and what `billing.request_keys.once` raises.
     """
-    if key is None:
+    if key is None and needs_key:
         raise InvalidValueError("is required for this request", field=FIELD, code="idempotency_key_required")
     bound = b"\x00".join((request.method.encode(), request.url.path.encode(), await request.body()))
     digest = hashlib.sha256(bound).hexdigest()
@@ -41,10 +45,14 @@ async def in_thread(
         status, body = work(uow)
         return status, msgspec.json.encode(body).decode()
 
-    kept = await anyio.to_thread.run_sync(
-        once, services.database, request.user.tenant, key, digest, services.now(), encoded
-    )
-    return _response(kept)
+    def run() -> KeptAnswer:
+        tenant = request.user.tenant
+        if key is not None:
+            return once(services.database, tenant, key, digest, services.now(), encoded)
+        with services.database.writing(tenant) as uow:
+            return KeptAnswer(*encoded(uow), replayed=False)
+
+    return _response(await anyio.to_thread.run_sync(run))
 
 
 def _response(kept: KeptAnswer) -> Response[bytes]:

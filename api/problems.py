@@ -22,6 +22,23 @@ MEDIA_TYPE = "application/problem+json"
 
 _log = logging.getLogger(__name__)
 
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """What went wrong (RFC 9457). `code` is stable; `field` names the member of the request that is meant."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    field: str = ""
+    errors: Any = None
+    kept_hash: str = ""
+    sent_hash: str = ""
+    retry_after: int = 0
+
+
 _STATUS_BY_CODE = {
     "idempotency_key_required": 400,
     "invalid_signature": 400,
@@ -53,16 +70,16 @@ def status_of(error: DomainError) -> int:
 
 def problem(request: Request[Any, Any, Any], status: int, code: str, detail: str, **more: Any) -> Response[bytes]:  # noqa: ANN401
     """Return one problem document. `more` adds members such as `field`."""
-    body = {
-        "type": f"/docs/problems#{code}",
-        "title": code.replace("_", " "),
-        "status": status,
-        "code": code,
-        "detail": detail,
-        "request_id": request_id(request.scope),
-        **{name: value for name, value in more.items() if value is not None and value != ""},
-    }
-    headers = {"Retry-After": str(more["retry_after"])} if "retry_after" in more else {}
+    body = Problem(
+        type=f"/docs/problems#{code}",
+        title=code.replace("_", " "),
+        status=status,
+        code=code,
+        detail=detail,
+        request_id=request_id(request.scope),
+        **more,
+    )
+    headers = {"Retry-After": str(body.retry_after)} if body.retry_after else {}
     return Response(msgspec.json.encode(body), media_type=MEDIA_TYPE, status_code=status, headers=headers)
 
 
@@ -76,7 +93,9 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     if isinstance(error, ValidationException):
         return problem(request, 400, "malformed", error.detail, errors=error.extra)
     code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
-    return problem(request, error.status_code, code.get(error.status_code, "malformed"), error.detail)
+    answer = problem(request, error.status_code, code.get(error.status_code, "malformed"), error.detail)
+    answer.headers.update(error.headers or {})  # Such as the methods that are allowed.
+    return answer
 
 
 def unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import uuid_utils
 from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
+from litestar.routes import HTTPRoute
 from litestar.types import Message, Scope
 
 from api.security import Caller
@@ -18,6 +19,8 @@ from billing.audit import Actor
 
 API_VERSION = "2026-11-01"
 _NUL = "\x00"
+
+Body = TypeVar("Body")
 
 ApiRequest = Request[Caller, Any, State]
 
@@ -41,6 +44,15 @@ async def identify(message: Message, scope: Scope) -> None:
         message["headers"] = [*message.get("headers", ()), *headers]
 
 
+async def state_methods(message: Message, scope: Scope) -> None:
+    """Let `OPTIONS` name every method of a path: the framework knows those of the handler it met first."""
+    if message["type"] == "http.response.start" and scope.get("method") == "OPTIONS" and "path_template" in scope:
+        here = [route for route in scope["litestar_app"].routes if route.path_format == scope["path_template"]]
+        methods = sorted({method for route in here if isinstance(route, HTTPRoute) for method in route.methods})
+        kept = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"allow"]
+        message["headers"] = [*kept, (b"allow", ", ".join(methods).encode())]
+
+
 async def refuse_nul(request: Request[Any, Any, Any]) -> None:
     """Refuse what no database takes as text, before it gets there."""
     if _NUL in request.url.path or "%00" in (request.url.query or ""):
@@ -56,17 +68,29 @@ class StrictRequest(Request[Any, Any, Any]):
 
 
 def decode_strictly(body: bytes) -> Any:  # noqa: ANN401
-    """Decode a JSON body. Raises ClientException."""
+    """Decode a JSON body. Raises ClientException.
+
+    A body that says the same when written again has no key twice; only another one is read the slow way.
+    """
     try:
         value = msgspec.json.decode(body or b"null")
-        json.loads(body or b"null", object_pairs_hook=_check_pairs)
+        if msgspec.json.encode(value) != msgspec.json.format(body or b"null", indent=-1):
+            json.loads(body or b"null", object_pairs_hook=_check_pairs)
     except ClientException:
         raise
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ClientException(f"the body is not JSON: {error}") from error
     if b"\\u0000" in body and _has_nul(value):
         raise ClientException("the body must not contain NUL")
     return value
+
+
+def read_body(body: bytes, into: type[Body]) -> Body:
+    """Decode a JSON body strictly into a type of ours. Raises ClientException."""
+    try:
+        return msgspec.convert(decode_strictly(body), into)
+    except msgspec.ValidationError as error:
+        raise ClientException(str(error)) from error
 
 
 def _check_pairs(pairs: list[tuple[str, Any]]) -> None:

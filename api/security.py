@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import anyio.to_thread
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
 from api.services import Services
-from billing.api_keys import ApiKey, Presented, Scope, authenticate, parse_token
+from billing.api_keys import ApiKey, Scope, parse_token
 from models.values.errors import DomainError
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -50,15 +49,10 @@ class KeyAuthentication(AbstractAuthenticationMiddleware):
             raise UnauthenticatedError(
                 f"needs a {services.settings.environment} API key: Authorization: Bearer ala_...", field="authorization"
             )
-        key = await anyio.to_thread.run_sync(_check, services, presented)
+        key = await services.keys.check(services.database, presented, services.now())
         if key is None:
             raise UnauthenticatedError("key is unknown, revoked or expired", field="authorization")
         return AuthenticationResult(user=Caller(presented.tenant, key), auth=key)
-
-
-def _check(services: Services, presented: Presented) -> ApiKey | None:
-    with services.database.reading(presented.tenant) as uow:
-        return authenticate(uow, presented, services.now())
 
 
 def requires(*scopes: Scope) -> Any:  # noqa: ANN401
@@ -71,4 +65,5 @@ def requires(*scopes: Scope) -> Any:  # noqa: ANN401
                 f"needs one of the scopes {', '.join(scopes)}", field="authorization", value=sorted(caller.key.scopes)
             )
 
+    guard.scopes = frozenset(scopes)  # type: ignore[attr-defined]  # For the OpenAPI document.
     return guard

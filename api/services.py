@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from api.known_keys import KnownKeys
 from api.settings import Settings
 from billing.database import Database
 from billing.invoicing import Collect
@@ -30,5 +31,9 @@ class Services:
     signer: Signer
     ingest: GroupCommit
     now: Clock = system_clock
+<<<<<<< HEAD
     collect: Collect | None = None
     stripe: StripeSettings | None = None
+=======
+    keys: KnownKeys = field(default_factory=KnownKeys)
+>>>>>>> 2251128 (Describe the API by one document that msgspec writes, browsable without another host; check a key once a second)

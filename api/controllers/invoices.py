@@ -13,7 +13,15 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from api.idempotency import IdempotencyKey, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
-from api.schemas.invoices import credit_note_document, explanation_document, invoice_document
+from api.schemas.invoices import (
+    CreditNoteView,
+    ExplanationView,
+    InvoicePage,
+    InvoiceView,
+    credit_note_document,
+    explanation_document,
+    invoice_document,
+)
 from api.security import requires
 from api.services import Services
 from billing import audit
@@ -61,7 +69,7 @@ class InvoiceController(Controller):
         customer: Annotated[str | None, QueryParameter(required=False)] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
-    ) -> dict[str, Any]:
+    ) -> InvoicePage:
         """Return invoices with their lines, newest first."""
         services: Services = state.services
         name = f"invoices {customer or ''}"
@@ -75,7 +83,7 @@ class InvoiceController(Controller):
     @get(
         "/{invoice:str}", operation_id="ReadInvoice", guards=[requires(Scope.READ, Scope.FINANCE)], sync_to_thread=True
     )
-    def read(self, invoice: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+    def read(self, invoice: FromPath[str], request: ApiRequest, state: State) -> InvoiceView:
         """Return one invoice, by id or number."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
@@ -105,13 +113,21 @@ class InvoiceController(Controller):
         guards=[requires(Scope.READ, Scope.FINANCE)],
         sync_to_thread=True,
     )
-    def explain(self, invoice: FromPath[str], line: FromPath[int], request: ApiRequest, state: State) -> dict[str, Any]:
+    def explain(
+        self, invoice: FromPath[str], line: FromPath[int], request: ApiRequest, state: State
+    ) -> ExplanationView:
         """Follow a line to its rated usage, price book and meter."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return explanation_document(explain_line(uow, invoice, line))
 
-    @post("/{invoice:str}/finalise", operation_id="FinaliseInvoice", guards=[requires(Scope.FINANCE)])
+    @post(
+        "/{invoice:str}/finalise",
+        operation_id="FinaliseInvoice",
+        guards=[requires(Scope.FINANCE)],
+        status_code=200,
+        answer=InvoiceView,
+    )
     async def finalise(
         self, invoice: FromPath[str], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
     ) -> Response[bytes]:
@@ -129,7 +145,13 @@ class InvoiceController(Controller):
 
         return await in_thread(services, request, idempotency_key, work)
 
-    @post("/{invoice:str}/void", operation_id="VoidInvoice", guards=[requires(Scope.FINANCE)])
+    @post(
+        "/{invoice:str}/void",
+        operation_id="VoidInvoice",
+        guards=[requires(Scope.FINANCE)],
+        status_code=200,
+        answer=InvoiceView,
+    )
     async def void(
         self,
         invoice: FromPath[str],
@@ -152,7 +174,12 @@ class InvoiceController(Controller):
 
         return await in_thread(services, request, idempotency_key, work)
 
-    @post("/{invoice:str}/credit-notes", operation_id="CreditInvoice", guards=[requires(Scope.REFUND)])
+    @post(
+        "/{invoice:str}/credit-notes",
+        operation_id="CreditInvoice",
+        guards=[requires(Scope.REFUND)],
+        answer=CreditNoteView,
+    )
     async def credit(
         self,
         invoice: FromPath[str],
@@ -224,7 +251,8 @@ class CloseController(Controller):
         operation_id="ExportInvoices",
         guards=[requires(Scope.READ, Scope.FINANCE)],
         sync_to_thread=True,
-        media_type="text/plain",
+        media_type="text/csv",
+        media=["text/csv", "application/jsonl"],
     )
     def export(
         self,

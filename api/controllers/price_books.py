@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypedDict
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from api.idempotency import IdempotencyKey, in_thread
+from api.idempotency import OptionalKey, in_thread
 from api.requests import ApiRequest, actor_of
 from api.security import ForbiddenError, requires
 from api.services import Services
@@ -22,6 +22,21 @@ from pricing_engine.price_book import diff_price_books, parse_price_book, price_
 from pricing_engine.sealing import Disclosure, disclose
 
 Level = Annotated[str, QueryParameter(description="buyer, transparent or auditor; the last two need price_admin")]
+
+
+class PublishedView(TypedDict):
+    """A version that is in force, or will be."""
+
+    key: str
+    version: int
+    content_hash: str
+
+
+class ArchivedView(TypedDict):
+    """A book that is out of force."""
+
+    key: str
+    state: Literal["archived"]
 
 
 class PriceBookController(Controller):
@@ -84,13 +99,13 @@ class PriceBookController(Controller):
             changes = diff_price_books(books.get(content_hash).book, books.get(other_hash).book)
         return {"changes": [{"path": each.path, "before": each.before, "after": each.after} for each in changes]}
 
-    @post("/", operation_id="PublishPriceBook", guards=[requires(Scope.PRICE_ADMIN)])
+    @post("/", operation_id="PublishPriceBook", guards=[requires(Scope.PRICE_ADMIN)], answer=PublishedView)
     async def publish(
         self,
         data: JSONBody[dict[str, Any]],
         request: ApiRequest,
         state: State,
-        idempotency_key: IdempotencyKey = None,
+        idempotency_key: OptionalKey = None,
     ) -> Response[bytes]:
         """Bring a version into force. Publishing an earlier one again is the rollback."""
         services: Services = state.services
@@ -109,11 +124,17 @@ class PriceBookController(Controller):
             )
             return 201, {"key": book.key, "version": book.version, "content_hash": stored.content_hash}
 
-        return await in_thread(services, request, idempotency_key, work)
+        return await in_thread(services, request, idempotency_key, work, needs_key=False)
 
-    @post("/{book_key:str}/archive", operation_id="ArchivePriceBook", guards=[requires(Scope.PRICE_ADMIN)])
+    @post(
+        "/{book_key:str}/archive",
+        operation_id="ArchivePriceBook",
+        guards=[requires(Scope.PRICE_ADMIN)],
+        status_code=200,
+        answer=ArchivedView,
+    )
     async def archive(
-        self, book_key: FromPath[str], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
+        self, book_key: FromPath[str], request: ApiRequest, state: State, idempotency_key: OptionalKey = None
     ) -> Response[bytes]:
         """Take a book out of force; its subscriptions keep their version."""
         services: Services = state.services
@@ -124,7 +145,7 @@ class PriceBookController(Controller):
             audit.record(uow, actor_of(request, now), "price_book.archive", ("price_book", book_key))
             return 200, {"key": book_key, "state": "archived"}
 
-        return await in_thread(services, request, idempotency_key, work)
+        return await in_thread(services, request, idempotency_key, work, needs_key=False)
 
 
 class PriceSheetController(Controller):

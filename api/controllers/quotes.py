@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import uuid_utils
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
@@ -11,7 +9,18 @@ from litestar.params import FromPath, JSONBody
 
 from api.idempotency import IdempotencyKey, in_thread
 from api.requests import ApiRequest
-from api.schemas.quotes import AcceptBody, PreviewView, QuoteBody, QuoteView, VerifyBody, preview_view, quote_view
+from api.schemas.quotes import (
+    AcceptBody,
+    AcceptedView,
+    PreviewView,
+    QuoteBody,
+    QuoteView,
+    ReleasedView,
+    VerdictView,
+    VerifyBody,
+    preview_view,
+    quote_view,
+)
 from api.security import requires
 from api.services import Services
 from billing.acceptance import accept_and_subscribe
@@ -37,7 +46,7 @@ class QuoteController(Controller):
         with services.database.reading(request.user.tenant) as uow:
             return preview_view(price_request(uow, data.request(), services.signer, services.now()))
 
-    @post("/", operation_id="CreateQuote", guards=[requires(Scope.QUOTE)])
+    @post("/", operation_id="CreateQuote", guards=[requires(Scope.QUOTE)], answer=QuoteView)
     async def create(
         self, data: JSONBody[QuoteBody], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
     ) -> Response[bytes]:
@@ -58,7 +67,13 @@ class QuoteController(Controller):
             quote = QuoteRepository(uow).get(quote_id)
         return quote_view(quote, disclose(quote.sealed, Disclosure.BUYER))
 
-    @post("/{quote_id:str}/accept", operation_id="AcceptQuote", guards=[requires(Scope.QUOTE)])
+    @post(
+        "/{quote_id:str}/accept",
+        operation_id="AcceptQuote",
+        guards=[requires(Scope.QUOTE)],
+        status_code=200,
+        answer=AcceptedView,
+    )
     async def accept(
         self,
         quote_id: FromPath[str],
@@ -77,7 +92,13 @@ class QuoteController(Controller):
 
         return await in_thread(services, request, idempotency_key, work)
 
-    @post("/{quote_id:str}/release", operation_id="ReleaseQuote", guards=[requires(Scope.QUOTE)])
+    @post(
+        "/{quote_id:str}/release",
+        operation_id="ReleaseQuote",
+        guards=[requires(Scope.QUOTE)],
+        status_code=200,
+        answer=ReleasedView,
+    )
     async def release(
         self, quote_id: FromPath[str], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
     ) -> Response[bytes]:
@@ -96,7 +117,7 @@ class QuoteController(Controller):
         status_code=200,
         sync_to_thread=True,
     )
-    def verify(self, data: JSONBody[VerifyBody], state: State) -> dict[str, Any]:
+    def verify(self, data: JSONBody[VerifyBody], state: State) -> VerdictView:
         """Recompute a sealed quote against its book and sheet."""
         services: Services = state.services
         verdict = verify_quote(data.quote, data.price_book, data.price_sheet, services.signer.public_pem)

@@ -10,7 +10,7 @@ from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
-from api.idempotency import IdempotencyKey, in_thread
+from api.idempotency import OptionalKey, in_thread
 from api.requests import ApiRequest, actor_of
 from api.schemas.invoices import invoice_document
 from api.security import requires
@@ -80,14 +80,20 @@ class SubscriptionController(Controller):
             ],
         }
 
-    @post("/{subscription:str}/changes", operation_id="ChangeSubscription", guards=[requires(Scope.QUOTE)])
+    @post(
+        "/{subscription:str}/changes",
+        operation_id="ChangeSubscription",
+        guards=[requires(Scope.QUOTE)],
+        status_code=200,
+        answer=dict[str, Any],
+    )
     async def change(
         self,
         subscription: FromPath[str],
         data: JSONBody[ChangeBody],
         request: ApiRequest,
         state: State,
-        idempotency_key: IdempotencyKey = None,
+        idempotency_key: OptionalKey = None,
     ) -> Response[bytes]:
         """Make the change: one phase more, nothing edited."""
         services: Services = state.services
@@ -103,7 +109,7 @@ class SubscriptionController(Controller):
             )
             return 200, after
 
-        return await in_thread(services, request, idempotency_key, work)
+        return await in_thread(services, request, idempotency_key, work, needs_key=False)
 
 
 def _change(uow: UnitOfWork, subscription: str, body: ChangeBody, who: Who) -> Change:

@@ -16,10 +16,16 @@ from api.security import requires
 from api.services import Services
 from billing.api_keys import Scope
 from billing.metering.outcome import Outcome, Status
-from billing.metering.parsing import parse_batch, parse_event
+from billing.metering.parsing import WireEvent, parse_batch, parse_event
 from billing.metering.worklists import open_unmatched
 
 _STATUS = {Status.ACCEPTED: 201, Status.UNMATCHED: 201, Status.DUPLICATE: 200}
+
+
+class BatchOutcome(msgspec.Struct):
+    """An outcome for each event, in order."""
+
+    outcomes: list[Outcome]
 
 
 class UsageController(Controller):
@@ -28,7 +34,13 @@ class UsageController(Controller):
     path = "/v1/events"
     tags = ("usage",)
 
-    @post("/", operation_id="IngestEvent", guards=[requires(Scope.INGEST)])
+    @post(
+        "/",
+        operation_id="IngestEvent",
+        guards=[requires(Scope.INGEST)],
+        body=WireEvent,
+        answers={201: Outcome, 200: Outcome},
+    )
     async def ingest_one(self, request: ApiRequest, state: State) -> Response[bytes]:
         """Store one CloudEvent: 201 stored, 200 an identical resend, 409 another body under the same id."""
         services: Services = state.services
@@ -40,13 +52,20 @@ class UsageController(Controller):
             return problem(request, 409, outcome.code, outcome.message, field=outcome.field, **hashes)
         return _answer(outcome, _STATUS[outcome.status])
 
-    @post("/batch", operation_id="IngestEvents", guards=[requires(Scope.INGEST)])
+    @post(
+        "/batch",
+        operation_id="IngestEvents",
+        guards=[requires(Scope.INGEST)],
+        status_code=200,
+        body=list[Any],  # Of WireEvent: one that is none of them fails alone.
+        answer=BatchOutcome,
+    )
     async def ingest_many(self, request: ApiRequest, state: State) -> Response[bytes]:
         """Store up to ten thousand CloudEvents; 200 with an outcome for each, in order."""
         services: Services = state.services
         events = parse_batch(await request.body(), services.now())
         outcomes = await asyncio.wrap_future(services.ingest.submit(request.user.tenant, events))
-        return _answer({"outcomes": outcomes}, 200)
+        return _answer(BatchOutcome(outcomes), 200)
 
 
 class UnmatchedController(Controller):
@@ -72,5 +91,5 @@ class UnmatchedController(Controller):
         return page(services, request.user.tenant, "unmatched", items, limit, last)
 
 
-def _answer(body: Outcome | dict[str, list[Outcome]], status: int) -> Response[bytes]:
+def _answer(body: Outcome | BatchOutcome, status: int) -> Response[bytes]:
     return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

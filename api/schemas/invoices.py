@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from billing.explanation import LineExplanation
 from billing.invoices import Invoice, InvoiceLine
@@ -11,7 +11,109 @@ from models.values.money import Currency, currency, from_minor
 from models.values.quantity import plain
 
 
-def invoice_document(invoice: Invoice) -> dict[str, Any]:
+class LineView(TypedDict):
+    """One billed row. `exact` and `list_amount` are unrounded; `net` and `tax` are what is owed."""
+
+    line: int
+    subscription: str | None
+    feature: str
+    kind: str
+    description: str
+    service_start: str
+    service_end: str
+    quantity: str
+    unit_price: str | None
+    list_amount: str
+    exact: str
+    net: str
+    tax_code: str
+    tax_percent: str
+    tax: str
+    price_book: str | None
+    corrects: str | None
+
+
+class InvoiceView(TypedDict):
+    """An invoice. What rounding left over is carried in from the one before and out to the next."""
+
+    id: str
+    number: str | None
+    legal_entity: str
+    customer: str
+    currency: str
+    state: str
+    period: str
+    issued_on: str
+    due_on: str
+    exact: str
+    carried_in: str
+    carried_out: str
+    net: str
+    tax: str
+    total: str
+    open: str
+    lines: list[LineView]
+
+
+class InvoicePage(TypedDict):
+    """Invoices, newest first."""
+
+    items: list[InvoiceView]
+    next_cursor: str | None
+
+
+class CreditLineView(TypedDict):
+    """What is credited of one line."""
+
+    line: int
+    net: str
+    tax: str
+
+
+class CreditNoteView(TypedDict):
+    """A document that reduces an invoice."""
+
+    id: str
+    number: str
+    invoice: str
+    customer: str
+    currency: str
+    issued_on: str
+    reason: str
+    net: str
+    tax: str
+    total: str
+    lines: list[CreditLineView]
+
+
+class RatedUsageView(TypedDict):
+    """One rated row behind a line, with the tariff and the meter it came from."""
+
+    charge: str
+    position: int
+    amount: str
+    quantity: str
+    service_start: str
+    service_end: str
+    price_book: str | None
+    price_book_version: int | None
+    tariff: dict[str, Any]
+    meter: str | None
+    event_count: int
+    detail: dict[str, Any]
+
+
+class ExplanationView(TypedDict):
+    """A line followed down to its events. `adds_up`: the rows sum to the line."""
+
+    invoice: str
+    currency: str
+    line: LineView
+    adds_up: bool
+    rated_usage: list[RatedUsageView]
+
+
+def invoice_document(invoice: Invoice) -> InvoiceView:
     """Return an invoice with its lines."""
     money = currency(invoice.currency)
     return {
@@ -35,7 +137,7 @@ def invoice_document(invoice: Invoice) -> dict[str, Any]:
     }
 
 
-def _line(line: InvoiceLine, money: Currency) -> dict[str, Any]:
+def _line(line: InvoiceLine, money: Currency) -> LineView:
     return {
         "line": line.line,
         "subscription": line.subscription,
@@ -57,7 +159,7 @@ def _line(line: InvoiceLine, money: Currency) -> dict[str, Any]:
     }
 
 
-def credit_note_document(note: CreditNote) -> dict[str, Any]:
+def credit_note_document(note: CreditNote) -> CreditNoteView:
     """Return a credit note with its lines."""
     money = currency(note.currency)
     return {
@@ -82,7 +184,7 @@ def credit_note_document(note: CreditNote) -> dict[str, Any]:
     }
 
 
-def explanation_document(explained: LineExplanation) -> dict[str, Any]:
+def explanation_document(explained: LineExplanation) -> ExplanationView:
     """Return what is behind a line, down to the meter; its events are counted, not listed."""
     money = currency(explained.invoice.currency)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -88,6 +88,39 @@ class QuoteView(msgspec.Struct):
     created_at: str
     expires_at: str
     document: dict[str, Any]
+
+
+class AcceptedView(TypedDict):
+    """The subscription that an accepted quote has started."""
+
+    quote: str
+    state: Literal["accepted"]
+    subscription: str
+
+
+class ReleasedView(TypedDict):
+    """A quote that was given up."""
+
+    quote: str
+    state: Literal["released"]
+
+
+class FindingView(TypedDict):
+    """One figure of a quote that does not come out."""
+
+    where: str
+    stated: str
+    recomputed: str
+
+
+class VerdictView(TypedDict):
+    """What came of recomputing a quote. `undisclosed`: what this copy does not show."""
+
+    verified: bool
+    quote: str
+    lines: list[str]
+    undisclosed: list[str]
+    findings: list[FindingView]
 
 
 def preview_view(priced: Priced) -> PreviewView:

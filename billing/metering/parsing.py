@@ -36,7 +36,12 @@ class InvalidEvent(msgspec.Struct, frozen=True, gc=False):
     event_id: str = ""
 
 
-class _Wire(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class WireEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An event as it is sent: CloudEvents 1.0, its customer the `subject`. Numbers in `data` may be decimal strings.
+
+    `correctsid` (with `correctssource` where that is another): the event it replaces, or `cancels`.
+    """
+
     id: str
     source: str
     type: str
@@ -50,7 +55,7 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     cancels: bool = False
 
 
-_WIRE = msgspec.json.Decoder(_Wire)
+_WIRE = msgspec.json.Decoder(WireEvent)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _FIELD = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<field>.*)`", re.DOTALL)
 _PLACE = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
@@ -128,7 +133,7 @@ def _readable_key(raw: bytes | msgspec.Raw) -> tuple[str, str]:
     return key.source[:120], key.id[:120]
 
 
-def _check_constants(wire: _Wire) -> None:
+def _check_constants(wire: WireEvent) -> None:
     if wire.specversion is not msgspec.UNSET and wire.specversion != "1.0":
         raise InvalidValueError("must be 1.0", field="specversion", value=wire.specversion, code="unknown_specversion")
     if wire.datacontenttype is not msgspec.UNSET and wire.datacontenttype != "application/json":
@@ -137,7 +142,7 @@ def _check_constants(wire: _Wire) -> None:
         )
 
 
-def _corrected(wire: _Wire) -> tuple[str, str] | None:
+def _corrected(wire: WireEvent) -> tuple[str, str] | None:
     if wire.correctsid is not None:
         return (wire.source if wire.correctssource is None else wire.correctssource), wire.correctsid
     if wire.correctssource is not None:
@@ -145,7 +150,7 @@ def _corrected(wire: _Wire) -> tuple[str, str] | None:
     return None
 
 
-def _check_duplicate_keys(raw: bytes, wire: _Wire) -> None:
+def _check_duplicate_keys(raw: bytes, wire: WireEvent) -> None:
     """Refuse an object with one key twice, of which the decoder keeps the last.
 
     Such an object has more quotes than what was read from it; only then, or where a quote may be escaped, is it
@@ -158,7 +163,7 @@ def _check_duplicate_keys(raw: bytes, wire: _Wire) -> None:
             raise _as_domain_error(error) from error
 
 
-def _quotes(wire: _Wire) -> int:
+def _quotes(wire: WireEvent) -> int:
     pairs = 5 + (wire.specversion is not msgspec.UNSET) + (wire.datacontenttype is not msgspec.UNSET)
     count = pairs * _QUOTES_A_PAIR
     if wire.data is not msgspec.UNSET:
