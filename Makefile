@@ -50,8 +50,8 @@ torture: $(INSTALLED) ## the long ones: kills, random journals, planted corrupti
 	@$(BIN)/python -m tests.torture --kills 200
 	@$(BIN)/pytest -q -m torture tests
 
-nightly: $(INSTALLED) ## the property tests with ten thousand examples each
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/property
+nightly: $(INSTALLED) ## property tests with ten thousand examples each, as many requests tried on the API
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/property tests/integration/api/test_openapi.py
 
 bench: $(INSTALLED) ## every benchmark, into out/bench.json
 	@$(BIN)/python -m benchmarks.run_all

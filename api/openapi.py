@@ -100,7 +100,7 @@ def complete(document: Mapping[str, Any], app: Litestar) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for path, method, handler in known:
         operation = dict(document["paths"][path][method.lower()])
-        _complete_operation(operation, path, handler, schema_of)
+        _complete_operation(operation, handler, schema_of)
         paths.setdefault(path, {})[method.lower()] = operation
     return {
         **document,
@@ -134,9 +134,9 @@ def _answers(handler: HTTPRouteHandler) -> dict[int, Any]:
     return {handler.status_code: returned if is_json else None}
 
 
-def _complete_operation(operation: dict[str, Any], path: str, handler: HTTPRouteHandler, schema_of: Any) -> None:  # noqa: ANN401
+def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler, schema_of: Any) -> None:  # noqa: ANN401
     name = str(handler.operation_id)
-    is_open = path in {"/health", "/ready"} or handler.opt.get("open", False)
+    is_open = handler.opt.get("open", False)
     text = operation.get("description") or ""
     operation["summary"] = text.partition("\n")[0].rstrip(".")
     operation["security"] = [] if is_open else [{SECURITY: []}]

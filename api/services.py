@@ -31,9 +31,6 @@ class Services:
     signer: Signer
     ingest: GroupCommit
     now: Clock = system_clock
-<<<<<<< HEAD
     collect: Collect | None = None
     stripe: StripeSettings | None = None
-=======
     keys: KnownKeys = field(default_factory=KnownKeys)
->>>>>>> 2251128 (Describe the API by one document that msgspec writes, browsable without another host; check a key once a second)

@@ -14,6 +14,7 @@ class HealthController(Controller):
 
     path = "/"
     tags = ("operations",)
+    opt = {"open": True}  # noqa: RUF012 - the framework copies it.
 
     @get("/health", operation_id="Health", sync_to_thread=False)
     def health(self) -> dict[str, str]:

@@ -27,7 +27,7 @@ class StripeEventController(Controller):
     path = "/v1/stripe"
     tags = ("stripe",)
 
-    @post("/events", operation_id="ReceiveStripeEvent", status_code=200)
+    @post("/events", operation_id="ReceiveStripeEvent", status_code=200, open=True)
     async def receive(self, request: Request[Any, Any, State], state: State) -> dict[str, bool]:
         """Keep a notification, once by its id, and answer at once; `alacarte stripe sync` reads it later.
 

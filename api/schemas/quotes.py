@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 
@@ -21,7 +21,7 @@ class QuoteBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     selection: dict[str, str | int | bool | dict[str, Any]]
     currency: str | None = None
     channel: str | None = None
-    hold_days: int | None = None
+    hold_days: Annotated[int, msgspec.Meta(ge=1, le=366)] | None = None
 
     def request(self) -> QuoteRequest:
         """Return the domain's request."""
@@ -32,8 +32,8 @@ class QuoteBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class AcceptBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Acceptance: calendar months unless `anchor_day` is given."""
 
-    anchor_day: int | None = None
-    trial_days: int = 0
+    anchor_day: Annotated[int, msgspec.Meta(ge=1, le=31)] | None = None
+    trial_days: Annotated[int, msgspec.Meta(ge=0, le=3660)] = 0
 
 
 class VerifyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

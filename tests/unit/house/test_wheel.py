@@ -23,4 +23,5 @@ def test_the_wheel_holds_the_four_packages_with_their_data(tmp_path: Path) -> No
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"models/migrations/script.py.mako", "billing/exports/fonts/OFL.txt", "pricing_engine/py.typed"} <= names
     assert {f"api/console/{name}" for name in ("templates/base.html", "static/live.js", "words/ko.json")} <= names
+    assert {"api/static/docs/swagger-ui-bundle.js", "api/static/docs/LICENSE"} <= names
     assert any(name.endswith(".otf") for name in names)
