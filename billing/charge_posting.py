@@ -44,6 +44,11 @@ def ahead_key(charge: str) -> str:
     return f"ahead:{charge}"
 
 
+def charge_of(key: str) -> str:
+    """Return the charge that an accrual key is of."""
+    return key.partition(":")[2]
+
+
 def _accrual(draft: ChargeDraft, *, ahead: bool) -> Accrual:
     key = ahead_key(draft.id) if ahead else earned_key(draft.id)
     return Accrual(key, draft.customer, draft.currency, draft.effective_at, draft.by_feature(ahead=ahead))

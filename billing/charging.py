@@ -90,8 +90,8 @@ def charge_customers(
 ) -> Charged:
     """Work out what `customers` owe; one customer's events are held at a time, and of those only sums.
 
-    `instead`: subscriptions by id as they would be, for a preview; `source`: the prices these stand on, where they are
-    not on record.
+    `instead`: subscriptions by id as they would be, or were; one without a phase is left out. `source`: the prices
+    these stand on, where they are not on record.
     """
     settled_from = run.period if run.again else None
     waiting = unsettled_late(uow, customers=customers, settled_from=settled_from)
@@ -101,7 +101,8 @@ def charge_customers(
     subscriptions: dict[str, list[Subscription]] = {}
     for subscription in known_subscriptions(uow, customers, run):
         as_it_would_be = (instead or {}).get(subscription.id, subscription)
-        subscriptions.setdefault(subscription.customer, []).append(as_it_would_be)
+        if as_it_would_be.phases:
+            subscriptions.setdefault(subscription.customer, []).append(as_it_would_be)
     source = source or price_source(uow, [each for own in subscriptions.values() for each in own])
     plans = {
         customer: [_plan(each, run, [one for one in late if one.customer == customer]) for each in own]

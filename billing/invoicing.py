@@ -195,8 +195,10 @@ def give_up(uow: UnitOfWork, invoice: str, at: datetime) -> Invoice:
         raise RuleBrokenError("only what is open is given up", field="invoice", value=found.state.value)
     per_minor = currency(found.currency).units_per_minor
     lost = WriteOff(found.customer, found.currency, found.open_minor * per_minor)
-    ledger.post(uow, [journal(f"write_off:{found.id}", at, lost)], recorded_at=at)
-    repository.add_settlements([Settlement(found.id, f"write_off:{found.id}", "write_off", found.open_minor, at)], at)
+    earlier = [each for each in repository.settlements([found.id]).get(found.id, []) if each.kind == "write_off"]
+    key = f"write_off:{found.id}:{len(earlier) + 1}"  # A debt that was paid after all and refunded may be lost again.
+    ledger.post(uow, [journal(key, at, lost)], recorded_at=at)
+    repository.add_settlements([Settlement(found.id, key, "write_off", found.open_minor, at)], at)
     repository.move(found.id, InvoiceState.UNCOLLECTIBLE, found.total_minor)
     return repository.get(found.id)
 

@@ -6,12 +6,12 @@ close recognises the difference to the close before. At the end of the service n
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, time
 from fractions import Fraction
 
 from billing import ledger
-from billing.charge_posting import ahead_key
+from billing.charge_posting import ahead_key, charge_of
 from billing.charges import part_after
 from billing.charging import Run
 from billing.posting_rules import Fact, Recognition, journal
@@ -21,6 +21,8 @@ from billing.repositories.charges import Charge, ChargeRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.unit_of_work import UnitOfWork
 from models.values.money import round_fraction
+
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at: datetime) -> None:
@@ -52,6 +54,23 @@ def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at
         for (customer, asset), of_stream in sorted(facts.items())
     ]
     ledger.post(uow, [draft for draft in drafts if draft.legs], recorded_at=recorded_at)
+
+
+def deferred_at(uow: UnitOfWork, through: Mapping[str, datetime]) -> dict[tuple[str, str, str], int]:
+    """Return by customer, asset and feature the units not earned yet, given up to when closes have recognised."""
+    subscriptions = [each.id for each in SubscriptionRepository(uow).of_customers(list(through))]
+    by_charge: dict[str, tuple[Charge, dict[str, list[RatedUsage]]]] = {}
+    for charge, row in ChargeRepository(uow).billed_ahead(subscriptions, min(through.values(), default=_BEGINNING)):
+        rows = by_charge.setdefault(charge.id, (charge, {}))[1]
+        rows.setdefault(row.feature, []).append(row)
+    left: dict[tuple[str, str, str], int] = {}
+    for key, (_, units_by_feature) in accruals.by_key(uow, [ahead_key(charge) for charge in by_charge]).items():
+        charge, features = by_charge[charge_of(key)]
+        at = max(through[charge.customer], charge.cutoff)
+        for feature, units in units_by_feature:
+            place = (charge.customer, charge.currency, feature)
+            left[place] = left.get(place, 0) + unearned(units, features.get(feature, []), charge.cutoff, at)
+    return left
 
 
 def unearned(units: int, rows: Collection[RatedUsage], since: datetime, at: datetime) -> int:

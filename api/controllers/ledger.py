@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Controller, get
 from litestar.datastructures import State
+from litestar.params import QueryParameter
 
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest
@@ -13,6 +14,7 @@ from api.security import requires
 from api.services import Services
 from billing import ledger
 from billing.api_keys import Scope
+from billing.books_checks import BOOKS_CHECKS
 from billing.ledger_checks import CHECKS
 from billing.verification import verify
 from models.values.money import currency, from_ledger_units
@@ -69,11 +71,16 @@ class LedgerController(Controller):
         return page(services, request.user.tenant, "journals", items, limit, [found[-1].id] if found else [])
 
     @get("/verify", operation_id="VerifyLedger", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
-    def verify(self, request: ApiRequest, state: State) -> dict[str, Any]:
-        """Recompute the chain, the balances and what hangs on them."""
+    def verify(
+        self,
+        request: ApiRequest,
+        state: State,
+        books: Annotated[bool, QueryParameter()] = False,  # noqa: FBT002 - a query parameter is always named
+    ) -> dict[str, Any]:
+        """Recompute the chain, the balances and what hangs on them; with `books` invoices and every event as well."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            report = verify(uow, CHECKS)
+            report = verify(uow, (*CHECKS, *(BOOKS_CHECKS if books else ())))
         return {
             "sound": report.is_sound,
             "journals": report.journals,

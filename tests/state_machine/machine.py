@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from billing import holds, ledger, wallets
+from billing.books_checks import BOOKS_CHECKS
 from billing.burn_down import Grant, GrantKind
 from billing.chart_of_accounts import Account
 from billing.closing import reopen
@@ -559,7 +560,7 @@ class Books(RuleBasedStateMachine):
             with company.database.reading(company.tenant) as uow:
                 balances = ledger.balances(uow)
                 assert all(sum(codes.values()) == 0 for codes in trial_balance(uow).values())
-                assert verify(uow, CHECKS).findings == ()
+                assert verify(uow, (*CHECKS, *BOOKS_CHECKS)).findings == ()
             for customer in CUSTOMERS:
                 self._compare(customer, balances)
 
