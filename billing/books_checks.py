@@ -152,11 +152,12 @@ def closed_usage_is_billed(uow: UnitOfWork) -> Iterator[Finding]:
     if not months or months[-1].state == "closing":
         return
     run = _run_again(months[-1])
+    begun_at = [at for action, _, _, at in CloseRepository(uow).actions(months[-1].key) if action == "begin"][-1]
     subscriptions = SubscriptionRepository(uow)
     for customer in subscriptions.customers():
         as_known = {}
         for each in subscriptions.of_customers([customer]):
-            phases = tuple(phase for phase in each.phases if phase.recorded_at <= run.known_at)
+            phases = tuple(phase for phase in each.phases if phase.recorded_at <= begun_at)
             as_known[each.id] = replace(each, phases=phases)
         for draft in charge_customers(uow, [customer], run, instead=as_known).drafts:
             for row in draft.rows:

@@ -37,6 +37,8 @@ from models.values.period import Period, local_midnight
 from models.values.quantity import plain
 
 _MOMENT = timedelta(microseconds=1)
+CLOCK_TOLERANCE = timedelta(days=1)
+"""How far clocks of machines that record things may be apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,10 @@ def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
     cutoff = cutoff_of(subscription, run.until)
     since = subscription.starts_at if run.since is None else cutoff_of(subscription, run.since)
     if run.known_before is not None:
-        # From the moment before: what ended with a change is what it moved, and lies in the period before it.
-        moved = [phase.starts_at - _MOMENT for phase in subscription.phases if phase.recorded_at > run.known_before]
+        # From the moment before: what ended with a change is what it moved, and lies in the period before it. What
+        # was looked at before is looked at again, which finds nothing, rather than missed for a clock that runs behind.
+        seen = run.known_before - CLOCK_TOLERANCE
+        moved = [phase.starts_at - _MOMENT for phase in subscription.phases if phase.recorded_at > seen]
         since = min([since, *moved])
     since = min([since, *(each.occurred_at for each in late)])
     plan = _Plan(subscription, since, cutoff)

@@ -7,17 +7,17 @@ known was fixed when it began, so the result is the same. A second close of a cl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from billing.charge_posting import post_charges
-from billing.charging import Run, billed_through, cutoff_of
+from billing.charging import CLOCK_TOLERANCE, Run, billed_through, cutoff_of
 from billing.close_tasks import CloseOutcome, CloseTask, Executor, InTurn
 from billing.database import Database
 from billing.invoices import InvoiceState, Issue
 from billing.invoicing import Collect, discard, draft_open_charges, finalise
-from billing.metering.worklists import close_through, cutoffs, open_unmatched, reopen_from, settle_late
+from billing.metering.worklists import close_through, cutoffs, last_recorded, open_unmatched, reopen_from, settle_late
 from billing.recognition import recognise
 from billing.repositories import journals
 from billing.repositories.closes import BillingMonth, CloseRepository
@@ -128,6 +128,10 @@ def close(
 
 def checklist(uow: UnitOfWork, key: str, now: datetime) -> tuple[Check, ...]:
     """Return what to look at before a month is closed."""
+    return _checks(uow, key, now, last_recorded(uow))
+
+
+def _checks(uow: UnitOfWork, key: str, now: datetime, latest: datetime | None) -> tuple[Check, ...]:
     repository = CloseRepository(uow)
     subscriptions = SubscriptionRepository(uow)
     until = day_after(key)
@@ -138,6 +142,7 @@ def checklist(uow: UnitOfWork, key: str, now: datetime) -> tuple[Check, ...]:
     drafts = InvoiceRepository(uow).drafts_due(now)
     return (
         Check("the month is over everywhere", now >= last, blocks=True, detail=f"ends at {last.isoformat()}"),
+        _clocks_agree(latest, now),
         Check("earlier months are closed", not earlier, blocks=True, detail=", ".join(earlier)),
         Check("every event is matched", not unmatched, blocks=False, detail=f"{unmatched} unmatched events"),
         Check("no draft waits to be finalised", not drafts, blocks=False, detail=f"{len(drafts)} drafts"),
@@ -159,9 +164,10 @@ def reopen(uow: UnitOfWork, key: str, reason: str, actor: str, now: datetime) ->
     later = [each.key for each in repository.all() if each.key > key]
     if later:
         raise RuleBrokenError("a later month is closed", field="period", value=later[0], code="later_period_closed")
-    customers = SubscriptionRepository(uow).customers()
-    start = datetime.combine(first_day(key), time.min, tzinfo=UTC) - timedelta(days=1)
-    reopen_from(uow, customers, start, f"{month.run} reopened", now)
+    earlier = [each.run for each in repository.all() if each.key < key]
+    run, at = earlier[-1] if earlier else f"{month.run} reopened", max(now, month.known_at)
+    for instant, customers in _by_instant(_billed_before(uow, first_day(key))):
+        reopen_from(uow, customers, instant, run, at)
     repository.move(key, "open")
     repository.log(key, "reopen", actor, reason, now)
     return replace(month, state="open")
@@ -179,7 +185,8 @@ def _begin(uow: UnitOfWork, key: str, now: datetime, options: CloseOptions) -> C
         return CloseResult(month, True, (), 0, invoices, ())  # noqa: FBT003
     if month is not None and month.state == "closing":
         return CloseResult(month, False, (), 0, (), ())  # noqa: FBT003
-    checks = checklist(uow, key, now)
+    latest = last_recorded(uow, alone=True)
+    checks = _checks(uow, key, now, latest)
     for check in checks:
         if check.blocks and not check.passed:
             raise RuleBrokenError(check.name, field="period", value=f"{key}: {check.detail}", code="close_blocked")
@@ -187,7 +194,7 @@ def _begin(uow: UnitOfWork, key: str, now: datetime, options: CloseOptions) -> C
         key=key,
         state="closing",
         attempt=1 if month is None else month.attempt + 1,
-        known_at=now,
+        known_at=now if latest is None else max(now, latest),
         issued_on=options.issued_on or day_after(key),
         finalise_from=now + timedelta(days=options.grace_days),
     )
@@ -201,20 +208,39 @@ def _begin(uow: UnitOfWork, key: str, now: datetime, options: CloseOptions) -> C
 
 
 def _cut_off(uow: UnitOfWork, month: BillingMonth) -> None:
-    """Say up to when each customer's usage is billed: to the end of the last period that is over."""
+    """Say up to when each customer's usage is billed, by now or before."""
+    through = _billed_before(uow, day_after(month.key))
+    known = cutoffs(uow, list(through))
+    reached = {
+        customer: max(instant, known[customer].closed_through) if customer in known else instant
+        for customer, instant in through.items()
+    }
+    for instant, customers in _by_instant(reached):
+        close_through(uow, customers, instant, month.run, month.known_at)
+
+
+def _billed_before(uow: UnitOfWork, until: date) -> dict[str, datetime]:
+    """Return by customer the end of the last period that is over on a day."""
     subscriptions = SubscriptionRepository(uow)
-    customers = subscriptions.customers()
     through: dict[str, datetime] = {}
-    for subscription in subscriptions.of_customers(customers):
-        reached = billed_through(subscription, day_after(month.key))
+    for subscription in subscriptions.of_customers(subscriptions.customers()):
+        reached = billed_through(subscription, until)
         through[subscription.customer] = max(reached, through.get(subscription.customer, reached))
-    known = cutoffs(uow, customers)
+    return through
+
+
+def _by_instant(through: Mapping[str, datetime]) -> list[tuple[datetime, list[str]]]:
+    """Return the customers of each instant, in order."""
     by_instant: dict[datetime, list[str]] = {}
     for customer, instant in through.items():
-        further = customer in known and known[customer].closed_through > instant
-        by_instant.setdefault(known[customer].closed_through if further else instant, []).append(customer)
-    for instant, cut in sorted(by_instant.items()):
-        close_through(uow, cut, instant, month.run, month.known_at)
+        by_instant.setdefault(instant, []).append(customer)
+    return sorted(by_instant.items())
+
+
+def _clocks_agree(latest: datetime | None, now: datetime) -> Check:
+    """Small differences between machines' clocks are allowed for; a clock that is days ahead is put right first."""
+    shown = "" if latest is None else f"the last event was recorded at {latest.isoformat()}"
+    return Check("clocks agree", latest is None or latest <= now + CLOCK_TOLERANCE, blocks=True, detail=shown)
 
 
 def _tasks(uow: UnitOfWork, month: BillingMonth) -> list[CloseTask]:

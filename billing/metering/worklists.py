@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, or_, select, tuple_, update
+from sqlalchemy import Table, func, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.metering import locks
 from billing.metering.cloud_event import CloudEvent, EventKey
+from billing.metering.history import EVENT
 from billing.metering.outcome import UnmatchedReason
 from billing.metering.sets import AskedOften, members
 from billing.unit_of_work import UnitOfWork
@@ -173,6 +174,17 @@ def cutoffs(uow: UnitOfWork, customers: Collection[str]) -> dict[str, Cutoff]:
     """Return the cutoffs of those `customers` that have one."""
     query = select(_CUTOFF).where(_CUTOFF.c.tenant == uow.tenant, members(uow, _CUTOFF.c.customer, customers))
     return {row.customer: Cutoff(row.closed_through, row.run, row.recorded_at) for row in uow.connection.execute(query)}
+
+
+def last_recorded(uow: UnitOfWork, *, alone: bool = False) -> datetime | None:
+    """Return the latest time of recording of any event; `alone`: and let none be stored until the transaction ends.
+
+    It may lie ahead of now, where the clock of the machine that stored it runs ahead. Reads every event.
+    """
+    if alone:
+        locks.alone(uow)
+    query = select(func.max(EVENT.c.recorded_at)).where(EVENT.c.tenant == uow.tenant)
+    return uow.connection.execute(query).scalar_one()  # type: ignore[no-any-return]
 
 
 def close_through(uow: UnitOfWork, customers: Collection[str], instant: datetime, run: str, now: datetime) -> None:

@@ -164,14 +164,15 @@ class Books(RuleBasedStateMachine):
 
     # Usage.
 
-    @rule(customer=customers, amount=tokens, hours=st.integers(0, 45 * 24))
-    def ingest(self, customer: str, amount: int, hours: int) -> None:
-        """Send an event, up to 45 days late, and send it again."""
+    @rule(customer=customers, amount=tokens, hours=st.integers(0, 45 * 24), ahead=st.sampled_from([0, 0, 3]))
+    def ingest(self, customer: str, amount: int, hours: int, ahead: int) -> None:
+        """Send an event, up to 45 days late, by a machine whose clock may run some hours ahead."""
         when = self.now - timedelta(hours=hours)
         name = self.next_id("")
         sent = event(name, customer, when.isoformat(), amount)
-        self.tell(lambda company: company.ingest([sent], self.now.isoformat()))
-        self.model.events[name] = m.Event(name, customer, when, self.now, amount)
+        self.tell(lambda company: company.ingest([sent], (self.now + timedelta(hours=ahead)).isoformat()))
+        recorded_at = self.model.recorded(self.now + timedelta(hours=ahead))
+        self.model.events[name] = m.Event(name, customer, when, recorded_at, amount)
 
     @precondition(lambda self: self.model.events)
     @rule(pick=picks, same=st.booleans())
@@ -198,8 +199,8 @@ class Books(RuleBasedStateMachine):
             assert outcome.code == "already_corrected"
             return
         assert outcome.status.value == "accepted"
-        known.gone_since = self.now
-        self.model.events[name] = m.Event(name, known.customer, when, self.now, amount, known.id, cancels)
+        known.gone_since = self.model.recorded(self.now)
+        self.model.events[name] = m.Event(name, known.customer, when, known.gone_since, amount, known.id, cancels)
 
     @rule(customer=customers, back=st.integers(0, 60), days=st.integers(0, 40), pick=picks)
     def count(self, customer: str, back: int, days: int, pick: int) -> None:
@@ -302,7 +303,7 @@ class Books(RuleBasedStateMachine):
         period = f"{month:%Y-%m}"
         self.tell(lambda company: company.close(period, self.now.isoformat(), grace_days=grace).was_closed)
         self.model.wallets.expire(self.now)
-        self.model.close(month, period, self.now + grace * DAY)
+        self.model.close(month, period, self.now, self.now + grace * DAY)
         self.model.name_drafts(self._drafts(period))
         if not self.reopened:
             self.closed.append(month)
@@ -338,6 +339,7 @@ class Books(RuleBasedStateMachine):
         """Open the last month again."""
         self.write(lambda uow: reopen(uow, f"{self.closed[-1]:%Y-%m}", "something was wrong", "ann", self.now).state)
         self.reopened = True
+        self.model.closed_at = max(self.model.closed_at, self.now)
 
     @precondition(lambda self: self.model.drafts())
     @rule()

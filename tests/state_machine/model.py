@@ -200,8 +200,13 @@ class Model:
         self.subscriptions: dict[str, Subscription] = {}
         self.invoices: dict[str, Invoice] = {}
         self.numbered = 0
+        self.closed_at = datetime.min.replace(tzinfo=UTC)
 
     # Usage.
+
+    def recorded(self, now: datetime) -> datetime:
+        """Return the time of recording of what is stored: behind the last close, whatever the clock says."""
+        return max(now, self.closed_at + timedelta(microseconds=1))
 
     def tokens(self, customer: str, start: datetime, end: datetime, known_at: datetime | None = None) -> int:
         """Add up the tokens of a stretch of time."""
@@ -244,9 +249,10 @@ class Model:
 
     # Closing.
 
-    def close(self, last: datetime, period: str, finalise_from: datetime) -> None:
+    def close(self, last: datetime, period: str, now: datetime, finalise_from: datetime) -> None:
         """Charge every customer up to a month, and draft what waits. Drafts get their ids from `name_drafts`."""
         self.discard(period)
+        self.closed_at = max([now, *(event.recorded_at for event in self.events.values())])
         for customer, books in self.books.items():
             due = self.due(customer, last)
             rows = []
