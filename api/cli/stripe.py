@@ -18,6 +18,7 @@ from api.settings import Settings
 from billing.collection import CustomerToBill
 from billing.database import Database
 from billing.ledger_collection import LedgerCollection
+from billing.partners import accrue_shares
 from billing.repositories import journals, stripe_events, stripe_mirror, stripe_outbox
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.price_books import PriceBookRepository
@@ -125,10 +126,12 @@ async def _reconcile(settings: Settings, database: Database, options: argparse.N
 
 
 def run_pay_partners(options: argparse.Namespace) -> int:
-    """Queue transfers; `sync` makes them, and the ledger posts what was made."""
+    """Post what partners earned, queue transfers of it; `sync` makes them, and the ledger posts what was made."""
+    now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
         journals.lock(uow)
-        for paid in pay_partners(uow, _pairs(options.to, "to"), now=datetime.now(UTC)):
+        accrue_shares(uow, now)
+        for paid in pay_partners(uow, _pairs(options.to, "to"), now=now):
             amount = plain(from_minor(paid.amount_minor, currency(paid.currency)))
             print(f"{paid.partner} {amount} {paid.currency}")
     return 0
