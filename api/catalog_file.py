@@ -12,7 +12,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError, RoundTripConstructor
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import ScalarNode
 
 from models.values.errors import DomainError, InvalidValueError
@@ -29,25 +29,31 @@ class CatalogFileError(InvalidValueError):
 
 
 def read_catalog(path: Path) -> PriceBook:
-    """Read a price book from a YAML or JSON file.
+    """Read a price book from a YAML or JSON file. Raises what `parse_catalog` raises, and where it is unreadable."""
+    return parse_catalog(_read_text(path), str(path))
+
+
+def parse_catalog(text: str, name: str) -> PriceBook:
+    """Read a price book from YAML or JSON text; `name` is what errors call it.
 
     Raises CatalogFileError naming file, line, key, value and rule; its code is that of the rule.
     """
-    text = _read_text(path)
     try:
         tree = _yaml().load(text)
     except DuplicateKeyError as error:
-        raise CatalogFileError("key stands twice", field=_at(path, error), code="duplicate_key") from error
+        raise CatalogFileError("key stands twice", field=_at(name, error), code="duplicate_key") from error
     except MarkedYAMLError as error:
-        raise CatalogFileError(error.problem or "is not YAML", field=_at(path, error), code="invalid_yaml") from error
+        raise CatalogFileError(error.problem or "is not YAML", field=_at(name, error), code="invalid_yaml") from error
+    except YAMLError as error:
+        raise CatalogFileError("is not YAML", field=name, code="invalid_yaml") from error
     if not isinstance(tree, CommentedMap):
-        raise CatalogFileError("must be one object", field=str(path), code="invalid_yaml")
+        raise CatalogFileError("must be one object", field=name, code="invalid_yaml")
     try:
         return parse_price_book(_plain(tree))
     except DomainError as error:
         line = _line_of(tree, error.field)
         raise CatalogFileError(
-            error.rule, field=f"{path}:{line}: {error.field}", value=error.value, code=error.code
+            error.rule, field=f"{name}:{line}: {error.field}", value=error.value, code=error.code
         ) from error
 
 
@@ -98,9 +104,9 @@ def _yaml() -> YAML:
     return reader
 
 
-def _at(path: Path, error: MarkedYAMLError) -> str:
+def _at(name: str, error: MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
-    return f"{path}:{mark.line + 1}" if mark is not None else str(path)
+    return f"{name}:{mark.line + 1}" if mark is not None else name
 
 
 def _plain(node: Any) -> Any:  # noqa: ANN401

@@ -24,7 +24,7 @@ from models.values.errors import InvalidValueError, NotFoundError
 from models.values.quantity import EXACT, plain
 from pricing_engine.catalog import Feature, Value
 from pricing_engine.demand.guardrails import PriceLadder
-from pricing_engine.price_book import PriceBook
+from pricing_engine.price_book import PriceBook, with_tariff
 from pricing_engine.sealing import Disclosure, Opened, Section
 from pricing_engine.tariffs.tariff import Tariff, parse_tariff, tariff_document
 
@@ -36,6 +36,8 @@ _LOGS = Context(prec=28, rounding=ROUND_HALF_EVEN)
 """Decimal exp and ln are correctly rounded, so every machine computes the same shown price."""
 _PROPENSITY = Context(prec=12, rounding=ROUND_HALF_EVEN)
 _PRICE_FIELD = {"flat": "amount", "unit": "unit_amount"}
+PRICED_BY_ONE = frozenset(_PRICE_FIELD)
+"""The tariff models with exactly one price, which can be adapted, dragged and tried."""
 
 
 class SheetPrice(Value, frozen=True):
@@ -113,6 +115,15 @@ def tariff_at(feature: Feature, price: Decimal) -> Tariff:
     document = dict(tariff_document(feature.tariff))
     document[_PRICE_FIELD[feature.tariff.model]] = plain(price)
     return parse_tariff(document)
+
+
+def book_at(book: PriceBook, prices: Mapping[str, Decimal]) -> PriceBook:
+    """Return the book with some features' one price replaced: a draft to try, under the same key and version."""
+    features = tuple(
+        with_tariff(feature, tariff_at(feature, prices[feature.key])) if feature.key in prices else feature
+        for feature in book.features
+    )
+    return msgspec.structs.replace(book, features=features)
 
 
 def draw_for(secret: bytes, sheet_hash: str, customer: str, jitter: Decimal) -> Decimal:

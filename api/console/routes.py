@@ -20,6 +20,8 @@ from api.console.downloads import DownloadPages
 from api.console.errors import failed, not_served, refused
 from api.console.invoices import InvoicePages
 from api.console.pages import HOME, ConsoleRequest, go_to
+from api.console.prices import PricePages
+from api.console.replay import ReplayPages
 from api.console.sessions import SessionAuthentication
 from api.console.sign_in import SignInController, SignOutController
 from api.services import Services
@@ -30,6 +32,8 @@ from models.values.errors import DomainError
 _PAGES: list[ControllerRouterHandler] = [
     SignOutController,
     BoardController,
+    PricePages,
+    ReplayPages,
     CheckoutController,
     BookPages,
     InvoicePages,

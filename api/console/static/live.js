@@ -1,6 +1,7 @@
 // Forms that answer while they are filled in. A form with data-live="ids" is sent a moment after each change, and the
 // elements with those ids are replaced by their counterparts in the page that comes back. Without scripts its button
-// does the same. A field with data-whole changes the whole page. A form with data-from="id" takes the fields of another form along.
+// does the same. A field with data-whole changes the whole page; one with
+// data-settled waits until it is let go of. A form with data-from="id" takes the fields of another form along.
 
 const PAUSE_MS = 180;
 const trouble = document.getElementById("trouble");
@@ -17,7 +18,10 @@ for (const form of document.querySelectorAll("form[data-live]")) {
   };
   form.addEventListener("input", (event) => {
     if (event.target.matches("[data-whole]")) form.submit();
-    else soon(PAUSE_MS);
+    else if (!event.target.matches("[data-settled]")) soon(PAUSE_MS);
+  });
+  form.addEventListener("change", (event) => {
+    if (event.target.matches("[data-settled]")) soon(0);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -36,6 +40,8 @@ for (const form of document.querySelectorAll("form[data-from]")) {
 async function refresh(form, signal) {
   const fields = new URLSearchParams(new FormData(form));
   const asks = form.method === "get";
+  const places = form.dataset.live.split(" ");
+  for (const id of places) document.getElementById(id).setAttribute("aria-busy", "true");
   const address = asks ? `${form.action}?${fields}` : form.action;
   try {
     const answer = await fetch(address, asks ? { signal } : { method: "post", body: fields, signal });
@@ -44,7 +50,6 @@ async function refresh(form, signal) {
       location.assign(answer.url);
       return;
     }
-    const places = form.dataset.live.split(" ");
     if (!answer.ok || places.some((id) => !page.getElementById(id))) {
       throw new Error(`${address}: ${answer.status}`);
     }

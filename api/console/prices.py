@@ -1,0 +1,203 @@
+"""Price books: drafted as text, compared with what is in force, published with a second person's approval."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import uuid_utils
+from litestar import Controller, Response, get, post
+from litestar.datastructures import State
+from litestar.params import FromPath
+
+from api.catalog_file import parse_catalog, write_catalog
+from api.console.forms import Form, text
+from api.console.pages import ConsoleRequest, go_to, page
+from api.console.sessions import has_role
+from api.requests import request_id
+from api.services import Services
+from billing import price_proposals
+from billing.audit import Actor
+from billing.people import Role
+from billing.price_proposals import EDITABLE, Proposal, ProposalState
+from billing.repositories.price_books import PriceBookRepository, StoredBook
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import DomainError, InvalidValueError, NotFoundError
+from models.values.quantity import parse_decimal
+from pricing_engine.price_book import PriceBook, diff_price_books
+from pricing_engine.price_sheet import book_at
+
+_PRICES = "/console/product/prices"
+_LONGEST_REASON = 500
+_LARGEST_TEXT = 1_000_000
+
+
+class PricePages(Controller):
+    """What a product team wants in force, and what is."""
+
+    path = "/product/prices"
+    guards = (has_role(Role.PRODUCT, Role.APPROVER),)
+
+    @get("/", sync_to_thread=True)
+    def list(self, request: ConsoleRequest, state: State) -> Response[str]:
+        """Show proposals and the log of releases."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            books = PriceBookRepository(uow)
+            releases = [(release, books.get(release.content_hash).book) for release in books.releases()[::-1]]
+            found = price_proposals.proposals(uow)
+        return page(request, "prices.html", releases=releases, proposals=found)
+
+    @get("/new", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
+    def new(self, request: ConsoleRequest, state: State) -> Response[str]:
+        """Offer the book in force as the next version, with one price changed where asked."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            book = _next_version(uow, _in_force(uow, services, request.query_params.get("book")).book, services)
+        feature, price = request.query_params.get("feature"), request.query_params.get("price")
+        if feature and price:
+            book = book_at(book, {feature: parse_decimal(price, "price", minimum=Decimal(0))})
+        return page(request, "price_edit.html", proposal=None, written=write_catalog(book), reason="", refusal=None)
+
+    @post("/", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
+    def create(self, data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Keep a new draft; a text that is no price book comes back with the place of its error."""
+        return _save(None, data, request, state.services)
+
+    @get("/{proposal:str}", sync_to_thread=True)
+    def one(self, proposal: FromPath[str], request: ConsoleRequest, state: State) -> Response[str]:
+        """Show a proposal: where it stands, each difference from what is in force, what the reader may do."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            found = price_proposals.proposal(uow, proposal)
+            live = _newest(uow, found)
+        changes = diff_price_books(live.book, found.book) if live is not None else []
+        return page(
+            request, "price_proposal.html", proposal=found, changes=changes, live=live, **_allowed(request, found)
+        )
+
+    @get("/{proposal:str}/edit", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
+    def edit(self, proposal: FromPath[str], request: ConsoleRequest, state: State) -> Response[str]:
+        """Offer a draft as text."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            found = price_proposals.proposal(uow, proposal)
+        return page(
+            request, "price_edit.html", proposal=found, written=write_catalog(found.book), reason=found.reason,
+            refusal=None,
+        )  # fmt: skip
+
+    @post("/{proposal:str}", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
+    def save(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Change a draft."""
+        return _save(proposal, data, request, state.services)
+
+    @post("/{proposal:str}/ask", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
+    def ask(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Ask a second person for approval."""
+        with _writing(request, state.services) as uow:
+            price_proposals.ask(uow, proposal, _actor(request, state.services))
+        return go_to(f"{_PRICES}/{proposal}")
+
+    @post("/{proposal:str}/withdraw", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
+    def withdraw(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Give a proposal up."""
+        with _writing(request, state.services) as uow:
+            price_proposals.withdraw(uow, proposal, _actor(request, state.services))
+        return go_to(f"{_PRICES}/{proposal}")
+
+    @post("/{proposal:str}/approve", guards=[has_role(Role.APPROVER)], sync_to_thread=True)
+    def approve(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Publish what somebody else asked for."""
+        services: Services = state.services
+        with _writing(request, services) as uow:
+            price_proposals.approve(uow, proposal, services.signer, _actor(request, services))
+        return go_to(f"{_PRICES}/{proposal}")
+
+    @post("/{proposal:str}/return", guards=[has_role(Role.APPROVER)], sync_to_thread=True)
+    def send_back(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Return a proposal to its author with a remark."""
+        remark = _short(data, "remark")
+        with _writing(request, state.services) as uow:
+            price_proposals.send_back(uow, proposal, remark, _actor(request, state.services))
+        return go_to(f"{_PRICES}/{proposal}")
+
+
+def _save(proposal: str | None, data: Form, request: ConsoleRequest, services: Services) -> Response[Any]:
+    written, reason = str(data.get("document", "")), _short(data, "reason")
+    if len(written) > _LARGEST_TEXT:
+        raise InvalidValueError(f"at most {_LARGEST_TEXT} characters", field="document", value=len(written))
+    actor = _actor(request, services)
+    try:
+        book = parse_catalog(written, "catalog")
+        with _writing(request, services) as uow:
+            if proposal is None:
+                kept = price_proposals.draft(uow, str(uuid_utils.uuid7()), book, reason, actor)
+            else:
+                kept = price_proposals.redraft(uow, proposal, book, reason, actor)
+    except InvalidValueError as error:
+        return _again(request, services, proposal, written, reason, error)
+    return go_to(f"{_PRICES}/{kept.id}")
+
+
+def _again(
+    request: ConsoleRequest, services: Services, proposal: str | None, written: str, reason: str, error: DomainError
+) -> Response[str]:
+    found = None
+    if proposal is not None:
+        with services.database.reading(request.user.tenant) as uow:
+            found = price_proposals.proposal(uow, proposal)
+    return page(request, "price_edit.html", status=422, proposal=found, written=written, reason=reason, refusal=error)
+
+
+def _allowed(request: ConsoleRequest, found: Proposal) -> dict[str, bool]:
+    mine = found.author == request.user.person.name
+    undecided = found.state in {*EDITABLE, ProposalState.ASKED}
+    return {
+        "may_edit": mine and found.state in EDITABLE,
+        "may_ask": mine and found.state is ProposalState.DRAFT,
+        "may_withdraw": mine and undecided,
+        "may_decide": not mine and found.state is ProposalState.ASKED and request.user.person.has(Role.APPROVER),
+        "waits": mine and found.state is ProposalState.ASKED,
+    }
+
+
+def _in_force(uow: UnitOfWork, services: Services, key: str | None) -> StoredBook:
+    books = PriceBookRepository(uow).in_force(services.now())
+    found = next((each for each in books if key in {None, each.book.key}), None)
+    if found is None:
+        raise NotFoundError("no such price book is in force", field="book", value=key, code="unknown_price_book")
+    return found
+
+
+def _newest(uow: UnitOfWork, found: Proposal) -> StoredBook | None:
+    """Return what a proposal replaces: the release before its own where it was published."""
+    books = PriceBookRepository(uow)
+    log = [each for each in books.releases(found.book.key) if each.recorded_at < found.changed_at]
+    if found.state is not ProposalState.PUBLISHED:
+        log = books.releases(found.book.key)
+    return books.get(log[-1].content_hash) if log else None
+
+
+def _next_version(uow: UnitOfWork, book: PriceBook, services: Services) -> PriceBook:
+    books = PriceBookRepository(uow)
+    version = max(books.get(each.content_hash).book.version for each in books.releases(book.key)) + 1
+    moment = services.now().astimezone(UTC).replace(microsecond=0)
+    return msgspec.structs.replace(book, version=version, effective_from=moment)
+
+
+def _writing(request: ConsoleRequest, services: Services) -> Any:  # noqa: ANN401
+    return services.database.writing(request.user.tenant)
+
+
+def _actor(request: ConsoleRequest, services: Services) -> Actor:
+    return Actor(request.user.person.name, services.now(), None, request_id(request.scope))
+
+
+def _short(data: Form, name: str) -> str:
+    written = text(data, name)
+    if len(written) > _LONGEST_REASON:
+        raise InvalidValueError(f"at most {_LONGEST_REASON} characters", field=name, value=len(written))
+    return written

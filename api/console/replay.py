@@ -1,0 +1,79 @@
+"""Replaying last month: one price moved, every customer's closed month rated again, nothing written."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from litestar import Controller, Response, get
+from litestar.datastructures import State
+
+from api.console.pages import ConsoleRequest, page
+from api.console.sessions import has_role
+from api.services import Services
+from billing.people import Role
+from billing.repositories.price_books import PriceBookRepository
+from billing.simulating import DraftPrices, simulate
+from billing.simulation import Simulation
+from models.values.errors import DomainError, NotFoundError
+from models.values.quantity import parse_decimal
+from pricing_engine.price_book import PriceBook
+from pricing_engine.price_sheet import PRICED_BY_ONE, book_at, list_price
+
+_STEPS = 40
+_SHOWN_CUSTOMERS = 8
+
+
+class ReplayPages(Controller):
+    """What last month would have been at another price."""
+
+    path = "/product/replay"
+    guards = (has_role(Role.PRODUCT, Role.APPROVER),)
+
+    @get("/", sync_to_thread=True)
+    def replay(self, request: ConsoleRequest, state: State) -> Response[str]:
+        """Show last month's revenue, margin, winners and losers at the price in the address."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            books = PriceBookRepository(uow).in_force(services.now())
+            if not books:
+                raise NotFoundError("no price book is in force", field="book", code="unknown_price_book")
+            book = books[0].book
+            movable = [feature for feature in book.features if feature.tariff.model in PRICED_BY_ONE]
+            asked = request.query_params.get("feature")
+            feature = next((each for each in movable if each.key == asked), movable[0] if movable else None)
+            found: Simulation | None = None
+            refusal: DomainError | None = None
+            today = price = step = Decimal(0)
+            if feature is not None:
+                today = list_price(feature)
+                step = _step(today)
+                price = today
+                typed = request.query_params.get("price")
+                if typed and request.query_params.get("of") == feature.key:
+                    price = parse_decimal(typed.replace(",", ""), "price", minimum=Decimal(0))
+                try:
+                    found = simulate(uow, DraftPrices(book_at(book, {feature.key: price})))
+                except DomainError as error:
+                    refusal = error
+        return page(
+            request, "replay.html", movable=movable, feature=feature, price=price, today=today, step=step,
+            found=found, refusal=refusal, margins=_margins(found, book), shown=_SHOWN_CUSTOMERS,
+        )  # fmt: skip
+
+
+def _step(price: Decimal) -> Decimal:
+    """Return a round step of which the slider has about forty up to the list price."""
+    if not price:
+        return Decimal("0.01")
+    rough = price / _STEPS
+    return Decimal(1).scaleb(rough.adjusted())
+
+
+def _margins(found: Simulation | None, book: PriceBook) -> tuple[Decimal, Decimal]:
+    """Return the margin of the month as it was and at the moved price, in the book's currency."""
+    if found is None:
+        return Decimal(0), Decimal(0)
+    amounts = found.by_feature(book.currency).values()
+    cost = sum((each.cost for each in amounts), Decimal(0))
+    live = sum((each.live for each in amounts), Decimal(0))
+    return live - cost, sum((each.draft for each in amounts), Decimal(0)) - cost

@@ -1,0 +1,60 @@
+"""A price is dragged, drafted, sent for approval and published by somebody else."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.visit import Visit
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+
+
+def test_a_dragged_price_replays_last_month_and_two_people_publish_it(visit: Visit) -> None:
+    page = visit.sign_in("ann")
+    visit.go("/console/product/replay?feature=seats")
+    expect(page.locator("#result")).to_contain_text("comes out as invoiced, to the cent")
+    was = page.locator("#revenue").inner_text()
+    page.locator("#price").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#asked")).to_contain_text("9")
+    expect(page.locator("#revenue")).not_to_have_text(was)
+    expect(page.locator("#result")).to_contain_text("Would pay more")
+    visit.see("replay")
+    page.get_by_role("link", name="Draft a price book with this price").click()
+    page.get_by_label("Reason").fill("support costs more")
+    text = page.locator("#document").input_value()
+    page.locator("#document").fill(text.replace("version: 2", "version: two"))
+    page.get_by_role("button", name="Keep the draft").click()
+    expect(page.get_by_role("alert")).to_contain_text(re.compile(r"catalog:\d+"))
+    assert "422" in visit.complaints.pop()
+    visit.see("price-edit-refused")
+    page.locator("#document").fill(text)
+    page.get_by_role("button", name="Keep the draft").click()
+    expect(page.locator("table")).to_contain_text("features.seats.tariff.unit_amount")
+    page.get_by_role("button", name="Ask for approval").click()
+    expect(page.get_by_text("Waits for a second person")).to_be_visible()
+    expect(page.get_by_role("button", name="Approve and publish")).to_have_count(0)
+    visit.see("price-asked")
+    address = page.url.removeprefix(visit.address)
+    page = visit.open()
+    visit.sign_in("bob")
+    visit.go(address)
+    visit.see("price-to-approve")
+    page.get_by_role("button", name="Approve and publish").click()
+    expect(page.get_by_text("Published, approved by bob.")).to_be_visible()
+    visit.go("/console/product/prices")
+    expect(page.locator("table").last.locator("tbody tr").first).to_contain_text("llm-gateway v2")
+    visit.see("prices")
+
+
+def test_replay_on_a_phone_in_the_dark_in_korean(visit: Visit) -> None:
+    visit.open(viewport={"width": 390, "height": 844}, color_scheme="dark", locale="ko-KR")
+    visit.sign_in("ann")
+    visit.go("/console/product/replay?feature=sso")
+    visit.see("replay-phone-dark-korean")
+    visit.go("/console/product/prices")
+    visit.see("prices-phone-dark-korean")
