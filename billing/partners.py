@@ -7,7 +7,7 @@ share is due when the invoice is issued; we are the principal: we sell, and owe 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from fractions import Fraction
 
 from billing import ledger
@@ -78,7 +78,8 @@ def _accrue(uow: UnitOfWork, logged: Sequence[Logged], shares: Shares, recorded_
     for note in notes:
         earlier = [each for each in CreditNoteRepository(uow).of_invoice(note.invoice) if each.number < note.number]
         drafts.append(_of_note(note, earlier, invoices[note.invoice], shares))
-    posted = ledger.post(uow, [draft for draft in drafts if draft.legs], recorded_at=recorded_at)
+    shared = [draft for draft in drafts if draft is not None and draft.legs]
+    posted = ledger.post(uow, shared, recorded_at=recorded_at)
     made = sum(each.is_new for each in posted)
     for each in logged:
         if each.kind == "void" and ledger.find(uow, _key(each.document)) is not None:
@@ -86,17 +87,16 @@ def _accrue(uow: UnitOfWork, logged: Sequence[Logged], shares: Shares, recorded_
     return made
 
 
-def _of_invoice(invoice: Invoice, shares: Shares) -> JournalDraft:
+def _of_invoice(invoice: Invoice, shares: Shares) -> JournalDraft | None:
     facts = [
         _fact(share, invoice, line, share_units(line, share, invoice.currency))
         for line in invoice.lines
         if (share := shares.get((line.book_hash, line.feature))) is not None
     ]
-    at = datetime.combine(invoice.issued_on, time.min, tzinfo=UTC)
-    return journal(_key(invoice.id), at, *facts, memo=invoice.number or "")
+    return _journal(invoice.id, invoice.number or "", invoice.issued_on, facts)
 
 
-def _of_note(note: CreditNote, earlier: Sequence[CreditNote], invoice: Invoice, shares: Shares) -> JournalDraft:
+def _of_note(note: CreditNote, earlier: Sequence[CreditNote], invoice: Invoice, shares: Shares) -> JournalDraft | None:
     lines = {line.line: line for line in invoice.lines}
     before = [credited for each in earlier for credited in each.lines]
     facts: list[Fact] = []
@@ -106,8 +106,13 @@ def _of_note(note: CreditNote, earlier: Sequence[CreditNote], invoice: Invoice, 
         if share is not None:
             units = share_units(line, share, invoice.currency)
             facts.append(_fact(share, invoice, line, -share_taken_back(units, line, credited, before)))
-    at = datetime.combine(note.issued_on, time.min, tzinfo=UTC)
-    return journal(_key(note.id), at, *facts, memo=note.number)
+    return _journal(note.id, note.number, note.issued_on, facts)
+
+
+def _journal(document: str, number: str, issued_on: date, facts: Sequence[Fact]) -> JournalDraft | None:
+    """Return the journal of a document, None where no partner has a share in it."""
+    at = datetime.combine(issued_on, time.min, tzinfo=UTC)
+    return journal(_key(document), at, *facts, memo=number) if facts else None
 
 
 def _take_back(uow: UnitOfWork, invoice: str, recorded_at: datetime) -> bool:

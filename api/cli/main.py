@@ -31,6 +31,7 @@ _COMMANDS = (
     "explain",
     "export",
     "stripe",
+    "dunning",
     "ledger",
 )
 """Modules of this package, each adding its command with `register`."""

@@ -21,10 +21,12 @@ from billing.ledger_collection import LedgerCollection
 from billing.partners import accrue_shares
 from billing.repositories import journals, stripe_events, stripe_mirror, stripe_outbox
 from billing.repositories.customers import CustomerRepository
+from billing.repositories.invoices import InvoiceRepository
 from billing.repositories.price_books import PriceBookRepository
 from billing.stripe.following import follow_missed
 from billing.stripe.handing_over import HandOver, configured_hand_over, hand_over_missed
 from billing.stripe.meter_mirror import mirror_usage
+from billing.stripe.operations import Aggregate
 from billing.stripe.partner_payouts import pay_partners
 from billing.stripe.reports import csv_of, html_of, lines_of
 from billing.stripe.settings import stripe_settings
@@ -32,7 +34,6 @@ from billing.stripe.timing import real_timing
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError, NotFoundError
 from models.values.money import currency, from_minor
-from models.values.quantity import plain
 from pricing_engine.catalog import Meter
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     sync.set_defaults(run=run_sync)
     status = actions.add_parser("status", help="show operations, notifications and what a person has to look at")
     status.set_defaults(run=run_status)
+    show = actions.add_parser("show", help="follow one invoice: where it stands, what was done and heard")
+    show.add_argument("invoice", help="number or id")
+    show.add_argument("--lines", action="store_true", help="also which line at Stripe each of ours went into")
+    show.set_defaults(run=run_show)
     reconcile = actions.add_parser("reconcile", help="compare with Stripe; exit status 1 when something differs")
     reconcile.add_argument("--days", type=int, default=_DAYS, help=f"how far to look back (default: {_DAYS})")
     reconcile.add_argument("--repair", action="store_true", help="put right what can be, then compare again")
@@ -102,6 +107,30 @@ def run_status(options: argparse.Namespace) -> int:
     return 1 if dead or reviews else 0
 
 
+def run_show(options: argparse.Namespace) -> int:
+    """Show where collecting an invoice stands; needs no key and reaches no network."""
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        invoice = InvoiceRepository(uow).get(options.invoice)
+        row, money = stripe_mirror.invoice(uow, invoice.id), currency(invoice.currency)
+        operations = stripe_outbox.every(uow, Aggregate.INVOICE, invoice.id)
+        facts, lines = stripe_mirror.every_fact(uow, invoice.id), stripe_mirror.lines(uow, invoice.id)
+    print(f"{row.number} {row.customer} {row.status} {row.stripe_id or 'not at Stripe'}")
+    for name in ("total", "settled", "carried_in", "collect", "carried_out", "paid"):
+        amount = getattr(row, f"{name}_minor")
+        if amount:
+            print(f"  {name.replace('_', ' ')} {from_minor(amount, money)} {money.code}")
+    for text in filter(None, [row.carried_into and f"collected by {row.carried_into}", row.needs_review]):
+        print(f"  {text}")
+    for each in operations:
+        print(f"operation {each.seq} {each.kind} {each.state} attempts {each.attempts} {each.idem_key}")
+    for each in facts:
+        amount = "" if each.amount_minor is None else f" {from_minor(each.amount_minor, money)}"
+        print(f"{each.occurred_at.isoformat()} {each.kind} {each.reference}{amount}")
+    for each in lines if options.lines else ():
+        print(f"line {each.line_id} in {each.remote_ref} {from_minor(each.amount_minor, money)}")
+    return 0
+
+
 def run_reconcile(options: argparse.Namespace) -> int:
     """Compare, repair where asked, and write the reports."""
     with open_workspace() as (settings, database):
@@ -132,7 +161,7 @@ def run_pay_partners(options: argparse.Namespace) -> int:
         journals.lock(uow)
         accrue_shares(uow, now)
         for paid in pay_partners(uow, _pairs(options.to, "to"), now=now):
-            amount = plain(from_minor(paid.amount_minor, currency(paid.currency)))
+            amount = from_minor(paid.amount_minor, currency(paid.currency))
             print(f"{paid.partner} {amount} {paid.currency}")
     return 0
 

@@ -178,6 +178,16 @@ class InvoiceRepository:
         rows = self._uow.connection.execute(query).all()
         return [row.id for row in sorted(rows, key=lambda row: (row.customer, row.currency, row.id))]
 
+    def unpaid(self) -> list[Invoice]:
+        """Return the finalised invoices of which something is open, by customer and currency."""
+        open_minor = _INVOICE.c.total_minor - _INVOICE.c.settled_minor
+        query = select(_INVOICE).where(
+            _INVOICE.c.tenant == self._uow.tenant,
+            _INVOICE.c.state == InvoiceState.FINALISED.value,
+            open_minor > 0,
+        )
+        return self._read(self._uow.connection.execute(query).all())
+
     def drafts_due(self, at: datetime) -> list[str]:
         """Return the ids of all drafts that may be finalised at `at`, oldest period first, then by customer."""
         query = select(_INVOICE.c.id, _INVOICE.c.period, _INVOICE.c.customer, _INVOICE.c.currency).where(

@@ -120,6 +120,17 @@ def carried_into(uow: UnitOfWork, invoice_ids: Iterable[str]) -> list[Collecting
     return _invoices(uow, INVOICE.c.carried_into.in_(list(invoice_ids)))
 
 
+def carried(uow: UnitOfWork) -> set[str]:
+    """Return the invoices whose whole amount is carried over to a later one, which has not taken it up yet."""
+    query = select(INVOICE.c.invoice_id).where(
+        INVOICE.c.tenant == uow.tenant,
+        INVOICE.c.status == CollectionStatus.SETTLED.value,
+        INVOICE.c.carried_out_minor > 0,
+        INVOICE.c.carried_into.is_(None),
+    )
+    return set(uow.connection.execute(query).scalars())
+
+
 def needing_review(uow: UnitOfWork) -> list[Collecting]:
     """Return the invoices that a person has to look at."""
     return _invoices(uow, INVOICE.c.needs_review.is_not(None))
@@ -188,6 +199,12 @@ def add_lines(uow: UnitOfWork, invoice_id: str, lines: Sequence[dict[str, object
         uow.connection.execute(insert(LINE), rows)
 
 
+def lines(uow: UnitOfWork, invoice_id: str) -> list[Row[Any]]:
+    """Return our lines with the remote line that each went into."""
+    query = select(LINE).where(LINE.c.tenant == uow.tenant, LINE.c.invoice_id == invoice_id)
+    return list(uow.connection.execute(query.order_by(LINE.c.remote_ref, LINE.c.line_id)))
+
+
 def lines_behind(uow: UnitOfWork, invoice_id: str, remote_ref: str) -> list[Row[Any]]:
     """Return our lines that one remote line stands for."""
     query = select(LINE).where(
@@ -222,6 +239,12 @@ def add_fact(uow: UnitOfWork, **columns: object) -> bool:
 def facts(uow: UnitOfWork, invoice_id: str, kind: str) -> list[Row[Any]]:
     """Return what was told of an invoice, oldest first."""
     query = select(FACT).where(FACT.c.tenant == uow.tenant, FACT.c.invoice_id == invoice_id, FACT.c.kind == kind)
+    return list(uow.connection.execute(query.order_by(FACT.c.recorded_at, FACT.c.reference)))
+
+
+def every_fact(uow: UnitOfWork, invoice_id: str) -> list[Row[Any]]:
+    """Return all that was told of an invoice, oldest first."""
+    query = select(FACT).where(FACT.c.tenant == uow.tenant, FACT.c.invoice_id == invoice_id)
     return list(uow.connection.execute(query.order_by(FACT.c.recorded_at, FACT.c.reference)))
 
 

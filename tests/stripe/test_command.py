@@ -13,6 +13,7 @@ from billing import ledger
 from billing.database import Database
 from billing.invoices import InvoiceState
 from billing.posting_rules import PartnerShareAsPrincipal, journal
+from billing.repositories import stripe_mirror as mirror
 from tests.billing_story import Company, event
 from tests.stripe.company import balance, closed_month, invoices
 from tests.stripe_twin import customers
@@ -69,6 +70,45 @@ def test_a_month_is_synced_and_reconciled_and_a_refund_made(
     assert "left to a person 1" in capsys.readouterr().out
     assert [row["difference"] for row in csv.DictReader(table.read_text().splitlines())] == ["amount"]
     assert "1 difference." in page.read_text()
+
+
+def test_one_invoice_is_followed_from_its_lines_to_its_money(
+    workspace: Path, real_twin: Twin, embedded: Database, capsys: Output
+) -> None:
+    first, _ = invoices(embedded)
+    assert main(["stripe", "show", str(first.number)]) == 0
+    assert "closed not at Stripe" in capsys.readouterr().out
+    main(["stripe", "sync"])
+    capsys.readouterr()
+    assert main(["stripe", "show", str(first.number), "--lines"]) == 0
+    shown = capsys.readouterr().out
+    total = f"{first.total_minor / 100:.2f}"
+    assert f"collect {total} USD" in shown
+    assert f"paid {total} USD" in shown
+    assert "operation 5 pay done attempts 1 ala1:default:invoice:" in shown
+    assert " payment payment:inpay_" in shown
+    assert shown.count("line ") == len(first.lines)
+    assert main(["stripe", "show", "INV-0"]) == 3
+
+
+def test_debts_have_an_age_and_what_is_carried_over_is_none(
+    workspace: Path, embedded: Database, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    (issued,) = {invoice.issued_on for invoice in invoices(embedded)}
+    days = {0: "clear", 3: "reminder", 14: "warning", 30: "suspended (blocks)"}
+    for days_later, stage in days.items():
+        assert main(["dunning", "--on", (issued + timedelta(days=days_later)).isoformat()]) == 0
+        assert capsys.readouterr().out.count(stage) >= 2
+    assert main(["dunning", "--stage", "late=10", "--stage", "late=10"]) == 3
+    with embedded.writing("default") as uow:
+        settled = {"status": "settled", "collect_minor": 0}
+        for invoice in invoices(embedded):
+            carried = {"carried_out_minor": invoice.total_minor}
+            mirror.change_invoice(uow, invoice.id, **settled, **carried)
+    capsys.readouterr()
+    assert main(["dunning"]) == 0
+    assert "INV-" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

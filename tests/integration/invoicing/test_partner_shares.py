@@ -39,10 +39,15 @@ def _book() -> dict[str, Any]:
 
 @pytest.fixture
 def company(database: Database) -> Company:
-    """January: three seats at 10, single sign-on at 620, the bundle's discount, and 12,345 tokens."""
+    """January: three seats at 10, single sign-on at 620, the bundle's discount, and 12,345 tokens.
+
+    A second customer has nothing that a partner supplies.
+    """
     made = Company(database)
-    made.found("acme")
-    made.subscribe("acme", made.publish(_book()), {"seats": "3", "sso": "1", "tokens": "1"})
+    made.found("acme", "zeta")
+    book = made.publish(_book())
+    made.subscribe("acme", book, {"seats": "3", "sso": "1", "tokens": "1"})
+    made.subscribe("zeta", book, {"support": "1"})
     made.ingest([event(1, "acme", "2026-01-10", 12_345)], "2026-01-11")
     made.close("2026-01", "2026-02-02")
     return made
