@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from api.cli.workspace import open_workspace
+from api.customer_links import CustomerLink, write_link
+from billing.audit import Actor, record
 from billing.customers import Customer, LegalEntity
 from billing.repositories.customers import CustomerRepository
 from models.values.errors import InvalidValueError
+
+_LINK_DAYS = 30
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,6 +30,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     load.add_argument("file", type=Path)
     load.set_defaults(run=run_load)
     actions.add_parser("list", help="list all customers").set_defaults(run=run_list)
+    link = actions.add_parser("link", help="print a signed link to a customer's own page in the console")
+    link.add_argument("key")
+    link.add_argument("--days", type=int, default=_LINK_DAYS, help=f"how long it is good (default: {_LINK_DAYS})")
+    link.add_argument("--address", default="http://127.0.0.1:8000", help="where the console is served")
+    link.set_defaults(run=run_link)
 
 
 def run_load(options: argparse.Namespace) -> int:
@@ -45,6 +54,19 @@ def run_list(_options: argparse.Namespace) -> int:
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
         for customer in CustomerRepository(uow).all():
             print(f"{customer.key}\t{customer.legal_name}\t{customer.currency}\t{customer.segment}")
+    return 0
+
+
+def run_link(options: argparse.Namespace) -> int:
+    """Print the link."""
+    now = datetime.now(UTC)
+    if options.days < 1:
+        raise InvalidValueError("must be at least 1", field="days", value=options.days)
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        CustomerRepository(uow).get(options.key)
+        record(uow, Actor("cli", now), "customer.link", ("customer", options.key))
+        link = CustomerLink(settings.tenant, options.key, now + timedelta(days=options.days))
+        print(f"{options.address.rstrip('/')}/console/customer/{write_link(link, settings.signer())}")
     return 0
 
 

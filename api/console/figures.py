@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from models.values.money import currency, from_minor, round_to_minor
+from models.values.period import Period
 from models.values.quantity import plain
 
 _SIGNIFICANT = 3
@@ -56,6 +58,14 @@ def prices(lowest: Decimal, highest: Decimal) -> str:
 def day(moment: date | datetime | None) -> str:
     """Write a date as 2026-11-25, which both languages read."""
     return "" if moment is None else moment.strftime("%Y-%m-%d")
+
+
+def days(period: Period, zone: str) -> str:
+    """Write the first and the last day of a period, as its customer counts them."""
+    where = ZoneInfo(zone)
+    first = period.start.astimezone(where)
+    last = max(first, (period.end - timedelta(microseconds=1)).astimezone(where))
+    return f"{day(first)} \N{EN DASH} {day(last)}"
 
 
 def minute(moment: datetime | None) -> str:

@@ -25,7 +25,7 @@ LANGUAGE_COOKIE = "alacarte_language"
 THEME_COOKIE = "alacarte_theme"
 _CSRF_FIELD = Markup('<input type="hidden" name="_csrf_token" value="{}">')
 _YEAR = 365 * 24 * 3600
-_FILTERS = ("money", "minor", "number", "price", "percent", "day", "minute")
+_FILTERS = ("money", "minor", "number", "price", "percent", "day", "days", "minute")
 
 ConsoleRequest = Request[Visitor, Any, Any]
 
@@ -50,9 +50,20 @@ async def harden(message: Message, scope: Scope) -> None:
     message["headers"] = [*message.get("headers", ()), *_HEADERS, *cached]
 
 
-def page(request: Request[Any, Any, Any], template: str, /, *, status: int = 200, **context: Any) -> Response[str]:  # noqa: ANN401
-    """Return a page in the reader's language and colours. `context`: what the template shows."""
-    words = Words(language_of(request))
+def page(
+    request: Request[Any, Any, Any],
+    template: str,
+    /,
+    *,
+    status: int = 200,
+    language: str = "",
+    **context: Any,  # noqa: ANN401
+) -> Response[str]:
+    """Return a page in the reader's language and colours. `context`: what the template shows.
+
+    `language`: that of the person the page is made for, where they have not chosen another.
+    """
+    words = Words(language_of(request, language))
     visitor = request.scope.get("user")
     text = (
         _environment()
@@ -76,9 +87,10 @@ def go_to(address: str) -> Redirect:
     return Redirect(address, status_code=HTTP_303_SEE_OTHER)
 
 
-def language_of(request: Request[Any, Any, Any]) -> str:
+def language_of(request: Request[Any, Any, Any], known: str = "") -> str:
     """Return the language to answer in."""
-    return best_language(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""))
+    accepted = request.headers.get("accept-language", "")
+    return best_language(request.cookies.get(LANGUAGE_COOKIE), f"{known},{accepted}")
 
 
 def theme_of(request: Request[Any, Any, Any]) -> str:

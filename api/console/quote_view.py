@@ -68,12 +68,7 @@ class SelectionPage:
     @property
     def lines(self) -> list[LineView]:
         """The priced lines, drawn to one scale."""
-        if self.priced is None:
-            return []
-        lines = self.priced.quote.lines
-        largest = max((max(line.list_amount, line.amount) for line in lines), default=Decimal(0))
-        book = self.book.book
-        return [LineView(line, book.feature(line.feature), _bar(line, largest)) for line in lines]
+        return [] if self.priced is None else line_views(self.priced)
 
     @property
     def total(self) -> Decimal:
@@ -113,6 +108,13 @@ def selection_page(uow: UnitOfWork, form: Mapping[str, Any], signer: Signer, at:
         for feature in book.book.features
     ]
     return SelectionPage(customers, customer, book, choices, priced, refusal)
+
+
+def line_views(priced: Priced) -> list[LineView]:
+    """Return the lines of a priced selection with their bars, drawn to one scale."""
+    lines, book = priced.quote.lines, priced.book.book
+    largest = max((max(line.list_amount, line.amount) for line in lines), default=Decimal(0))
+    return [LineView(line, book.feature(line.feature), _bar(line, largest)) for line in lines]
 
 
 def price_text(feature: Feature) -> str:

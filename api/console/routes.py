@@ -16,6 +16,7 @@ from api.console.board import BoardController
 from api.console.books import BookPages
 from api.console.checkout import CheckoutController
 from api.console.collecting import CollectingPages
+from api.console.customer_page import CustomerLinkPages, CustomerPage
 from api.console.downloads import DownloadPages
 from api.console.errors import failed, not_served, refused
 from api.console.invoices import InvoicePages
@@ -39,6 +40,7 @@ _PAGES: list[ControllerRouterHandler] = [
     InvoicePages,
     CollectingPages,
     DownloadPages,
+    CustomerLinkPages,
 ]
 _A_DAY = CacheControlHeader(max_age=24 * 3600, public=True)
 _DOORS = ((Role.PRODUCT, "/console/product"), (Role.FINANCE, "/console/finance"), (Role.APPROVER, "/console/product"))
@@ -79,7 +81,7 @@ def console_routes(services: Services) -> list[ControllerRouterHandler]:
     )
     pages = Router(
         "/console",
-        route_handlers=[signed_in, SignInController, nothing_here],
+        route_handlers=[signed_in, SignInController, CustomerPage, nothing_here],
         middleware=[DefineMiddleware(CSRFMiddleware, config=protection)],
         exception_handlers={DomainError: refused, HTTPException: not_served, Exception: failed},
         include_in_schema=False,

@@ -11,7 +11,13 @@ from billing.people import FREE_FAILURES, disable_person, set_password
 from tests.integration.api.door import Door
 from tests.integration.console.browsing import PASSWORD, Browsing
 
-EVERYBODY = {"/console/sign-in", "/console/preferences", "/console/{wanted:path}"}
+EVERYBODY = {
+    "/console/sign-in",
+    "/console/preferences",
+    "/console/{wanted:path}",
+    "/console/customer/{token:str}",
+    "/console/customer/{token:str}/invoices/{invoice:str}",
+}
 """Pages without a person, written by hand: a new route that needs nobody fails the test."""
 ANYBODY = {"/console", "/console/sign-out"}
 ROLES = {
@@ -37,6 +43,7 @@ ONLY = {
 """Routes that open to fewer."""
 PEOPLE = {"bob": {"approver"}, "eve": {"finance"}, "pia": {"product"}}
 PLACES = {
+    "customer": "nobody",
     "proposal": "none",
     "quote_id": "none",
     "invoice": "none",
