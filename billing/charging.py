@@ -14,20 +14,13 @@ from typing import NamedTuple
 from billing.charges import ChargeDraft
 from billing.coupons import HeldCoupon, apply_held_coupons, held_coupons
 from billing.measured_usage import Measured, UsageMeasurer, Window
+from billing.metered_features import windows_of
 from billing.metering.history import effective_events
 from billing.metering.worklists import Late, unsettled_late
+from billing.period_rating import rate_period, scope_of
 from billing.phases import CyclePeriod, Subscription
-from billing.rated_usage import (
-    Billed,
-    Key,
-    PriceSource,
-    RatedUsage,
-    Scope,
-    differences,
-    rate_period,
-    scope_of,
-    windows_of,
-)
+from billing.price_source import PriceSource
+from billing.rated_usage import Billed, Key, RatedUsage, Scope, differences
 from billing.repositories.charges import ChargeRepository
 from billing.repositories.price_books import PriceBookRepository
 from billing.repositories.subscriptions import SubscriptionRepository

@@ -20,7 +20,8 @@ from billing.metering.counters import Absent, counter_of, read_value
 from billing.metering.directory import PriceBookDirectory
 from billing.metering.history import EVENT, correction_of, effective_events, events_named, find_event
 from billing.phases import CyclePeriod, PhaseState, Segment, Subscription
-from billing.rated_usage import Kind, PriceSource
+from billing.price_source import PriceSource
+from billing.rated_usage import Kind
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.unit_of_work import UnitOfWork

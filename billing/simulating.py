@@ -21,7 +21,8 @@ from billing.customers import Customer, LegalEntity
 from billing.invoices import Invoice, InvoiceState, draft_invoice
 from billing.invoicing import feature_names
 from billing.phases import Agreement, Subscription
-from billing.rated_usage import PriceSource, RatedUsage
+from billing.price_source import PriceSource
+from billing.rated_usage import RatedUsage
 from billing.repositories.charges import ChargeRepository
 from billing.repositories.closes import BillingMonth, CloseRepository
 from billing.repositories.customers import CustomerRepository

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from billing.invoice_rounding import round_lines
 from billing.measured_usage import Measured, Window
+from billing.metered_features import windows_of
+from billing.period_rating import part_of, rate_period
 from billing.phases import Agreement, CyclePeriod, Phase, PhaseState, Subscription
-from billing.rated_usage import Billed, PriceSource, RatedUsage, Scope, differences, part_of, rate_period, windows_of
+from billing.price_source import PriceSource
+from billing.rated_usage import Billed, RatedUsage, Scope, differences
 from models.values.period import BillingCycle, Interval, Period, parse_zone
 from models.values.quantity import EXACT
 from pricing_engine.catalog import Chosen

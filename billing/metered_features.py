@@ -1,0 +1,126 @@
+"""Metered features over a billing period: which usage rating needs, and what it comes to segment by segment. Pure.
+
+A segment counts by the difference of cumulative amounts, so that tiers run on over a change that leaves the price
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from billing.measured_usage import NOTHING, Measured, Window, window_of
+from billing.phases import CyclePeriod, Segment
+from billing.price_source import PriceSource
+from billing.rated_usage import Scope
+from models.values.period import Period
+from models.values.quantity import EXACT
+from pricing_engine.catalog import FeatureKind
+from pricing_engine.feature_price import FeaturePrice
+from pricing_engine.pricing import RatedFeature
+from pricing_engine.rating import Rating, rate
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredFeature:
+    """One metered feature in one segment: rated, with units and how it came about."""
+
+    rated: RatedFeature
+    units: Decimal
+    event_count: int
+    rating: Rating
+
+
+def windows_of(cycle: CyclePeriod, source: PriceSource, scope: Scope, until: datetime) -> Iterator[tuple[str, Window]]:
+    """Yield, by hash of the book whose meter it is, the windows of usage that rating this billing period needs.
+
+    Usage from `until` on is left out.
+    """
+    if scope is Scope.ADVANCE:
+        return
+    for feature, chain in _chains(cycle, source):
+        price = source.prices(chain[0].phase.agreement, chain[0].period.start)[feature]
+        meter = source.books[chain[0].phase.agreement.book_hash].book.meter(price.feature.meter or "")
+        for segment in chain:
+            end = min(segment.period.end, until)
+            if end > segment.period.start:
+                window = window_of(meter, price.tariff.tariff, Period(chain[0].period.start, end))
+                yield chain[0].phase.agreement.book_hash, window
+
+
+def metered_features(
+    cycle: CyclePeriod,
+    source: PriceSource,
+    measured: Mapping[tuple[str, Window], Measured],
+    scope: Scope,
+    until: datetime,
+) -> dict[tuple[str, datetime], MeteredFeature]:
+    """Return metered features by (feature, start of segment)."""
+    found: dict[tuple[str, datetime], MeteredFeature] = {}
+    for feature, chain in _chains(cycle, source):
+        agreement = chain[0].phase.agreement
+        price = source.prices(agreement, chain[0].period.start)[feature]
+        book = source.books[agreement.book_hash].book
+        meter = book.meter(price.feature.meter or "")
+        before: tuple[RatedFeature, Measured] | None = None
+        for segment in chain:
+            end = min(segment.period.end, until)
+            usage = NOTHING
+            if scope is not Scope.ADVANCE and end > segment.period.start:
+                window = window_of(meter, price.tariff.tariff, Period(chain[0].period.start, end))
+                usage = measured.get((agreement.book_hash, window), NOTHING)
+            elif before is not None:
+                usage = before[1]
+            rating = rate(price.tariff, usage.usage(price.tariff.tariff, meter.group_by), book.money)
+            rated = price.rated(rating.amount, usage.units)
+            if before is None:
+                found[feature, segment.period.start] = MeteredFeature(rated, usage.units, usage.event_count, rating)
+            else:
+                found[feature, segment.period.start] = MeteredFeature(
+                    _rated_difference(rated, before[0]),
+                    EXACT.subtract(usage.units, before[1].units),
+                    usage.event_count - before[1].event_count,
+                    rating,
+                )
+            before = rated, usage
+    return found
+
+
+def _chains(cycle: CyclePeriod, source: PriceSource) -> Iterator[tuple[str, list[Segment]]]:
+    """Yield each metered feature with the runs of neighbouring segments in which its price is the same."""
+    open_chains: dict[str, tuple[FeaturePrice, list[Segment]]] = {}
+    for segment in cycle.segments:
+        agreement = segment.phase.agreement
+        prices = source.prices(agreement, segment.period.start)
+        chosen = {key: prices[key] for key in agreement.selection if prices[key].feature.kind is FeatureKind.METERED}
+        for key in list(open_chains):
+            price, chain = open_chains[key]
+            goes_on = key in chosen and chain[-1].period.end == segment.period.start and _same_price(price, chosen[key])
+            if not goes_on:
+                yield key, open_chains.pop(key)[1]
+        for key, price in chosen.items():
+            open_chains.setdefault(key, (price, []))[1].append(segment)
+    for key, (_, chain) in open_chains.items():
+        yield key, chain
+
+
+def _same_price(one: FeaturePrice, other: FeaturePrice) -> bool:
+    return (
+        one.tariff.tariff == other.tariff.tariff
+        and one.percent == other.percent
+        and one.below_cost == other.below_cost
+        and one.feature.meter == other.feature.meter
+        and one.feature.unit_cost == other.feature.unit_cost
+    )
+
+
+def _rated_difference(now: RatedFeature, before: RatedFeature) -> RatedFeature:
+    return RatedFeature(
+        EXACT.subtract(now.list_amount, before.list_amount),
+        EXACT.subtract(now.cost, before.cost),
+        max(EXACT.subtract(now.floor, before.floor), _ZERO),
+    )
