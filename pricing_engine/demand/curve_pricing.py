@@ -1,0 +1,70 @@
+"""Prices for one product without features: a grid, a posterior over demand curves, and what to offer next."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pricing_engine.demand.curve_posterior import CurvePosterior
+from pricing_engine.demand.demand_curves import PriceGrid
+from pricing_engine.demand.information_directed import TwoPrices, two_prices
+from pricing_engine.demand.price_basis import Floats
+
+_GRID_SIZE = 96
+_SAMPLED_CURVES = 256
+_LEAST_PRICE_SHARE = 1e-3
+_LEARN_EVERY = 0.005
+"""As a share of the offers so far: what one more among thousands teaches can wait for the next few."""
+
+
+class CurvePricing:
+    """Learns one demand curve and offers prices (major units) in `low`..`high`."""
+
+    def __init__(self, low: float, high: float, unit_cost: float, rng: np.random.Generator) -> None:
+        self._rng, self._unit_cost = rng, unit_cost
+        self.low, self.high = low, high
+        self._grid = PriceGrid(max(low, _LEAST_PRICE_SHARE * high), high, _GRID_SIZE)
+        self._posterior = CurvePosterior(self._grid, rng)
+        self._waiting: list[tuple[Floats, Floats]] = []
+        self._choice: TwoPrices | None = None
+        self._chosen_for = 1.0
+
+    def propose(self, features: Floats, sellable_share: float) -> tuple[Floats, Floats]:
+        """Return prices (n,) and the density (n,) with which each was drawn, per major unit.
+
+        `sellable_share`: stock left over offers left; more demand than that earns nothing.
+        """
+        choice, count = self._choose(sellable_share), len(features)
+        index = np.where(self._rng.random(count) < choice.share, choice.other, choice.best)
+        cells = self._cell(choice.best), self._cell(choice.other)
+        low, high = (np.where(index == choice.other, cells[1][end], cells[0][end]) for end in (0, 1))
+        price = np.exp(low + (high - low) * self._rng.random(count))
+        return np.clip(price, self.low, self.high), self._density(price, cells, choice.share)
+
+    def observe(self, price: Floats, accepted: Floats, features: Floats) -> None:
+        """Learn from outcomes (n,) of 0/1 at prices (n,)."""
+        self._waiting.append((price, accepted))
+        if sum(len(prices) for prices, _ in self._waiting) >= _LEARN_EVERY * self._posterior.offers:
+            self._posterior.observe(*(np.concatenate(part) for part in zip(*self._waiting, strict=True)))
+            self._waiting, self._choice = [], None
+
+    def _choose(self, sellable_share: float) -> TwoPrices:
+        if self._choice is None or abs(sellable_share / self._chosen_for - 1.0) > _LEARN_EVERY:
+            chance = self._posterior.sample(_SAMPLED_CURVES)
+            profit = (self._grid.prices - self._unit_cost) * np.minimum(chance, sellable_share)
+            profit[:, self._grid.prices < self._unit_cost] -= self.high  # Never sell at a loss to learn.
+            self._choice, self._chosen_for = two_prices(profit), sellable_share
+        return self._choice
+
+    def _cell(self, index: int) -> tuple[float, float]:
+        """Return the log prices nearest to one grid price, inside the range and not below cost."""
+        middle, half = float(np.log(self._grid.prices[index])), self._grid.log_step / 2
+        lowest = max(self.low, self._unit_cost, float(self._grid.prices[0]))
+        return max(middle - half, float(np.log(lowest))), min(middle + half, float(np.log(self.high)))
+
+    def _density(self, price: Floats, cells: tuple[tuple[float, float], ...], share: float) -> Floats:
+        log_price = np.log(price)
+        density = np.zeros(len(price))
+        for (low, high), chance in zip(cells, (1.0 - share, share), strict=True):
+            inside = (log_price >= low) & (log_price <= high)
+            density += np.where(inside, chance / (max(high - low, 1e-300) * price), 0.0)
+        return density

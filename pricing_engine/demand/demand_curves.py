@@ -1,0 +1,131 @@
+"""Many possible demand curves, tabulated: the hypotheses among which an adaptive price learns.
+
+A curve is D(p) = ceiling * (share * S_1(p) + (1 - share) * S_2(p)), each S the chance that willingness to pay,
+with some location and relative spread, exceeds p: a ramp (linear demand), a logistic, a log-normal, or a
+Weibull (exponential demand among them). One customer group or two, and a ceiling that half of the curves have
+below one, so that a conversion of a few percent, a kink and a second market are nothing special.
+
+A curve is a point of R^6 under a standard normal prior, which makes proposals and their prior odds simple.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, ndtr
+
+from pricing_engine.demand.price_basis import Floats
+
+LATENT_SIZE = 6
+"""Location, log spread, ceiling; second group's location and log spread; share of the first group."""
+_LEAST_CHANCE = 1e-4
+_SPREAD_MEDIAN, _SPREAD_LOG_DEVIATION = 0.4, 0.7
+_CEILING_LOG_DEVIATION = 1.5
+_RAMP_HALF_WIDTH = float(np.sqrt(3.0))
+_LOGISTIC_SCALE = float(np.sqrt(3.0) / np.pi)
+
+
+class Shape(IntEnum):
+    """The distribution of willingness to pay within a customer group."""
+
+    RAMP = 0
+    LOGISTIC = 1
+    LOG_NORMAL = 2
+    WEIBULL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CurveFamily:
+    """Curves of one shape with one customer group or two, and how likely they are before the first offer."""
+
+    shape: Shape
+    groups: int
+    chance: float
+
+
+FAMILIES = (
+    CurveFamily(Shape.RAMP, 1, 0.2),
+    CurveFamily(Shape.LOGISTIC, 1, 0.2),
+    CurveFamily(Shape.LOG_NORMAL, 1, 0.2),
+    CurveFamily(Shape.WEIBULL, 1, 0.1),
+    CurveFamily(Shape.RAMP, 2, 0.1),
+    CurveFamily(Shape.LOGISTIC, 2, 0.1),
+    CurveFamily(Shape.LOG_NORMAL, 2, 0.1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """H curves: `family` (H,) index into FAMILIES, `latent` (H, 6), `chance` (H, G) of acceptance on a grid."""
+
+    family: NDArray[np.int64]
+    latent: Floats
+    chance: Floats
+
+    def rows(self, index: NDArray[np.int64]) -> Curves:
+        """Return the curves at `index`, in that order."""
+        return Curves(self.family[index], self.latent[index], self.chance[index])
+
+    def joined(self, other: Curves) -> Curves:
+        """Return these curves followed by others on the same grid."""
+        return Curves(
+            np.concatenate([self.family, other.family]),
+            np.concatenate([self.latent, other.latent]),
+            np.concatenate([self.chance, other.chance]),
+        )
+
+
+class PriceGrid:
+    """G prices from `low` to `high` (major units, low > 0) in equal ratios, and the curves on them."""
+
+    def __init__(self, low: float, high: float, size: int) -> None:
+        self.log_low, self.log_step = float(np.log(low)), float(np.log(high / low) / (size - 1))
+        self.prices = np.exp(self.log_low + self.log_step * np.arange(size))
+        # Willingness to pay lies inside the range or a little above it: prices are asked where someone may pay.
+        self._location = float(np.log(low) + 0.1 * np.log(high / low)), float(np.log(high) + 0.2)
+
+    def draw(self, count: int, rng: np.random.Generator) -> Curves:
+        """Return `count` curves from the prior."""
+        family = rng.choice(len(FAMILIES), count, p=[family.chance for family in FAMILIES])
+        return self.curves(family, rng.standard_normal((count, LATENT_SIZE)))
+
+    def curves(self, family: NDArray[np.int64], latent: Floats) -> Curves:
+        """Tabulate the curves of `family` (H,) and `latent` (H, 6)."""
+        chance = np.empty((len(family), len(self.prices)))
+        for index, member in enumerate(FAMILIES):
+            rows = np.flatnonzero(family == index)
+            if len(rows):
+                chance[rows] = self._acceptance(member, latent[rows])
+        return Curves(family, latent, np.clip(chance, _LEAST_CHANCE, 1.0 - _LEAST_CHANCE))
+
+    def weights(self, price: Floats) -> tuple[NDArray[np.int64], Floats]:
+        """Return each price's lower neighbour on the grid (n,) and the share (n,) that belongs to the upper."""
+        position = np.clip((np.log(price) - self.log_low) / self.log_step, 0.0, len(self.prices) - 1.0)
+        lower = np.minimum(position.astype(np.int64), len(self.prices) - 2)
+        return lower, position - lower
+
+    def _acceptance(self, family: CurveFamily, latent: Floats) -> Floats:
+        paying = self._survival(family.shape, latent[:, 0:1], latent[:, 1:2])
+        if family.groups == 2:
+            share = ndtr(latent[:, 5:6])
+            paying = share * paying + (1.0 - share) * self._survival(family.shape, latent[:, 3:4], latent[:, 4:5])
+        ceiling = np.exp(np.minimum(0.0, _CEILING_LOG_DEVIATION * latent[:, 2:3]))
+        return np.asarray(ceiling * paying)
+
+    def _survival(self, shape: Shape, location: Floats, spread: Floats) -> Floats:
+        """P(willingness to pay > price) (H, G), for latent location and spread (H, 1)."""
+        low, high = self._location
+        middle = np.exp(low + (high - low) * ndtr(location))
+        width = _SPREAD_MEDIAN * np.exp(_SPREAD_LOG_DEVIATION * spread)
+        if shape is Shape.RAMP:
+            return np.asarray(
+                np.clip(0.5 + (middle - self.prices) / (2.0 * _RAMP_HALF_WIDTH * width * middle), 0.0, 1.0)
+            )
+        if shape is Shape.LOGISTIC:
+            return np.asarray(expit((middle - self.prices) / (_LOGISTIC_SCALE * width * middle)))
+        if shape is Shape.LOG_NORMAL:
+            return np.asarray(ndtr((np.log(middle) - np.log(self.prices)) / width))
+        return np.asarray(np.exp(-((self.prices / middle) ** (1.1 / width))))

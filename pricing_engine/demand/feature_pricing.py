@@ -1,0 +1,111 @@
+"""Prices for offers that differ in features: the feature posterior's optimum for each offer, and a small jitter.
+
+Where offers differ, their variety explores by itself, and a greedy price with a jitter beats a Thompson draw
+(Qiang & Bayati 2016). Whether worth adds up or multiplies is settled by the evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pricing_engine.demand.design import quote_design
+from pricing_engine.demand.diagnostics import drift
+from pricing_engine.demand.feature_posterior import FeatureDemand
+from pricing_engine.demand.optimum import optimal_prices
+from pricing_engine.demand.posterior_fit import fit_posterior
+from pricing_engine.demand.price_basis import Floats, Scale
+
+_SPREAD_OFFERS = 12
+_JITTER, _LEAST_JITTER = 0.25, 0.02
+_REFIT_GROWTH = 1.05
+_SCALES = (Scale.MULTIPLICATIVE, Scale.ADDITIVE)
+_WINDOW = 100
+_BISECTIONS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class _Learnt:
+    """Demand for features divided by `scale` (K,), and the features (m, K) it is asked for with."""
+
+    demand: FeatureDemand
+    scale: Floats
+    asked: Floats
+
+    def acceptance(self, features: Floats, price: Floats) -> Floats:
+        return self.demand.acceptance(features / self.scale, price, np.zeros(len(price), dtype=np.int64))
+
+    def best_prices(self, features: Floats, unit_cost: float, high: float) -> Floats:
+        cost, highest = np.full(len(features), unit_cost), np.full(len(features), high)
+        return optimal_prices(self.demand, features / self.scale, cost, np.zeros(len(cost), dtype=np.int64), highest)
+
+    def cost_with_scarcity(self, unit_cost: float, high: float, sellable_share: float) -> float:
+        """Return the cost (a unit's value to later offers included) at which no more than the share is wanted."""
+
+        def wanted(cost: float) -> float:
+            return float(self.acceptance(self.asked, self.best_prices(self.asked, cost, high)).mean())
+
+        if wanted(unit_cost) <= sellable_share:
+            return unit_cost
+        enough, most = unit_cost, high
+        for _ in range(_BISECTIONS):
+            middle = (enough + most) / 2
+            enough, most = (middle, most) if wanted(middle) > sellable_share else (enough, middle)
+        return most
+
+
+class FeaturePricing:
+    """Learns what features are worth and prices each offer (major units) in `low`..`high`."""
+
+    def __init__(self, low: float, high: float, unit_cost: float, rng: np.random.Generator) -> None:
+        self._rng, self._unit_cost = rng, unit_cost
+        self._low, self._high = max(low, unit_cost, 1e-3 * high), high
+        self._rows: list[Floats] = []
+        self._learnt: _Learnt | None = None
+        self._count = self._fitted = 0
+
+    def propose(self, features: Floats, sellable_share: float) -> tuple[Floats, Floats]:
+        """Return prices (n,) and the density (n,) with which each was drawn, per major unit.
+
+        `sellable_share`: stock left over offers left; prices rise until no more than that is wanted.
+        """
+        lowest, highest = np.log(self._low), np.log(self._high)
+        if self._learnt is None:
+            low, high = np.full(len(features), lowest), np.full(len(features), highest)
+        else:
+            cost = self._unit_cost
+            if sellable_share < 1.0:
+                cost = self._learnt.cost_with_scarcity(cost, self._high, sellable_share)
+            best = np.clip(np.log(self._learnt.best_prices(features, cost, self._high)), lowest, highest)
+            half = max(_JITTER / np.sqrt(1.0 + self._count / 10.0), _LEAST_JITTER)
+            low, high = np.maximum(best - half, lowest), np.minimum(best + half, highest)
+        price = np.exp(low + (high - low) * self._rng.random(len(features)))
+        return np.clip(price, self._low, self._high), 1.0 / ((high - low) * price)
+
+    def observe(self, price: Floats, accepted: Floats, features: Floats) -> None:
+        """Learn from outcomes (n,) of 0/1 at prices (n,) for features (n, K)."""
+        self._rows.append(np.column_stack([features, price, accepted]))
+        self._count += len(price)
+        if self._count >= max(self._fitted * _REFIT_GROWTH, self._fitted + 4, _SPREAD_OFFERS):
+            self._refit()
+
+    def _refit(self) -> None:
+        data = np.concatenate(self._rows)
+        latest = data[-_WINDOW:]
+        if self._learnt is not None and len(latest) == _WINDOW:
+            foretold = self._learnt.acceptance(latest[:, :-2], latest[:, -2])
+            if drift(foretold, latest[:, -1], _WINDOW).alarmed:
+                data = latest  # What was learnt before no longer holds.
+        self._rows, self._count = [data], len(data)
+        self._learnt, self._fitted = _fit(data[:, :-2], data[:, -2], data[:, -1]), len(data)
+
+
+def _fit(features: Floats, price: Floats, accepted: Floats) -> _Learnt:
+    scale = np.sqrt(np.mean(features**2, axis=0))
+    scale[scale == 0] = 1.0
+    names = [f"x{k}" for k in range(features.shape[1])]
+    design = quote_design(features / scale, price, accepted, features=names)
+    fits = [fit_posterior(design, member) for member in _SCALES]
+    best = max(fits, key=lambda fit: fit.log_evidence)
+    return _Learnt(best.mode(), scale, features[-_WINDOW:])

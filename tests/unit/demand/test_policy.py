@@ -1,0 +1,170 @@
+"""The adaptive pricer's door: what it refuses, what it promises, and that it earns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from models.values.errors import InvalidValueError, RuleBrokenError
+from pricing_engine.demand.policy import AdaptivePricer
+from pricing_engine.demand.price_basis import Floats
+
+RANGE, COST = (1.0, 12.0), 0.5
+
+
+def logit(price: Floats) -> Floats:
+    """Acceptance in the market most tests use; the best price is 3.33."""
+    return np.asarray(expit(3.2 - 0.8 * price))
+
+
+def sell(pricer: AdaptivePricer, offers: int, seed: int, batch: int = 5) -> Floats:
+    """Drive the pricer through a logit market; return the prices it offered."""
+    rng = np.random.default_rng(seed)
+    offered = []
+    for _ in range(offers // batch):
+        price = pricer.propose(n=batch)
+        pricer.observe(price, (rng.random(batch) < logit(price)).astype(float))
+        offered.append(price)
+    return np.concatenate(offered)
+
+
+def test_same_seed_and_calls_give_the_same_prices() -> None:
+    first, second, other = (sell(AdaptivePricer(RANGE, COST, seed=seed), 150, 3) for seed in (1, 1, 2))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_it_earns_most_of_what_a_clairvoyant_would() -> None:
+    prices = sell(AdaptivePricer(RANGE, COST, seed=4), 1_000, 5)
+    best = max((price - COST) * logit(np.array(price)) for price in np.linspace(1, 12, 500))
+    assert np.mean((prices - COST) * logit(prices)) > 0.9 * best
+    assert abs(np.median(prices[-200:]) - 3.33) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"price_range": (5.0, 1.0)}, "price_range"),
+        ({"price_range": (1.0, np.nan)}, "price_range"),
+        ({"price_range": 3.0}, "price_range"),
+        ({"price_range": (-1.0, 3.0)}, "price_range"),
+        ({"unit_cost": 12.0}, "unit_cost"),
+        ({"unit_cost": "dear"}, "unit_cost"),
+        ({"n_features": -1}, "n_features"),
+        ({"n_features": 1.5}, "n_features"),
+        ({"capacity": -1}, "capacity"),
+        ({"horizon": 0}, "horizon"),
+        ({"list_price": np.inf}, "list_price"),
+        ({"list_price": 3.0, "holdout": 1.0}, "holdout"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(arguments: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidValueError) as refused:
+        AdaptivePricer(**{"price_range": RANGE, "unit_cost": COST, **arguments})  # type: ignore[arg-type]
+    assert refused.value.field == field
+
+
+def test_observations_that_do_not_fit_are_refused_and_teach_nothing() -> None:
+    pricer = AdaptivePricer(RANGE, COST, seed=1)
+    price = pricer.propose(n=2)
+    for prices, accepted, field in [
+        (price, [1.0], "accepted"),
+        (price, [1.0, 0.5], "accepted"),
+        (price, [1.0, np.nan], "accepted"),
+        ([np.nan, price[1]], [0.0, 1.0], "prices"),
+        (price[::-1], [0.0, 1.0], "prices"),
+        ([*price, 3.0], [0.0, 1.0, 1.0], "prices"),
+        ([price], [0.0, 1.0], "prices"),
+    ]:
+        with pytest.raises(InvalidValueError) as refused:
+            pricer.observe(prices, accepted)
+        assert refused.value.field == field
+    assert pricer.offers == 0
+    pricer.observe(price[:1], [1.0])
+    pricer.observe(price[1:], [True])
+    assert (pricer.offers, pricer.sold) == (2, 2.0)
+    with pytest.raises(InvalidValueError):
+        pricer.observe(price, [1.0, 1.0])
+
+
+def test_features_must_match_their_offers() -> None:
+    pricer = AdaptivePricer(RANGE, COST, n_features=2, seed=1)
+    for features, count in [(None, 1), (np.ones((2, 2)), 1), (np.ones((1, 3)), 1), ([[np.nan, 1.0]], 1)]:
+        with pytest.raises(InvalidValueError) as refused:
+            pricer.propose(features, n=count)
+        assert refused.value.field == "features"
+    price = pricer.propose([[1.0, 0.0]])
+    with pytest.raises(InvalidValueError):
+        pricer.observe(price, [1.0], [[0.0, 1.0]])
+    pricer.observe(price, [1.0], [[1.0, 0.0]])
+
+
+def test_features_that_are_worth_more_are_priced_higher() -> None:
+    pricer, rng = AdaptivePricer((0.5, 40.0), COST, n_features=2, seed=3), np.random.default_rng(8)
+    for _ in range(60):
+        features = rng.integers(0, 2, (10, 2)).astype(float)
+        price = pricer.propose(features, n=10)
+        worth = np.exp(1.0 + features @ [1.0, 0.0] + 0.45 * rng.standard_normal(10))
+        pricer.observe(price, price < worth, features)
+    plain, with_worth = pricer.propose([[0.0, 0.0], [1.0, 0.0]], n=2)
+    assert 1.8 * plain < with_worth < 4.0 * plain
+
+
+def test_without_list_price_there_is_nothing_to_return_to() -> None:
+    with pytest.raises(RuleBrokenError):
+        AdaptivePricer(RANGE, COST).stop()
+
+
+def test_a_holdout_stays_on_the_list_price_and_the_kill_switch_returns_all_to_it() -> None:
+    pricer = AdaptivePricer(RANGE, COST, list_price=5.0, holdout=0.2, seed=6)
+    held = pricer.propose(n=4_000) == 5.0
+    assert 0.17 < held.mean() < 0.23
+    assert np.array_equal(np.isnan(pricer.densities()), held)
+    pricer.stop("drift alarm")
+    assert pricer.propose(n=3).tolist() == [5.0, 5.0, 5.0]
+    assert pricer.stopped == "drift alarm"
+    pricer.resume()
+    assert len(set(pricer.propose(n=50))) > 2
+
+
+def test_a_failing_model_falls_back_to_the_list_price_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pricer = AdaptivePricer(RANGE, COST, list_price=5.0, seed=6)
+
+    def fail(*_: object) -> None:
+        raise np.linalg.LinAlgError("singular")
+
+    monkeypatch.setattr(pricer._pricing, "propose", fail)
+    assert pricer.propose(n=2).tolist() == [5.0, 5.0]
+    assert "singular" in pricer.fallback
+
+
+def test_densities_are_those_of_the_prices() -> None:
+    pricer = AdaptivePricer(RANGE, COST, seed=2)
+    sell(pricer, 50, 1)
+    prices = pricer.propose(n=20_000)
+    density = pricer.densities()
+    # E[1 / f(p)] is the length of the set on which prices are drawn: one grid cell, or two.
+    edges = np.histogram_bin_edges(prices, 400)
+    counts, _ = np.histogram(prices, edges)
+    centre = np.searchsorted(edges, prices).clip(1, 400) - 1
+    empirical = counts[centre] / len(prices) / np.diff(edges)[centre]
+    assert np.median(np.abs(empirical / density - 1.0)) < 0.1
+
+
+def test_stock_is_sold_over_the_horizon_and_its_end_teaches_nothing() -> None:
+    pricer = AdaptivePricer(RANGE, COST, capacity=100, horizon=400, seed=2)
+    rng, sold_at = np.random.default_rng(1), []
+    for offer in range(400):
+        price = pricer.propose()
+        bought = pricer.sold < 100 and rng.random() < logit(price)[0]
+        pricer.observe(price, [float(bought)])
+        sold_at += [offer] * bool(bought)
+    assert len(sold_at) >= 95
+    assert 120 < sold_at[49] < 280
+    assert RANGE[0] <= pricer.propose()[0] <= RANGE[1]
+
+
+def test_below_cost_nothing_is_sold() -> None:
+    prices = sell(AdaptivePricer((1.0, 12.0), 4.0, seed=1), 200, 2)
+    assert prices.min() >= 4.0
