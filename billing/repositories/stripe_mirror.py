@@ -205,14 +205,6 @@ def lines(uow: UnitOfWork, invoice_id: str) -> list[Row[Any]]:
     return list(uow.connection.execute(query.order_by(LINE.c.remote_ref, LINE.c.line_id)))
 
 
-def lines_behind(uow: UnitOfWork, invoice_id: str, remote_ref: str) -> list[Row[Any]]:
-    """Return our lines that one remote line stands for."""
-    query = select(LINE).where(
-        LINE.c.tenant == uow.tenant, LINE.c.invoice_id == invoice_id, LINE.c.remote_ref == remote_ref
-    )
-    return list(uow.connection.execute(query.order_by(LINE.c.line_id)))
-
-
 def customer(uow: UnitOfWork, key: str) -> Row[Any] | None:
     """Return the provider's customer for ours."""
     query = select(CUSTOMER).where(CUSTOMER.c.tenant == uow.tenant, CUSTOMER.c.key == key)

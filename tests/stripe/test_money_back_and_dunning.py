@@ -206,6 +206,29 @@ def test_payment_fee_refund_and_dispute_reach_the_ledger(booked: Bridge, twin: T
     assert balance(booked.database, "processor_clearing", detail="stripe") == total - fee - 300
 
 
+def test_partial_payments_and_a_lost_dispute_reach_the_ledger(booked: Bridge, twin: Twin) -> None:
+    """The customer pays by the invoice's page, in two parts; the bank takes the second one back for good."""
+    twin.account.card_on_file = "pm_card_chargeCustomerFail"
+    booked.drain(_NONE)
+    (invoice,), (remote,) = invoices(booked.database), twin.account.all("invoice")
+    (customer,) = twin.account.all("customer")
+    card = customers.attach(twin.account, Params({"customer": customer["id"]}), "pm_card_visa")
+    total = invoice.total_minor
+    for amount, still_open in ((1_000, total - 1_000), (total - 1_000, 0)):
+        intent = payments.charge_customer(twin.account, customer, amount, "usd", card)
+        twin_invoices.settle(twin.account, remote, intent, is_default=False)
+        booked.settle_everything()
+        assert balance(booked.database, "receivable", "c1") == still_open
+    assert invoices(booked.database)[0].state is InvoiceState.PAID
+    dispute = payments.open_dispute(twin.account, intent["id"], total - 1_000)
+    payments.close_dispute(twin.account, dispute["id"], "lost")
+    booked.settle_everything()
+    assert balance(booked.database, "disputed", "c1") == 0
+    assert balance(booked.database, "dispute_loss") == total - 1_000
+    fees = balance(booked.database, "processor_fee", detail="stripe")
+    assert balance(booked.database, "processor_clearing", detail="stripe") == 1_000 - fees
+
+
 def test_a_debt_given_up_at_the_end_of_dunning_is_written_off(booked: Bridge, twin: Twin) -> None:
     twin.account.card_on_file = "pm_card_chargeCustomerFail"
     booked.settings = replace(booked.settings, retry_after=())
