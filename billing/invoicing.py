@@ -192,7 +192,9 @@ def give_up(uow: UnitOfWork, invoice: str, at: datetime) -> Invoice:
     if found.state is InvoiceState.UNCOLLECTIBLE:
         return found
     if found.state is not InvoiceState.FINALISED or found.open_minor <= 0:
-        raise RuleBrokenError("only what is open is given up", field="invoice", value=found.state.value)
+        raise RuleBrokenError(
+            "only what is open is given up", field="invoice", value=found.state.value, code="nothing_open"
+        )
     per_minor = currency(found.currency).units_per_minor
     lost = WriteOff(found.customer, found.currency, found.open_minor * per_minor)
     earlier = [each for each in repository.settlements([found.id]).get(found.id, []) if each.kind == "write_off"]
@@ -208,7 +210,9 @@ def discard(uow: UnitOfWork, invoice: str) -> None:
     repository = InvoiceRepository(uow)
     found = repository.get(invoice)
     if found.state is not InvoiceState.DRAFT:
-        raise RuleBrokenError("only a draft is thrown away", field="invoice", value=found.state.value)
+        raise RuleBrokenError(
+            "only a draft is thrown away", field="invoice", value=found.state.value, code="invoice_not_draft"
+        )
     charges = ChargeRepository(uow)
     charges.take_up([(charge.id, None) for charge in charges.of_invoices([found.id])])
     repository.discard_draft(found.id)

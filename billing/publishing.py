@@ -123,6 +123,7 @@ def _set_supply(uow: UnitOfWork, book: PriceBook) -> None:
                 f"{taken} units are held or sold",
                 field=f"features.{feature.key}.supply_limit",
                 value=feature.supply_limit,
+                code="supply_limit_below_sold",
             )
         else:
             uow.connection.execute(update(_SUPPLY).where(mine).values(supply_limit=feature.supply_limit))

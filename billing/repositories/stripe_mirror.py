@@ -65,7 +65,9 @@ def invoice(uow: UnitOfWork, invoice_id: str, *, lock: bool = False) -> Collecti
     """Return where an invoice stands. Raises NotFoundError for one that was never handed over."""
     found = _invoices(uow, INVOICE.c.invoice_id == invoice_id, lock=lock)
     if not found:
-        raise NotFoundError("was not handed over for collection", field="invoice", value=invoice_id)
+        raise NotFoundError(
+            "was not handed over for collection", field="invoice", value=invoice_id, code="not_handed_over"
+        )
     return found[0]
 
 

@@ -88,12 +88,19 @@ def enqueue_void(uow: UnitOfWork, invoice_id: str, *, now: datetime) -> None:
     """
     row = mirror.invoice(uow, invoice_id, lock=True)
     if row.carried_into is not None:
-        raise RuleBrokenError(f"is collected by the invoice {row.carried_into}", field="invoice", value=invoice_id)
+        raise RuleBrokenError(
+            f"is collected by the invoice {row.carried_into}",
+            field="invoice",
+            value=invoice_id,
+            code="collected_elsewhere",
+        )
     if row.status is CollectionStatus.SETTLED:
         _stop_carrying(uow, row)
         return
     if row.status in FINAL:
-        raise RuleBrokenError(f"is {row.status} and cannot be voided", field="invoice", value=invoice_id)
+        raise RuleBrokenError(
+            f"is {row.status} and cannot be voided", field="invoice", value=invoice_id, code="invoice_not_voidable"
+        )
     outbox.withdraw_unsent(uow, Aggregate.INVOICE, invoice_id)
     mirror.change_invoice(uow, invoice_id, next_attempt_at=None)
     outbox.append(uow, Aggregate.INVOICE, invoice_id, [(Kind.VOID, {})], now=now)

@@ -23,7 +23,9 @@ def enqueue_credit_note(
     row = _collector(uow, invoice_id)
     if row.status is CollectionStatus.SETTLED:
         if amount_minor > row.carried_out_minor:
-            raise RuleBrokenError("is more than is still carried over", field="amount", value=amount_minor)
+            raise RuleBrokenError(
+                "is more than is still carried over", field="amount", value=amount_minor, code="not_creditable"
+            )
         mirror.change_invoice(
             uow,
             row.invoice_id,
@@ -59,7 +61,9 @@ def enqueue_refund(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_mino
             operations.append((Kind.REFUND, params))
             wanted -= part
     if wanted or not operations:
-        raise RuleBrokenError("is more than was paid and not paid back", field="amount", value=amount_minor)
+        raise RuleBrokenError(
+            "is more than was paid and not paid back", field="amount", value=amount_minor, code="refund_above_paid"
+        )
     outbox.append(uow, Aggregate.INVOICE, row.invoice_id, operations, now=now)
 
 

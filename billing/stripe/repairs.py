@@ -50,7 +50,9 @@ def create_again(uow: UnitOfWork, invoice_id: str, now: datetime) -> None:
     """
     row = mirror.invoice(uow, invoice_id, lock=True)
     if row.paid_minor:
-        raise RuleBrokenError("has received money and is not made anew", field="invoice", value=invoice_id)
+        raise RuleBrokenError(
+            "has received money and is not made anew", field="invoice", value=invoice_id, code="invoice_paid"
+        )
     earlier = outbox.every(uow, Aggregate.INVOICE, invoice_id)
     begin = max((op.seq for op in earlier if op.kind == Kind.CREATE_DRAFT), default=0)
     incarnation = row.incarnation + 1
