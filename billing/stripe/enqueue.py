@@ -18,6 +18,12 @@ from models.values.canonical_json import Json, content_hash
 from models.values.errors import RuleBrokenError
 
 
+class BeingChargedError(RuleBrokenError):
+    """A charge is on its way, or its answer was lost: try again once it is known."""
+
+    code = "being_charged"
+
+
 def enqueue_invoice(uow: UnitOfWork, invoice: InvoiceToCollect, *, now: datetime) -> Collecting:
     """Have a finalised invoice collected. Handing it over again changes nothing.
 
@@ -84,7 +90,8 @@ def enqueue_customer(uow: UnitOfWork, customer: CustomerToBill, *, now: datetime
 def enqueue_void(uow: UnitOfWork, invoice_id: str, *, now: datetime) -> None:
     """Void an invoice at the provider; what was not sent of it is not sent any more.
 
-    Raises RuleBrokenError where it is paid, or where a later invoice collects it.
+    Raises RuleBrokenError where it is paid, or where a later invoice collects it, BeingChargedError until it is known
+    what became of a charge that was sent.
     """
     row = mirror.invoice(uow, invoice_id, lock=True)
     if row.carried_into is not None:
@@ -102,6 +109,8 @@ def enqueue_void(uow: UnitOfWork, invoice_id: str, *, now: datetime) -> None:
             f"is {row.status} and cannot be voided", field="invoice", value=invoice_id, code="invoice_not_voidable"
         )
     outbox.withdraw_unsent(uow, Aggregate.INVOICE, invoice_id)
+    if any(operation.kind == Kind.PAY for operation in outbox.unfinished(uow, Aggregate.INVOICE, invoice_id)):
+        raise BeingChargedError("may have been charged just now", field="invoice", value=invoice_id)
     mirror.change_invoice(uow, invoice_id, next_attempt_at=None)
     outbox.append(uow, Aggregate.INVOICE, invoice_id, [(Kind.VOID, {})], now=now)
 

@@ -18,7 +18,7 @@ from billing.repositories import stripe_mirror as mirror
 from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.invoices import InvoiceRepository, Settlement
 from billing.repositories.stripe_mirror import Collecting
-from billing.stripe.enqueue import enqueue_mark_uncollectible, enqueue_void
+from billing.stripe.enqueue import BeingChargedError, enqueue_mark_uncollectible, enqueue_void
 from billing.stripe.money_back import enqueue_credit_note
 from billing.stripe.status import FINAL, CollectionStatus
 from billing.unit_of_work import UnitOfWork
@@ -51,6 +51,8 @@ def follow_missed(uow: UnitOfWork, now: datetime) -> None:
     for row in rows:
         try:
             _follow(uow, row, ours[row.invoice_id], settlements.get(row.invoice_id, []), now)
+        except BeingChargedError:
+            continue  # The next run knows more.
         except RuleBrokenError as error:
             mirror.change_invoice(uow, row.invoice_id, needs_review=str(error)[:_REASON_CHARS])
 

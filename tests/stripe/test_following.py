@@ -15,6 +15,7 @@ from billing.ledger_collection import LedgerCollection
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories import stripe_outbox as outbox
 from billing.settlements import Money, grant_customer_credit, pay
+from billing.stripe.enqueue import BeingChargedError
 from billing.stripe.following import follow, follow_missed
 from billing.stripe.handing_over import HandOver
 from billing.stripe.status import CollectionStatus
@@ -24,6 +25,7 @@ from tests.billing_story import Company, at, event
 from tests.stripe.bridge import Bridge, settings_for
 from tests.stripe.company import balance, closed_month, invoices
 from tests.stripe_twin.clock import MovableClock
+from tests.stripe_twin.fault_proxy import Breakage, FaultProxy
 from tests.stripe_twin.twin import Twin
 
 _NONE = timedelta(0)
@@ -163,6 +165,21 @@ def test_what_had_settled_an_invoice_when_it_was_handed_over_is_not_told_again(e
         assert "credit" not in {each.kind for each in outbox.every(uow, outbox.Aggregate.INVOICE, invoice.id)}
 
 
+def test_an_invoice_is_not_voided_while_it_may_be_charged(
+    embedded_booked: Bridge, proxy: tuple[FaultProxy, str], twin: Twin
+) -> None:
+    """The answer to the charge is lost: voiding the books now would leave money that no invoice explains."""
+    bridge = embedded_booked
+    bridge.settings = settings_for(proxy[1], timeout_seconds=2.0)
+    proxy[0].plan(Breakage.CUT_AFTER_COMMIT, "POST .*/pay")
+    bridge.drain(_NONE)
+    with pytest.raises(BeingChargedError):
+        _decide(bridge, _void)
+    bridge.drain()
+    (invoice,) = invoices(bridge.database)
+    assert (invoice.state, twin.account.charges_made) == (InvoiceState.PAID, 1)
+
+
 def test_our_side_does_not_go_ahead_where_the_provider_cannot_follow(embedded: Database) -> None:
     """A small sum is collected by the next invoice: voiding it alone would leave it in there."""
     company = Company(embedded)
@@ -170,9 +187,9 @@ def test_our_side_does_not_go_ahead_where_the_provider_cannot_follow(embedded: D
     book = company.publish()
     company.subscribe("c1", book, {"tokens": "1"})
     company.ingest([event(1, "c1", "2026-01-10", 10)], "2026-01-11")
+    company.close("2026-01", "2026-02-05", collect=HandOver())
     company.ingest([event(2, "c1", "2026-02-10", 1_000_000)], "2026-02-11")
-    for month, day in (("2026-01", "2026-02-05"), ("2026-02", "2026-03-05")):
-        company.close(month, day, collect=HandOver())
+    company.close("2026-02", "2026-03-05", collect=HandOver())
     small, _ = company.invoices("c1")
 
     def decide() -> None:
