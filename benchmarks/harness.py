@@ -101,6 +101,7 @@ class Value:
     how: str
     of: Callable[[LegRun], float] = lambda run: run.seconds
     rounds: int = ROUNDS
+    full_only: bool = False
 
 
 Row = Ratio | Value
@@ -140,6 +141,8 @@ def run(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
         benchmark.prepare(options)
         return 0
     rows = [row for row in benchmark.rows if not arguments.only or row.name in arguments.only]
+    if not options.full:
+        rows = [row for row in rows if not (isinstance(row, Value) and row.full_only)]
     results = _run_rows(benchmark, rows, options)
     return 0 if all(result["passed"] for result in results.values()) else 1
 

@@ -15,7 +15,8 @@ def update(readme: Path, results: Mapping[str, Any]) -> None:
 
     def table(match: re.Match[str]) -> str:
         prefix = match["prefix"]
-        body = _machine(results.get("machine")) if prefix == "machine" else _rows(prefix, results)
+        writers = {"machine": lambda: _machine(results.get("machine")), "policies": lambda: _policies(results)}
+        body = writers.get(prefix, lambda: _rows(prefix, results))()
         return f"{match[1]}{body}{match[3]}"
 
     readme.write_text(_TABLE.sub(table, readme.read_text()))
@@ -27,6 +28,30 @@ def _rows(prefix: str, results: Mapping[str, Any]) -> str:
         return "Not measured yet.\n"
     head = "| row | measured | bar | how |\n|---|---|---|---|\n"
     return head + "".join(_row(name, results[name]) for name in names)
+
+
+def _policies(results: Mapping[str, Any]) -> str:
+    """Write the rows whose leg has facts of a policy and its baselines: mean, spread, worst, the others' means."""
+    rows = []
+    for name in sorted(results):
+        facts = next(iter(results[name].get("facts", {}).values()), {}) if name.startswith("demand.") else {}
+        if "standard_error" in facts:
+            rows.append((name.removeprefix("demand."), results[name], facts))
+    if not rows:
+        return "Not measured yet.\n"
+    others = sorted(rows[0][2].keys() - {"mean", "standard_error", "p10", "worst"})
+    head = ["market.offers", "bar", "ours", "p10", "worst", *others]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for name, result, facts in rows:
+        mean = f"**{facts['mean']:.3f}** ± {facts['standard_error']:.3f}"
+        figures = [f"{facts[key]:.3f}" for key in ("p10", "worst", *others)]
+        missed = "" if result["passed"] else " (missed)"
+        lines.append(_line([f"`{name}`", f"{result['bar']:g}", mean + missed, *figures]))
+    return "".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _row(name: str, result: Mapping[str, Any]) -> str:

@@ -23,7 +23,8 @@ LATENT_SIZE = 6
 """Location, log spread, ceiling; second group's location and log spread; share of the first group."""
 _LEAST_CHANCE = 1e-4
 _SPREAD_MEDIAN, _SPREAD_LOG_DEVIATION = 0.4, 0.7
-_CEILING_LOG_DEVIATION = 1.5
+_CEILING_LOG_DEVIATION = 2.5
+_LOWEST_LOCATION = 0.2
 _RAMP_HALF_WIDTH = float(np.sqrt(3.0))
 _LOGISTIC_SCALE = float(np.sqrt(3.0) / np.pi)
 
@@ -85,7 +86,7 @@ class PriceGrid:
         self.log_low, self.log_step = float(np.log(low)), float(np.log(high / low) / (size - 1))
         self.prices = np.exp(self.log_low + self.log_step * np.arange(size))
         # Willingness to pay lies inside the range or a little above it: prices are asked where someone may pay.
-        self._location = float(np.log(low) + 0.1 * np.log(high / low)), float(np.log(high) + 0.2)
+        self._location = float(np.log(low) + _LOWEST_LOCATION * np.log(high / low)), float(np.log(high) + 0.2)
 
     def draw(self, count: int, rng: np.random.Generator) -> Curves:
         """Return `count` curves from the prior."""
