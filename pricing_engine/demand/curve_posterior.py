@@ -1,10 +1,10 @@
-"""What offers taught about demand curves: Bayes over many hypotheses, at several lengths of memory.
+"""What offers taught about demand curves: Bayes over many hypotheses and over when the market last changed.
 
-Offers are kept as counts on the price grid, once for each memory m, where an offer of age a counts
-exp(-a / m); the longest memory forgets nothing. Each memory has its own posterior over the same curves, and
-memories are weighed by how well they foretold outcomes (fixed share, Herbster & Warmuth 1998): in a stable
-market the longest wins, after a change a shorter one, and a long memory that has become hopeless restarts
-from the next shorter one's counts.
+Offers are kept as counts on the price grid, once for each of a few moments at which the market may have become
+what it is now; each such era has its own posterior over the same curves. Eras are weighed by how well they
+foretold outcomes (Bayesian online change point detection, Adams & MacKay 2007), with a hazard of about one
+change in the time so far, so that no horizon need be known. In a stable market the first era wins; after a
+change one that began near it; where demand drifts, ever new short ones.
 
 Curves are renewed as the posterior narrows (iterated batch importance sampling, Chopin 2002): half stay as the
 prior drew them, so that no price is ever ruled out; the others are drawn from the posterior and moved by
@@ -21,11 +21,10 @@ from scipy.special import logsumexp
 from pricing_engine.demand.demand_curves import FAMILIES, Curves, PriceGrid
 from pricing_engine.demand.price_basis import Floats
 
-MEMORIES = (np.inf, 30_000.0, 10_000.0, 3_000.0, 1_000.0, 300.0, 100.0)
-"""In offers; the longest first."""
-_LASTING_SHARE = 0.9
-_HAZARD = 1.0 / 2_000.0
-_HOPELESS = 1e-3
+_ERAS = 8
+_ERA_GAP, _ERA_GAP_GROWTH = 25, 0.02
+_HAZARD_OFFERS = 200
+_NEGLIGIBLE = 1e-6
 _MOVES = 3
 _MOVE_LENGTHS = (0.3, 0.7, 1.2)
 _MOVE_NOISE = 0.02
@@ -33,39 +32,36 @@ _FEW_CURVES = 80.0
 
 
 class CurvePosterior:
-    """Posterior over demand curves on a grid; `weight` (H,) is that of each of `curves`, all memories together."""
+    """Posterior over demand curves on a grid; `weight` (H,) is that of each of `curves`, all eras together.
+
+    `began` (E,): how many offers came before each era, the first is 0; `belief` (E,): its probability.
+    """
 
     def __init__(self, grid: PriceGrid, rng: np.random.Generator, *, curves: int = 2_400) -> None:
         self._grid, self._rng = grid, rng
         self._lasting = curves // 2
-        self._keep = np.array(MEMORIES)
-        count = len(MEMORIES)
-        self._offered, self._accepted = np.zeros((2, count, len(grid.prices)))
-        self._prior_belief = np.full(count, (1.0 - _LASTING_SHARE) / (count - 1))
-        self._prior_belief[0] = _LASTING_SHARE
-        self.belief = self._prior_belief.copy()
+        self._offered, self._accepted = np.zeros((2, 1, len(grid.prices)))
+        self.began, self.belief = np.zeros(1, dtype=np.int64), np.ones(1)
         self.offers = self._renewed_at = 0
         self._log_correction = np.zeros(curves)
-        self._log_likelihood = np.zeros((count, curves))
+        self._log_likelihood = np.zeros((1, curves))
         self._set_curves(grid.draw(curves, rng))
         self._weigh()
 
     def observe(self, price: Floats, accepted: Floats) -> None:
         """Learn from offers at `price` (n,), `accepted` (n,) of 0/1, in order of time."""
+        self._perhaps_begin_era(len(price))
         offered, taken = self._counts(price, accepted)
-        kept = np.exp(-len(price) / self._keep)[:, None]
-        forgotten = kept * self._log_likelihood
         hit = np.flatnonzero(offered)
         news = self._log_taken[:, hit] @ taken[hit] + self._log_refused[:, hit] @ (offered - taken)[hit]
-        before = _log_sum_exp(forgotten + self._log_correction)
-        self._log_likelihood = forgotten + news
-        self._offered = kept * self._offered + offered
-        self._accepted = kept * self._accepted + taken
+        self._offered, self._accepted = self._offered + offered, self._accepted + taken
+        self._log_likelihood = self._log_likelihood + news
         self.offers += len(price)
-        self._log_mass = _log_sum_exp(self._log_likelihood + self._log_correction)
-        self._believe(self._log_mass - before, len(price))
-        self._restart()
+        before = self._log_mass
         self._weigh()
+        foretold = self.belief * np.exp(self._log_mass - before - (self._log_mass - before).max())
+        self.belief = foretold / foretold.sum()
+        self.weight = self.belief @ self._by_era
         grown = self.offers / (self._renewed_at + 1.0)
         few = 1.0 / float(self.weight @ self.weight) < _FEW_CURVES
         if (few and self.offers > 1.15 * self._renewed_at + 20) or (grown > 1.5 and self.offers > 50):
@@ -89,32 +85,47 @@ class CurvePosterior:
         self.curves = curves
         self._log_taken, self._log_refused = np.log(curves.chance), np.log1p(-curves.chance)
 
-    def _believe(self, log_predictive: Floats, offers: int) -> None:
-        told = self.belief * np.exp(log_predictive - log_predictive.max())
-        changed = 1.0 - (1.0 - _HAZARD) ** offers
-        self.belief = (1.0 - changed) * told / told.sum() + changed * self._prior_belief
+    def _perhaps_begin_era(self, coming: int) -> None:
+        """Begin an era where the last is old enough; one of the least believed and most crowded ends."""
+        gap = max(_ERA_GAP, _ERA_GAP_GROWTH * self.offers)
+        if self.offers - self.began[-1] < gap:
+            return
+        changed = min((self.offers - int(self.began[-1])) / (self.offers + _HAZARD_OFFERS), 0.5)
+        self.belief = np.append((1.0 - changed) * self.belief, changed)
+        self.began = np.append(self.began, self.offers)
+        nothing = np.zeros((1, len(self._grid.prices)))
+        self._offered, self._accepted = np.vstack([self._offered, nothing]), np.vstack([self._accepted, nothing])
+        self._log_likelihood = np.vstack([self._log_likelihood, np.zeros((1, len(self.weight)))])
+        if len(self.began) > _ERAS:
+            self._end_era()
+        self._weigh()
 
-    def _restart(self) -> None:
-        for k in reversed(range(len(self.belief) - 1)):
-            if self.belief[k] < _HOPELESS * self.belief[k + 1]:
-                for kept in (self._offered, self._accepted, self._log_likelihood, self._log_mass):
-                    kept[k] = kept[k + 1]
-                self.belief[k : k + 2] = self.belief[k : k + 2].mean()
+    def _end_era(self) -> None:
+        """Drop an era that hardly anybody believes in, else one whose neighbours began at about the same time."""
+        age = self.offers - self.began + 1.0
+        crowding = np.append(np.inf, age[:-2] / age[2:])
+        cost = np.where(self.belief[:-1] < _NEGLIGIBLE, 0.0, crowding)
+        gone = int(cost[:-1].argmin())
+        self.belief[gone + 1] += self.belief[gone]
+        kept = np.arange(len(self.began)) != gone
+        self.began, self.belief = self.began[kept], self.belief[kept]
+        self._offered, self._accepted = self._offered[kept], self._accepted[kept]
+        self._log_likelihood = self._log_likelihood[kept]
 
     def _weigh(self) -> None:
         log_weight = self._log_likelihood + self._log_correction
         self._log_mass = _log_sum_exp(log_weight)
-        self._by_memory = np.exp(log_weight - self._log_mass[:, None])
-        self.weight = self.belief @ self._by_memory
+        self._by_era = np.exp(log_weight - self._log_mass[:, None])
+        self.weight = self.belief @ self._by_era
 
     def _renew(self) -> None:
         self._renewed_at = self.offers
         lasting = self.curves.rows(np.arange(self._lasting))
         count = len(self.weight) - self._lasting
-        drawn = _systematic((self.belief[:, None] * self._by_memory).ravel(), count, self._rng)
-        memory, which = np.divmod(drawn, len(self.weight))
+        drawn = _systematic((self.belief[:, None] * self._by_era).ravel(), count, self._rng)
+        era, which = np.divmod(drawn, len(self.weight))
         posterior_mass = self._log_mass[:, None]
-        moved = self._move(self.curves.rows(which), memory)
+        moved = self._move(self.curves.rows(which), era)
         self._set_curves(lasting.joined(moved))
         refused = self._offered - self._accepted
         self._log_likelihood = self._accepted @ self._log_taken.T + refused @ self._log_refused.T
@@ -122,28 +133,28 @@ class CurvePosterior:
         self._log_correction = -np.logaddexp(np.log(0.5), np.log(0.5) + posterior)
         self._weigh()
 
-    def _move(self, curves: Curves, memory: NDArray[np.int64]) -> Curves:
-        """Move each curve by Metropolis steps that keep the posterior of its memory."""
-        rng, count = self._rng, len(memory)
+    def _move(self, curves: Curves, era: NDArray[np.int64]) -> Curves:
+        """Move each curve by Metropolis steps that keep the posterior of its era."""
+        rng, count = self._rng, len(era)
         order = np.argsort(curves.family, kind="stable")
         bounds = np.searchsorted(curves.family[order], np.arange(len(FAMILIES) + 1))
         first, size = bounds[curves.family], (bounds[1:] - bounds[:-1])[curves.family]
         latent, chance = curves.latent, curves.chance
-        here = self._log_posterior(latent, chance, memory)
+        here = self._log_posterior(latent, chance, era)
         for _ in range(_MOVES):
             one, other = (order[first + (rng.random(count) * size).astype(np.int64)] for _ in range(2))
             step = rng.choice(_MOVE_LENGTHS, count)[:, None] * (latent[one] - latent[other])
             proposed = latent + step + _MOVE_NOISE * rng.standard_normal(latent.shape)
             new_chance = self._grid.curves(curves.family, proposed).chance
-            there = self._log_posterior(proposed, new_chance, memory)
+            there = self._log_posterior(proposed, new_chance, era)
             accept = np.log(rng.random(count)) < there - here
             latent = np.where(accept[:, None], proposed, latent)
             chance = np.where(accept[:, None], new_chance, chance)
             here = np.where(accept, there, here)
         return Curves(curves.family, latent, chance)
 
-    def _log_posterior(self, latent: Floats, chance: Floats, memory: NDArray[np.int64]) -> Floats:
-        taken, offered = self._accepted[memory], self._offered[memory]
+    def _log_posterior(self, latent: Floats, chance: Floats, era: NDArray[np.int64]) -> Floats:
+        taken, offered = self._accepted[era], self._offered[era]
         fit = (taken * np.log(chance) + (offered - taken) * np.log1p(-chance)).sum(axis=1)
         return np.asarray(fit - 0.5 * (latent**2).sum(axis=1))
 

@@ -39,7 +39,7 @@ class Market:
         """Return optional features (offers, n_features) of 0/1 whose takes are correlated."""
         if not self.n_features:
             return np.empty((offers, 0))
-        own, common = rng.standard_normal((offers, self.n_features)), rng.standard_two_normals((offers, 1))
+        own, common = rng.standard_normal((offers, self.n_features)), rng.standard_normal((offers, 1))
         return (0.8 * own + 0.6 * common > 0).astype(np.float64)
 
     def best_profit(self, when: Floats, features: Floats) -> Floats:
