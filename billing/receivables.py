@@ -6,16 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from sqlalchemy import select
-
+from billing.repositories.invoices import InvoiceRepository
 from billing.unit_of_work import UnitOfWork
-from models.tables.base import table_of
-from models.tables.invoice import InvoiceRow
 
 AGES = (0, 30, 60, 90)
 """The last day of each bucket, in days past due; the last bucket has no end."""
-
-_INVOICE = table_of(InvoiceRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +45,10 @@ class Aged:
 
 def open_invoices(uow: UnitOfWork) -> list[OpenInvoice]:
     """Return every issued invoice with an open amount, the longest due first."""
-    columns = (_INVOICE.c.id, _INVOICE.c.number, _INVOICE.c.customer, _INVOICE.c.currency, _INVOICE.c.due_on)
-    rows = uow.connection.execute(
-        select(*columns, (_INVOICE.c.total_minor - _INVOICE.c.settled_minor).label("open_minor")).where(
-            _INVOICE.c.tenant == uow.tenant,
-            _INVOICE.c.state == "finalised",
-            _INVOICE.c.total_minor > _INVOICE.c.settled_minor,
-        )
-    )
-    found = [OpenInvoice(**row._mapping) for row in rows]
+    found = [
+        OpenInvoice(each.id, each.number or "", each.customer, each.currency, each.due_on, each.open_minor)
+        for each in InvoiceRepository(uow).unpaid()
+    ]
     return sorted(found, key=lambda each: (each.due_on, each.number))
 
 

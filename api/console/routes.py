@@ -17,6 +17,7 @@ from api.console.books import BookPages
 from api.console.checkout import CheckoutController
 from api.console.collecting import CollectingPages
 from api.console.customer_page import CustomerLinkPages, CustomerPage
+from api.console.demand import DemandPages
 from api.console.downloads import DownloadPages
 from api.console.errors import failed, not_served, refused
 from api.console.invoices import InvoicePages
@@ -35,6 +36,7 @@ _PAGES: list[ControllerRouterHandler] = [
     BoardController,
     PricePages,
     ReplayPages,
+    DemandPages,
     CheckoutController,
     BookPages,
     InvoicePages,

@@ -27,13 +27,15 @@ from billing.people import Role, add_person
 from billing.publishing import publish
 from billing.quotes import QuoteRequest, create_quote
 from billing.repositories.customers import CustomerRepository
+from examples.llm_gateway.shopping import shop
 from examples.llm_gateway.summary import print_summary
 from examples.llm_gateway.world import ENTITY, EVENTS_A_MONTH, MONTHS, Account, accounts, event_lines
 
 HERE = Path(__file__).parent
 PEOPLE = {"ann": [Role.PRODUCT, Role.FINANCE], "bob": [Role.PRODUCT, Role.FINANCE, Role.APPROVER]}
 SIGN_IN = DEMO_HOME / "sign-in.txt"
-PUBLISHED_AT = MONTHS[0] - timedelta(days=7)
+PUBLISHED_AT = MONTHS[0] - timedelta(days=90)
+SIGNING_FROM = MONTHS[0] - timedelta(days=7)
 
 console = Console(stderr=True)
 
@@ -95,7 +97,8 @@ def sell(settings: Settings, world: list[Account]) -> dict[str, str]:
         customers = CustomerRepository(uow)
         customers.save_legal_entity(ENTITY)
         customers.save([account.customer for account in world], PUBLISHED_AT)
-        publish(uow, read_catalog(HERE / "catalog.yaml"), signer, PUBLISHED_AT, "ann", "bob")
+        book = publish(uow, read_catalog(HERE / "catalog.yaml"), signer, PUBLISHED_AT, "ann", "bob")
+    shop(database, settings.tenant, book, signer, world, SIGNING_FROM)
     for number, account in enumerate(world):
         request = QuoteRequest(account.customer.key, account.selection)
         quoted_at: datetime = account.accepted_at - timedelta(hours=30)

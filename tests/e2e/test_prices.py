@@ -58,3 +58,19 @@ def test_replay_on_a_phone_in_the_dark_in_korean(visit: Visit) -> None:
     visit.see("replay-phone-dark-korean")
     visit.go("/console/product/prices")
     visit.see("prices-phone-dark-korean")
+
+
+def test_demand_is_drawn_where_there_is_enough_and_too_little_is_said(visit: Visit) -> None:
+    page = visit.sign_in("bob")
+    visit.go("/console/product/demand")
+    seats = page.locator("section", has=page.get_by_role("heading", name="Seats"))
+    expect(seats.locator("svg .curve")).to_have_count(1)
+    expect(seats.locator("svg .band")).to_have_count(1)
+    assert seats.locator("svg .dot").count() == seats.locator("tbody tr").count() > 3
+    lane = page.locator("section", has=page.get_by_role("heading", name="Priority lane"))
+    expect(lane).to_contain_text("Too little data")
+    expect(lane.locator("svg .curve")).to_have_count(0)
+    visit.see("demand")
+    visit.go("/console/product/experiments")
+    assert page.locator("tbody tr").count() >= 12
+    visit.see("experiments")
