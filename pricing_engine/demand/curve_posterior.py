@@ -23,7 +23,7 @@ from pricing_engine.demand.price_basis import Floats
 
 _ERAS = 8
 _ERA_GAP, _ERA_GAP_GROWTH = 25, 0.02
-_HAZARD_OFFERS = 200
+_HAZARD_EVIDENCE = 200
 _NEGLIGIBLE = 1e-6
 _MOVES = 3
 _MOVE_LENGTHS = (0.3, 0.7, 1.2)
@@ -34,14 +34,16 @@ _FEW_CURVES = 80.0
 class CurvePosterior:
     """Posterior over demand curves on a grid; `weight` (H,) is that of each of `curves`, all eras together.
 
-    `began` (E,): how many offers came before each era, the first is 0; `belief` (E,): its probability.
+    `began` (E,): the evidence before each era, the first is 0; `belief` (E,): its probability. Evidence is
+    twice the rarer outcome: as many offers where half accept, few where a few percent do.
     """
 
     def __init__(self, grid: PriceGrid, rng: np.random.Generator, *, curves: int = 2_400) -> None:
         self._grid, self._rng = grid, rng
         self._lasting = curves // 2
         self._offered, self._accepted = np.zeros((2, 1, len(grid.prices)))
-        self.began, self.belief = np.zeros(1, dtype=np.int64), np.ones(1)
+        self.began, self.belief = np.zeros(1), np.ones(1)
+        self._taken = 0.0
         self.offers = self._renewed_at = 0
         self._log_correction = np.zeros(curves)
         self._log_likelihood = np.zeros((1, curves))
@@ -50,13 +52,14 @@ class CurvePosterior:
 
     def observe(self, price: Floats, accepted: Floats) -> None:
         """Learn from offers at `price` (n,), `accepted` (n,) of 0/1, in order of time."""
-        self._perhaps_begin_era(len(price))
+        self._perhaps_begin_era()
         offered, taken = self._counts(price, accepted)
         hit = np.flatnonzero(offered)
         news = self._log_taken[:, hit] @ taken[hit] + self._log_refused[:, hit] @ (offered - taken)[hit]
         self._offered, self._accepted = self._offered + offered, self._accepted + taken
         self._log_likelihood = self._log_likelihood + news
         self.offers += len(price)
+        self._taken += float(taken.sum())
         before = self._log_mass
         self._weigh()
         foretold = self.belief * np.exp(self._log_mass - before - (self._log_mass - before).max())
@@ -85,14 +88,15 @@ class CurvePosterior:
         self.curves = curves
         self._log_taken, self._log_refused = np.log(curves.chance), np.log1p(-curves.chance)
 
-    def _perhaps_begin_era(self, coming: int) -> None:
+    def _perhaps_begin_era(self) -> None:
         """Begin an era where the last is old enough; one of the least believed and most crowded ends."""
-        gap = max(_ERA_GAP, _ERA_GAP_GROWTH * self.offers)
-        if self.offers - self.began[-1] < gap:
+        evidence = 2.0 * min(self._taken, self.offers - self._taken)
+        since = evidence - float(self.began[-1])
+        if since < max(_ERA_GAP, _ERA_GAP_GROWTH * evidence):
             return
-        changed = min((self.offers - int(self.began[-1])) / (self.offers + _HAZARD_OFFERS), 0.5)
+        changed = min(since / (evidence + _HAZARD_EVIDENCE), 0.5)
         self.belief = np.append((1.0 - changed) * self.belief, changed)
-        self.began = np.append(self.began, self.offers)
+        self.began = np.append(self.began, evidence)
         nothing = np.zeros((1, len(self._grid.prices)))
         self._offered, self._accepted = np.vstack([self._offered, nothing]), np.vstack([self._accepted, nothing])
         self._log_likelihood = np.vstack([self._log_likelihood, np.zeros((1, len(self.weight)))])
@@ -102,7 +106,7 @@ class CurvePosterior:
 
     def _end_era(self) -> None:
         """Drop an era that hardly anybody believes in, else one whose neighbours began at about the same time."""
-        age = self.offers - self.began + 1.0
+        age = 2.0 * min(self._taken, self.offers - self._taken) - self.began + 1.0
         crowding = np.append(np.inf, age[:-2] / age[2:])
         cost = np.where(self.belief[:-1] < _NEGLIGIBLE, 0.0, crowding)
         gone = int(cost[:-1].argmin())

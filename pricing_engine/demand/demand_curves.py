@@ -24,7 +24,8 @@ LATENT_SIZE = 6
 _LEAST_CHANCE = 1e-4
 _SPREAD_MEDIAN, _SPREAD_LOG_DEVIATION = 0.4, 0.7
 _CEILING_LOG_DEVIATION = 2.5
-_LOWEST_LOCATION = 0.2
+_LOCATION_SHARES = (0.3, 1.1)
+_WEIBULL_SHAPE, _LARGEST_EXPONENT = 1.1, 10.0
 _RAMP_HALF_WIDTH = float(np.sqrt(3.0))
 _LOGISTIC_SCALE = float(np.sqrt(3.0) / np.pi)
 
@@ -85,8 +86,11 @@ class PriceGrid:
     def __init__(self, low: float, high: float, size: int) -> None:
         self.log_low, self.log_step = float(np.log(low)), float(np.log(high / low) / (size - 1))
         self.prices = np.exp(self.log_low + self.log_step * np.arange(size))
-        # Willingness to pay lies inside the range or a little above it: prices are asked where someone may pay.
-        self._location = float(np.log(low) + _LOWEST_LOCATION * np.log(high / low)), float(np.log(high) + 0.2)
+        # Who sets a range expects willingness to pay inside it: not at its low end, perhaps above its high end.
+        # Without this, a few sales at low prices would convince the model that there is nothing to find above.
+        span = float(np.log(high / low))
+        self._location = self.log_low + _LOCATION_SHARES[0] * span
+        self._location_span = (_LOCATION_SHARES[1] - _LOCATION_SHARES[0]) * span
 
     def draw(self, count: int, rng: np.random.Generator) -> Curves:
         """Return `count` curves from the prior."""
@@ -118,8 +122,7 @@ class PriceGrid:
 
     def _survival(self, shape: Shape, location: Floats, spread: Floats) -> Floats:
         """P(willingness to pay > price) (H, G), for latent location and spread (H, 1)."""
-        low, high = self._location
-        middle = np.exp(low + (high - low) * ndtr(location))
+        middle = np.exp(self._location + self._location_span * ndtr(location))
         width = _SPREAD_MEDIAN * np.exp(_SPREAD_LOG_DEVIATION * spread)
         if shape is Shape.RAMP:
             return np.asarray(
@@ -129,4 +132,5 @@ class PriceGrid:
             return np.asarray(expit((middle - self.prices) / (_LOGISTIC_SCALE * width * middle)))
         if shape is Shape.LOG_NORMAL:
             return np.asarray(ndtr((np.log(middle) - np.log(self.prices)) / width))
-        return np.asarray(np.exp(-((self.prices / middle) ** (1.1 / width))))
+        power = np.minimum((np.log(self.prices) - np.log(middle)) * _WEIBULL_SHAPE / width, _LARGEST_EXPONENT)
+        return np.asarray(np.exp(-np.exp(power)))
