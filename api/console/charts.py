@@ -11,7 +11,7 @@ from pricing_engine.demand.take_curve import TakeCurve
 
 _FULL = 100
 _WIDTH, _HEIGHT = 640, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 16, 14, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 14, 40
 _TICKS = 5
 _LARGEST_DOT = 9
 
@@ -95,7 +95,7 @@ class _Plot:
             price = low + (high - low) * step / (_TICKS - 1)
             parts.append(
                 Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{:.4g}</text>').format(
-                    self.x(price), _HEIGHT - 17, price
+                    self.x(price), _HEIGHT - 23, price
                 )
             )
             if low == high:

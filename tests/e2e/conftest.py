@@ -28,7 +28,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 CUSTOMERS = 12
-EVENTS = 1_500
+EVENTS = 800
 
 
 @dataclass(frozen=True)
