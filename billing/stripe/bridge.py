@@ -17,9 +17,7 @@ from billing.stripe.reconciliation import Reconciliation, queue_repairs, reconci
 from billing.stripe.settings import StripeSettings
 from billing.stripe.shared_rate import SharedRate
 from billing.stripe.timing import Timing
-from billing.stripe.worker import LEASE, Drained, Worker
-
-_CONCURRENCY = 8
+from billing.stripe.worker import CONCURRENCY, LEASE, Drained, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ async def open_bridge(
     *,
     name: str,
     random: Random,
-    concurrency: int = _CONCURRENCY,
+    concurrency: int = CONCURRENCY,
     lease: timedelta = LEASE,
 ) -> AsyncIterator[StripeBridge]:
     """Open a bridge; `name` must be unique among the workers that run."""

@@ -30,7 +30,7 @@ from billing.stripe.enqueue import enqueue_invoice
 from billing.stripe.reconciliation import Reconciliation
 from billing.stripe.settings import StripeSettings
 from billing.stripe.timing import Timing
-from billing.stripe.worker import LEASE, Drained
+from billing.stripe.worker import CONCURRENCY, LEASE, Drained
 from billing.unit_of_work import UnitOfWork
 from models.values.ids import DEFAULT_TENANT
 from models.values.period import Period
@@ -78,7 +78,7 @@ class Bridge:
     settings: StripeSettings
     listener: Listener = field(default_factory=Listener)
     tenant: str = DEFAULT_TENANT
-    concurrency: int = 8
+    concurrency: int = CONCURRENCY
     lease: timedelta = LEASE
 
     def enqueue(self, *invoices: InvoiceToCollect) -> None:

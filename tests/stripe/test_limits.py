@@ -61,7 +61,7 @@ def test_two_workers_keep_below_the_limit_together(
 ) -> None:
     twin.account.card_on_file = "pm_card_visa"
     twin.limiter = limiter = Limiter(clock.now, _ALLOWED)
-    bridge = Bridge(database, clock, settings_for(twin_url, requests_per_second=_OURS))
+    bridge = Bridge(database, clock, settings_for(twin_url, requests_per_second=_OURS), concurrency=8)
     bridge.enqueue(*(an_invoice(each) for each in range(1, 21)))
 
     async def both() -> None:
