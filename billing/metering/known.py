@@ -50,21 +50,17 @@ class Known:
 
 def lock_and_load(uow: UnitOfWork, batch: Batch, directory: MeterDirectory, now: datetime) -> Known:
     """Take the lock this batch needs, begin counters that it needs, and return what is known."""
+    # Two writers that share the lock and both want it alone would wait for each other for ever: whoever finds that
+    # sharing is not enough lets go of it first, by rolling back to before it was taken.
+    sharing = uow.connection.begin_nested()
+    locks.shared(uow)
     known = _load(uow, batch, directory)
     if not known.needs_to_be_alone:
-        if uow.is_sqlite:
-            return known
-        # Two writers that share the lock and both want it alone would wait for each other for ever: whoever finds
-        # that sharing is not enough lets go of it first, by rolling back to before it was taken.
-        sharing = uow.connection.begin_nested()
-        locks.shared(uow)
-        known = _load(uow, batch, directory)
-        if not known.needs_to_be_alone:
-            sharing.commit()
-            return known
-        sharing.rollback()
+        sharing.commit()
+        return known
+    sharing.rollback()
     locks.alone(uow)
-    known = known if uow.is_sqlite else _load(uow, batch, directory)
+    known = _load(uow, batch, directory)
     begin_counters(uow, known.unbegun, now)
     return known
 

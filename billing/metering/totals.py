@@ -42,7 +42,7 @@ on conflict (tenant, customer, counter, hour, group_key) do update set
 _POSTGRESQL_UPSERT = """
 insert into usage_total (tenant, customer, counter, hour, group_key, event_count, total, highest, lowest)
 select %s, cell.* from unnest(
-    %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[]
+    %b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::bigint[], %b::numeric[], %b::numeric[], %b::numeric[]
 ) as cell
 on conflict (tenant, customer, counter, hour, group_key) do update set
     event_count = usage_total.event_count + excluded.event_count,

@@ -109,7 +109,7 @@ def by_key(uow: UnitOfWork, keys: Sequence[str]) -> dict[str, StoredJournal]:
         statement = f"select {columns} from json_each(?) k cross join journal j on j.tenant = ? and j.key = k.value"  # noqa: S608
         rows = uow.connection.exec_driver_sql(statement, (json.dumps(keys), uow.tenant))
     else:
-        statement = f"select {columns} from journal j where j.tenant = %s and j.key = any(%s)"  # noqa: S608
+        statement = f"select {columns} from journal j where j.tenant = %s and j.key = any(%b)"  # noqa: S608
         rows = uow.connection.exec_driver_sql(statement, (uow.tenant, list(keys)))
     return {row[0]: StoredJournal(row[1], bytes(row[2]), bytes(row[3])) for row in rows}
 
@@ -188,7 +188,7 @@ def account_states(uow: UnitOfWork, accounts: Iterable[Account]) -> dict[Account
     else:
         statement = (
             "select k.*, a.id, a.balance "  # noqa: S608
-            f"from unnest(%s::text[], %s::text[], %s::text[], %s::text[]) as k({', '.join(Account._fields)}) "
+            f"from unnest(%b::text[], %b::text[], %b::text[], %b::text[]) as k({', '.join(Account._fields)}) "
             f"cross join lateral (select a.id, {balance} from account a where a.tenant = %s and {named} limit 1) a"
         )
         rows = uow.connection.exec_driver_sql(statement, (*_arrays(names, len(Account._fields)), uow.tenant))
@@ -226,7 +226,7 @@ def write_balances(uow: UnitOfWork, states: Iterable[AccountState]) -> None:
     else:
         uow.connection.exec_driver_sql(
             "update account_balance b set balance = k.balance "
-            "from unnest(%s::bigint[], %s::numeric[]) as k(account, balance) "
+            "from unnest(%b::bigint[], %b::numeric[]) as k(account, balance) "
             "where b.tenant = %s and b.account = k.account",
             (*_arrays(rows, 2), uow.tenant),
         )
@@ -242,7 +242,7 @@ def _insert(uow: UnitOfWork, table: str, columns: tuple[str, ...], rows: list[tu
         tenant = (uow.tenant,)
         uow.connection.exec_driver_sql(statement, [tenant + row for row in rows])
     else:
-        arrays = ", ".join(f"%s::{column.partition(':')[2]}[]" for column in columns)
+        arrays = ", ".join(f"%b::{column.partition(':')[2]}[]" for column in columns)
         statement = f"insert into {table} (tenant, {names}) select %s, * from unnest({arrays})"  # noqa: S608
         uow.connection.exec_driver_sql(statement, (uow.tenant, *_arrays(rows, len(columns))))
 
