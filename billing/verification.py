@@ -130,31 +130,35 @@ def _check_stretch(  # noqa: C901  One loop on purpose: it runs once for every j
 ) -> str:
     """Walk on over some journals. Return what is wrong with journal number `progress.journals`, or nothing."""
     heads, balances = progress.heads, progress.balances
-    passed, latest = progress.hash, progress.recorded_at
+    expected, passed, latest = progress.journals, progress.hash, progress.recorded_at
     rest = iter((*entries, _NO_ENTRY))
-    entry = next(rest)
+    of_journal, leg, account, asset, amount = next(rest)
     pairs = zip(journals, seals, strict=False)  # The counts tell where one is longer.
     for (number, key, kind, effective_at, recorded_at, reverses, memo, stored), (seal, previous, sealed) in pairs:
-        progress.journals += 1
-        if number != progress.journals:
+        expected += 1
+        progress.journals = expected
+        if number != expected:
             return "is missing"
         if seal != number:
             return "is not sealed"
         if previous != passed:
             return "its seal does not follow the one before"
         legs: list[str] = []
-        totals: dict[str, int] = {}
-        while entry[0] == number:
-            _, leg, account, asset, amount = entry
+        first, total = asset, 0  # Nearly every journal is in one asset.
+        others: dict[str, int] = {}
+        while of_journal == number:
             account_asset, head = heads.get(account, _NO_HEAD)
             if asset != account_asset or leg != len(legs):
                 return f"entry {leg} has a wrong number, account or asset"
             legs.append(f"{head}{amount}")
             units = int(amount)
-            totals[asset] = totals.get(asset, 0) + units
+            if asset == first:
+                total += units
+            else:
+                others[asset] = others.get(asset, 0) + units
             balances[account] = balances.get(account, 0) + units
-            entry = next(rest)
-        if any(totals.values()):
+            of_journal, leg, account, asset, amount = next(rest)
+        if total or (others and any(others.values())):
             return "its entries do not sum to zero"
         rebuilt = canonical(tenant, number, key, kind, effective_at, recorded_at, reverses, memo, legs)
         if rebuilt != stored:

@@ -165,13 +165,13 @@ def _places(uow: UnitOfWork, keys: Collection[EventKey], condition: str) -> list
     if uow.is_sqlite:
         pairs = "(select json_extract(value, '$[0]') as source, json_extract(value, '$[1]') as id from json_each(?)) k"
         statement = (
-            f"select k.source, k.id, {columns} from {pairs} cross join usage_event e where e.tenant = ? and {condition}"  # noqa: S608, E501
+            f"select k.source, k.id, {columns} from {pairs} cross join usage_event e where e.tenant = ? and {condition}"  # noqa: S608
         )
         sent: tuple[Any, ...] = (msgspec.json.encode(sorted(keys)).decode(), uow.tenant)
     else:
         found = f"select {columns} from usage_event e where e.tenant = %s and {condition} offset 0"  # noqa: S608
         statement = (
-            f"select k.*, e.* from unnest(%b::text[], %b::text[]) as k (source, id) cross join lateral ({found}) e"  # noqa: S608, E501
+            f"select k.*, e.* from unnest(%b::text[], %b::text[]) as k (source, id) cross join lateral ({found}) e"  # noqa: S608
         )
         sent = ([source for source, _ in keys], [event_id for _, event_id in keys], uow.tenant)
     return [
