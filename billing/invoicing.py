@@ -7,7 +7,7 @@ changes but its state: what is wrong is credited.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -56,12 +56,13 @@ def draft_open_charges(
         by_invoice.setdefault((charge.customer, charge.currency), []).append(charge)
     if not by_invoice:
         return []
-    known = _customers(uow, {customer for customer, _ in by_invoice})
+    known = CustomerRepository(uow).many({customer for customer, _ in by_invoice})
     sellers = {entity.key: entity for entity in CustomerRepository(uow).legal_entities()}
     carried = InvoiceRepository(uow).remainders({customer for customer, _ in by_invoice})
     rated: dict[str, list[tuple[str, int, RatedUsage]]] = {}
     for row in charges.rows([charge.id for taken in by_invoice.values() for charge in taken]):
         rated.setdefault(row[0], []).append(row)
+    names = feature_names(uow, [row.book_hash for rows in rated.values() for _, _, row in rows])
     drafts = []
     for (key, asset), taken in sorted(by_invoice.items()):
         rows = [row for charge in sorted(taken, key=lambda each: each.id) for row in rated.get(charge.id, ())]
@@ -74,7 +75,7 @@ def draft_open_charges(
             sellers[customer.legal_entity],
             asset,
             rows,
-            feature_names(uow, [row.book_hash for _, _, row in rows]),
+            names,
             carried.get((key, asset), Decimal(0)),
             issue,
             rates or BuiltInRates(),
@@ -326,7 +327,7 @@ def _corrected_later(uow: UnitOfWork, invoice: Invoice) -> str | None:
 
 
 def _parties(uow: UnitOfWork, invoices: Sequence[Invoice]) -> list[tuple[str, dict[str, Any]]]:
-    customers = _customers(uow, {each.customer for each in invoices})
+    customers = CustomerRepository(uow).many({each.customer for each in invoices})
     sellers = {entity.key: entity for entity in CustomerRepository(uow).legal_entities()}
     return [(each.id, party_document(customers[each.customer], sellers[each.legal_entity])) for each in invoices]
 
@@ -339,12 +340,6 @@ def party_document(customer: Customer, seller: LegalEntity) -> dict[str, Any]:
         if name in {"key", "legal_name", "address", "country", "email", "language", "tax_id", "zone"}
     }
     return {"buyer": buyer, "seller": {key: value for key, value in asdict(seller).items() if key != "number_prefix"}}
-
-
-def _customers(uow: UnitOfWork, keys: set[str]) -> Mapping[str, Customer]:
-    """Return some customers: those of one bucket or one batch, never all there are."""
-    repository = CustomerRepository(uow)
-    return {key: repository.get(key) for key in sorted(keys)}
 
 
 def feature_names(uow: UnitOfWork, hashes: Sequence[str | None]) -> dict[tuple[str | None, str], str]:

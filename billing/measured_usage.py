@@ -12,10 +12,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from billing.metering.counters import Absent, Counter, Number, counter_of, operation_of, read_value, text_of
+from billing.metering.counters import Counter, Number, Reading, counter_of, operation_of, text_of
 from billing.metering.history import StoredEvent
-from billing.metering.totals import add
-from models.values.errors import DomainError
+from billing.metering.totals import add, read_or_none
 from models.values.period import Period
 from models.values.quantity import EXACT
 from pricing_engine.aggregation import Aggregation, AggregationKind, GroupKey, aggregate
@@ -119,8 +118,9 @@ class UsageMeasurer:
     def add(self, event: StoredEvent) -> None:
         """Count one event."""
         data = event.data
+        at = event.occurred_at
         for reader in self._readers.get(event.event_type, ()):
-            reader.add(event, data)
+            reader.add(event, at, data)
 
     def measured(self) -> dict[Window, Measured]:
         """Return what each window held."""
@@ -139,35 +139,39 @@ class _Reader:
         self.windows = windows
         self._counter: Counter = counter_of(meter)
         self._kind = AggregationKind(meter.aggregation)
+        self._is_added = self._kind in _ADDED
+        self._counts = self._kind is AggregationKind.COUNT
         self._group_by = meter.group_by
         self._groups: dict[str, GroupKey] = {}
         self._sums = [_Sums() for _ in windows]
         self._events: list[list[MeteredEvent]] = [[] for _ in windows]
 
-    def add(self, event: StoredEvent, data: Mapping[str, object]) -> None:
+    def add(self, event: StoredEvent, at: datetime, data: Mapping[str, object]) -> None:
         """Count one event in each window that holds it; an event that cannot be read counts nowhere."""
-        at = event.occurred_at
-        holding = [i for i, window in enumerate(self.windows) if window.start <= at < window.end]
-        if not holding:
-            return
-        try:
-            reading = read_value(self._counter, data)
-        except DomainError:
-            return  # It stands among the unmatched, with this as the reason.
-        if isinstance(reading, Absent):
-            return
-        if reading.group not in self._groups:
-            self._groups[reading.group] = tuple(text_of(data.get(name)) for name in self._group_by)
-        for i in holding:
-            if self._kind in _ADDED:
-                self._add_up(i, event, reading.group, 1 if self._kind is AggregationKind.COUNT else reading.number)
+        reading: Reading | None = None
+        for i, window in enumerate(self.windows):
+            if not window.start <= at < window.end:
+                continue
+            if reading is None:
+                reading = self._read(data)
+                if reading is None:
+                    return
+            if self._is_added:
+                self._add_up(i, event, reading)
             else:
                 self._events[i].append(self._metered(event, data, reading.number))
 
-    def _add_up(self, i: int, event: StoredEvent, group: str, number: Number) -> None:
+    def _read(self, data: Mapping[str, object]) -> Reading | None:
+        reading = read_or_none(self._counter, data)
+        if reading is not None and reading.group not in self._groups:
+            self._groups[reading.group] = tuple(text_of(data.get(name)) for name in self._group_by)
+        return reading
+
+    def _add_up(self, i: int, event: StoredEvent, reading: Reading) -> None:
         sums = self._sums[i]
+        number: Number = 1 if self._counts else reading.number
         sums.count += 1
-        sums.sums[group] = add(sums.sums.get(group, 0), number)
+        sums.sums[reading.group] = add(sums.sums.get(reading.group, 0), number)
         if self.windows[i].by_event:
             sums.listed.append((event.occurred_at, f"{event.source}\x00{event.event_id}", Decimal(number)))
 
@@ -185,7 +189,7 @@ class _Reader:
     def measured(self) -> Iterable[tuple[Window, Measured]]:
         """Yield each window with what it held."""
         for i, window in enumerate(self.windows):
-            yield window, self._added_up(i) if self._kind in _ADDED else self._aggregated(i, window)
+            yield window, self._added_up(i) if self._is_added else self._aggregated(i, window)
 
     def _added_up(self, i: int) -> Measured:
         sums = self._sums[i]

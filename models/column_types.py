@@ -85,7 +85,8 @@ class UtcTime(TypeDecorator[datetime]):
         """Return an aware UTC datetime."""
         if value is None:
             return None
-        return (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
+        instant = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
 
 
 class CanonicalJson(TypeDecorator[Any]):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Select, Text, and_, exists, func, or_, select, type_coerce
 
 from billing.metering.cloud_event import CloudEvent, EventKey, time_text
@@ -21,6 +22,7 @@ from models.values.period import Period
 
 EVENT = table_of(UsageEventRow)
 _BATCH = 2_000
+_DATA = msgspec.json.Decoder(dict[str, Any])
 
 
 class StoredEvent(NamedTuple):
@@ -37,7 +39,7 @@ class StoredEvent(NamedTuple):
     @property
     def data(self) -> dict[str, Any]:
         """The event's data."""
-        return json.loads(self.data_text)  # type: ignore[no-any-return]
+        return _DATA.decode(self.data_text)
 
 
 def effective_events(

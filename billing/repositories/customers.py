@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, insert, select, update
 
 from billing.customers import Customer, LegalEntity
+from billing.metering.sets import members
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.customer import CustomerRow, LegalEntityRow, NegotiatedTermRow
@@ -40,6 +41,15 @@ class CustomerRepository:
         """Return one customer, or None."""
         row = self._uow.connection.execute(select(_CUSTOMER).where(self._is(key))).mappings().first()
         return None if row is None else Customer(**{name: row[name] for name in _CUSTOMER_FIELDS})
+
+    def many(self, keys: Collection[str]) -> dict[str, Customer]:
+        """Return those of some customers that exist, by key."""
+        rows = self._uow.connection.execute(
+            select(_CUSTOMER).where(
+                _CUSTOMER.c.tenant == self._uow.tenant, members(self._uow, _CUSTOMER.c.key, sorted(keys))
+            )
+        ).mappings()
+        return {row["key"]: Customer(**{name: row[name] for name in _CUSTOMER_FIELDS}) for row in rows}
 
     def all(self) -> list[Customer]:
         """Return every customer by key."""
