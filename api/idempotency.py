@@ -49,8 +49,7 @@ async def in_thread(
         tenant = request.user.tenant
         if key is not None:
             return once(services.database, tenant, key, digest, services.now(), encoded)
-        with services.database.writing(tenant) as uow:
-            return KeptAnswer(*encoded(uow), replayed=False)
+        return services.database.write(tenant, lambda uow: KeptAnswer(*encoded(uow), replayed=False))
 
     return _response(await anyio.to_thread.run_sync(run))
 

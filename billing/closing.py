@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 
 from billing.charge_posting import post_charges
 from billing.charging import CLOCK_TOLERANCE, Run, billed_through, cutoff_of
@@ -107,8 +108,7 @@ def close(
     """
     options = options or CloseOptions()
     tell = progress or _silent
-    with database.writing(tenant) as uow:
-        begun = _begin(uow, key, now, options)
+    begun = database.write(tenant, lambda uow: _begin(uow, key, now, options))
     if begun.was_closed:
         return begun
     month = begun.month
@@ -118,12 +118,10 @@ def close(
     left = [task for task in tasks if task.bucket not in done]
     tell("charging", len(tasks) - len(left), len(tasks))
     for i, outcome in enumerate((executor or InTurn()).run(left, database), start=1):
-        with database.writing(tenant) as uow:
-            _post(uow, month, outcome, now, options)
+        database.write(tenant, partial(_post, month=month, outcome=outcome, now=now, options=options))
         tell("charging", len(tasks) - len(left) + i, len(tasks))
     _finalise_all(database, tenant, month, now, options.collect, tell)
-    with database.writing(tenant) as uow:
-        return _lock(uow, begun, now, options)
+    return database.write(tenant, lambda uow: _lock(uow, begun, now, options))
 
 
 def checklist(uow: UnitOfWork, key: str, now: datetime) -> tuple[Check, ...]:
@@ -308,8 +306,8 @@ def _finalise_all(
     with database.reading(tenant) as uow:
         drafts = InvoiceRepository(uow).of_period(month.key, InvoiceState.DRAFT)
     for begin in range(0, len(drafts), _FINALISED_AT_ONCE):
-        with database.writing(tenant) as uow:
-            finalise(uow, drafts[begin : begin + _FINALISED_AT_ONCE], now, collect=collect)
+        some = drafts[begin : begin + _FINALISED_AT_ONCE]
+        database.write(tenant, partial(finalise, invoices=some, recorded_at=now, collect=collect))
         tell("finalising", min(begin + _FINALISED_AT_ONCE, len(drafts)), len(drafts))
 
 

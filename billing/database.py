@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 import sqlalchemy.exc
@@ -15,16 +17,28 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from billing.unit_of_work import UnitOfWork
-from models.values.errors import InvalidValueError, LimitExceededError
+from models.values.errors import ConflictError, InvalidValueError, LimitExceededError
 
 _BUSY_TIMEOUT_MS = 30_000
 _WRITES = "alacarte_writes"
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.02
+_GIVEN_UP = {"40001", "40P01"}
+"""SQLSTATE of a serialization failure and of a deadlock: PostgreSQL undid the transaction for another one's sake."""
+
+T = TypeVar("T")
 
 
 class StorageFullError(LimitExceededError):
     """The database has no room left. The transaction is rolled back; what was committed before stays."""
 
     code = "storage_full"
+
+
+class WriteConflictError(ConflictError):
+    """Other writers were in the way at every attempt. Nothing is written; the same request may be sent again."""
+
+    code = "write_conflict"
 
 
 class Database:
@@ -65,6 +79,24 @@ class Database:
                 ) from error
             raise
 
+    def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
+        """Do `work` in a writing unit of work, and again, five times at most, where other writers undid it.
+
+        A deadlock, a serialization failure or a busy file leaves nothing behind, so `work` begins anew from what is
+        there then; it must do nothing outside its unit of work. Raises WriteConflictError after the last attempt.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self.writing(tenant) as uow:
+                    return work(uow)
+            except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, psycopg.OperationalError) as error:
+                if not _was_undone(error):
+                    raise
+                if attempt == _ATTEMPTS:
+                    raise WriteConflictError("other writers are in the way", field="database", value=attempt) from error
+            time.sleep(_PAUSE_SECONDS * attempt)
+        raise AssertionError("unreachable")
+
     @contextmanager
     def reading(self, tenant: str) -> Iterator[UnitOfWork]:
         """Open a unit of work over one snapshot; whatever it might write is rolled back."""
@@ -93,8 +125,19 @@ class Database:
         self.engine.dispose()
 
 
+def _cause(error: Exception) -> BaseException | None:
+    return error.orig if isinstance(error, sqlalchemy.exc.OperationalError) else error
+
+
+def _was_undone(error: Exception) -> bool:
+    cause = _cause(error)
+    if isinstance(cause, sqlite3.OperationalError):
+        return cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # With its extended codes.
+    return getattr(cause, "sqlstate", None) in _GIVEN_UP
+
+
 def _says_full(error: Exception) -> bool:
-    cause = error.orig if isinstance(error, sqlalchemy.exc.OperationalError) else error
+    cause = _cause(error)
     return isinstance(cause, psycopg.errors.DiskFull) or "database or disk is full" in str(cause)
 
 

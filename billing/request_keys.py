@@ -55,8 +55,7 @@ def once(database: Database, tenant: str, key: str, digest: str, now: datetime, 
     """
     check_external_id(key, FIELD)
     try:
-        with database.writing(tenant) as uow:
-            return _known(uow, key, digest) or _first(uow, key, digest, now, work)
+        return database.write(tenant, lambda uow: _known(uow, key, digest) or _first(uow, key, digest, now, work))
     except IntegrityError:
         # Two came together and the other was first: it has finished now.
         with database.reading(tenant) as uow:

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -83,9 +84,11 @@ def _stored(database: Database, tenant: str, file: EventFile) -> Iterator[tuple[
     directory = PriceBookDirectory()
     now = datetime.now(UTC)
     for lines in _batches(file.events(now), _BATCH_EVENTS):
-        with database.writing(tenant) as uow:
-            outcomes = ingest(uow, [event for _, event in lines], directory, datetime.now(UTC))
-        yield lines, outcomes
+        events = [event for _, event in lines]
+        yield (
+            lines,
+            database.write(tenant, partial(ingest, received=events, directory=directory, now=datetime.now(UTC))),
+        )
 
 
 def _batches(lines: Iterable[Line], size: int) -> Iterator[list[Line]]:

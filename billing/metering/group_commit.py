@@ -119,11 +119,11 @@ class GroupCommit:
         live = [request for request in requests if request.answer.set_running_or_notify_cancel()]
         received = [each for request in live for each in request.received]
         try:
-            with self._database.writing(tenant) as uow:
-                outcomes = iter(ingest(uow, received, self._directory, self._clock()))
+            written = self._database.write(tenant, lambda uow: ingest(uow, received, self._directory, self._clock()))
         except Exception as error:  # Not swallowed: whoever waits for the answer gets it.
             for request in live:
                 request.answer.set_exception(error)
             return
+        outcomes = iter(written)
         for request in live:
             request.answer.set_result([next(outcomes) for _ in request.received])

@@ -1,0 +1,108 @@
+"""A writer that the database undid for the sake of another begins again, a bounded number of times."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from billing import database as opening
+from billing.chart_of_accounts import Account, Leg
+from billing.database import Database, WriteConflictError
+from billing.journals import JournalDraft
+from billing.ledger import balance, post
+from billing.unit_of_work import UnitOfWork
+from models.values.ids import DEFAULT_TENANT
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+CASH, BANK = Account("processor_clearing", "USD"), Account("bank", "USD")
+UNDONE = [psycopg.errors.SerializationFailure(), psycopg.errors.DeadlockDetected()]
+
+
+def _busy() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY_SNAPSHOT
+    return error
+
+
+def _journal(number: int) -> JournalDraft:
+    return JournalDraft(f"move:{number}", "payout", AT, (Leg(BANK, 5), Leg(CASH, -5)))
+
+
+@pytest.mark.parametrize("error", [*UNDONE, _busy()], ids=["serialization", "deadlock", "busy"])
+def test_work_that_was_undone_is_done_again_and_counts_once(database: Database, error: Exception) -> None:
+    calls: list[int] = []
+
+    def work(uow: UnitOfWork) -> int:
+        calls.append(1)
+        post(uow, [_journal(1)], recorded_at=AT)
+        if len(calls) < 3:
+            raise error
+        return len(calls)
+
+    assert database.write(DEFAULT_TENANT, work) == 3
+    with database.reading(DEFAULT_TENANT) as uow:
+        assert balance(uow, BANK) == 5
+
+
+def test_it_gives_up_after_five_attempts_and_leaves_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_PAUSE_SECONDS", 0)
+    calls: list[int] = []
+
+    def work(uow: UnitOfWork) -> None:
+        calls.append(1)
+        post(uow, [_journal(1)], recorded_at=AT)
+        raise psycopg.errors.DeadlockDetected
+
+    with pytest.raises(WriteConflictError):
+        database.write(DEFAULT_TENANT, work)
+    assert len(calls) == 5
+    with database.reading(DEFAULT_TENANT) as uow:
+        assert balance(uow, BANK) == 0
+
+
+def test_another_error_is_not_tried_again(database: Database) -> None:
+    calls: list[int] = []
+
+    def work(_uow: UnitOfWork) -> None:
+        calls.append(1)
+        raise psycopg.OperationalError("the server went away")
+
+    with pytest.raises(psycopg.OperationalError):
+        database.write(DEFAULT_TENANT, work)
+    assert len(calls) == 1
+
+
+def test_two_writers_that_lock_rows_in_opposite_order_both_succeed(database: Database) -> None:
+    """PostgreSQL ends the ring by undoing one of the two; SQLite lets the second wait from the start."""
+    with database.writing(DEFAULT_TENANT) as uow:
+        post(uow, [_journal(1)], recorded_at=AT)
+    met = threading.Barrier(2)
+    tried: list[int] = []
+
+    def work(first: int) -> None:
+        def both(uow: UnitOfWork) -> None:
+            tried.append(first)
+            for place, account in enumerate((first, 3 - first)):
+                uow.connection.execute(
+                    text(
+                        "update account_balance set balance = balance where tenant = 'default' and account = :account"
+                    ),
+                    {"account": account},
+                )
+                if place == 0 and not database.is_sqlite and tried.count(first) == 1:
+                    met.wait(10)
+
+        database.write(DEFAULT_TENANT, both)
+
+    with ThreadPoolExecutor(2) as pool:
+        for running in [pool.submit(work, first) for first in (1, 2)]:
+            running.result(30)
+    assert len(tried) == (2 if database.is_sqlite else 3)
