@@ -48,6 +48,7 @@ torture-quick: $(INSTALLED) ## ten kills on each database
 
 torture: $(INSTALLED) ## the long ones: kills, random journals, planted corruption, state machines
 	@$(BIN)/python -m tests.torture --kills 200
+	@$(BIN)/python -m tests.torture.ledger --journals 1000000 --damages 1000
 	@$(BIN)/pytest -q -m torture tests
 
 nightly: $(INSTALLED) ## property tests with ten thousand examples each, as many requests tried on the API
