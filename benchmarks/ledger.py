@@ -220,10 +220,11 @@ def leg(engine: str, name: str):  # noqa: ANN201 - a Leg
 
 
 def rows(engine: str) -> list[Ratio]:
+    named = "" if engine == "sqlite" else f"_{engine}"
     what = "executemany" if engine == "sqlite" else "COPY to a temporary table + insert"
     return [
         Ratio(
-            name=f"ledger.post_{engine}_ratio",
+            name=f"ledger.post{named}_ratio",
             numerator=f"{engine}_insert",
             denominator=f"{engine}_post",
             bar=0.4,
@@ -232,7 +233,7 @@ def rows(engine: str) -> list[Ratio]:
             f"tables; batches of {BATCH}, one durable commit each",
         ),
         Ratio(
-            name=f"ledger.verify_{engine}_ratio",
+            name=f"ledger.verify{named}_ratio",
             numerator=f"{engine}_hash",
             denominator=f"{engine}_verify",
             bar=0.2,
