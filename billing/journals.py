@@ -23,6 +23,8 @@ GENESIS = bytes(32)
 MAX_KEY_CHARS = 200
 MAX_KIND_CHARS = 40
 MAX_MEMO_CHARS = 500
+LEG_END = '"],'
+"""What stands between the amount of a leg and the head of the next one."""
 _MIN_LEGS = 2
 
 
@@ -112,17 +114,16 @@ def canonical(
     recorded_at: str,
     reverses: int | None,
     memo: str,
-    legs: Iterable[str],
+    legs: str,
 ) -> bytes:
     """Return the bytes of a journal that are hashed: RFC 8785, members in the order of their names.
 
-    Times as `utc_text`; `legs` as `leg_head` and the amount.
+    Times as `utc_text`; `legs` as `leg_head` and the amount, joined by `LEG_END`.
     """
     reversed_id = "null" if reverses is None else reverses
-    joined = '"],'.join(legs)
     return (
         f'{{"algorithm":{ALGORITHM},"effective_at":"{effective_at}","id":{number},"key":{_quoted(key)},'
-        f'"kind":{_quoted(kind)},"legs":[{joined}"]],"memo":{_quoted(memo)},"recorded_at":"{recorded_at}",'
+        f'"kind":{_quoted(kind)},"legs":[{legs}"]],"memo":{_quoted(memo)},"recorded_at":"{recorded_at}",'
         f'"reverses":{reversed_id},"tenant":{_quoted(tenant)}}}'
     ).encode()
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from billing.chart_of_accounts import Account, kind_of
 from billing.journals import (
+    LEG_END,
     Journal,
     JournalDraft,
     accounts_of,
@@ -172,7 +173,7 @@ def _append(uow: UnitOfWork, drafts: list[JournalDraft], recorded_at: datetime) 
     for draft in drafts:
         number += 1
         effective = times.get(draft.effective_at) or times.setdefault(draft.effective_at, utc_text(draft.effective_at))
-        legs = [f"{heads[account]}{amount}" for account, amount in draft.legs]
+        legs = LEG_END.join([f"{heads[account]}{amount}" for account, amount in draft.legs])
         columns = (number, draft.key, draft.kind, effective, recorded, draft.reverses, draft.memo)
         stored = canonical(uow.tenant, *columns, legs)
         following = chain(previous, stored)

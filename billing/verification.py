@@ -14,7 +14,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from billing.chart_of_accounts import CHART, Account
-from billing.journals import GENESIS, canonical, leg_head
+from billing.journals import GENESIS, LEG_END, canonical, leg_head
 from billing.repositories import ledger_audit as audit
 from billing.repositories.ledger_audit import AuditedEntry, AuditedJournal, AuditedSeal
 from billing.unit_of_work import UnitOfWork
@@ -143,14 +143,15 @@ def _check_stretch(  # noqa: C901  One loop on purpose: it runs once for every j
             return "is not sealed"
         if previous != passed:
             return "its seal does not follow the one before"
-        legs: list[str] = []
+        legs, leg_count = "", 0
         first, total = asset, 0  # Nearly every journal is in one asset.
         others: dict[str, int] = {}
         while of_journal == number:
             account_asset, head = heads.get(account, _NO_HEAD)
-            if asset != account_asset or leg != len(legs):
+            if asset != account_asset or leg != leg_count:
                 return f"entry {leg} has a wrong number, account or asset"
-            legs.append(f"{head}{amount}")
+            legs = f"{legs}{LEG_END}{head}{amount}" if leg_count else f"{head}{amount}"
+            leg_count += 1
             units = int(amount)
             if asset == first:
                 total += units
