@@ -100,7 +100,6 @@ def rows_of(
     recorded_at: Any,  # noqa: ANN401 - text or datetime
 ) -> list[tuple[Any, ...]]:
     """Return the rows of events in the order of COLUMNS; times in the form of the database at hand."""
-    buckets = _Buckets(tenant)
     return [
         (
             tenant,
@@ -108,12 +107,13 @@ def rows_of(
             event.event_id,
             event.event_type,
             event.customer,
-            buckets[event.customer],
+            bucket_of(tenant, event.customer),
             time,
             recorded_at,
             event.data_text,
             event.body_hash,
-            *(event.corrects or _NOTHING),
+            (corrects := event.corrects or _NOTHING)[0],
+            corrects[1],
             event.cancels,
         )
         for event, time in zip(events, times, strict=True)
@@ -129,7 +129,7 @@ def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: d
     if cursor.rowcount == len(rows):
         return set()
     added = set(cursor.execute("select source, event_id from usage_event where rowid > ?", (last,)).fetchall())
-    return {event.key for event in events if event.key not in added}
+    return {(event.source, event.event_id) for event in events} - added
 
 
 def _append_postgresql(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
@@ -143,17 +143,6 @@ def _append_postgresql(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_a
             write_row(row)
     cursor.execute(_POSTGRESQL_INSERT)
     return set(cursor.fetchall())
-
-
-class _Buckets(dict[str, int]):
-    """The bucket of each customer, hashed once."""
-
-    def __init__(self, tenant: str) -> None:
-        self._tenant = tenant
-
-    def __missing__(self, customer: str) -> int:
-        bucket = self[customer] = bucket_of(self._tenant, customer)
-        return bucket
 
 
 # One index lookup a key, whatever a planner believes: a cross join keeps its order on SQLite, which would read every

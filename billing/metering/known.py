@@ -51,16 +51,18 @@ class Known:
 def lock_and_load(uow: UnitOfWork, batch: Batch, directory: MeterDirectory, now: datetime) -> Known:
     """Take the lock this batch needs, begin counters that it needs, and return what is known."""
     # Two writers that share the lock and both want it alone would wait for each other for ever: whoever finds that
-    # sharing is not enough lets go of it first, by rolling back to before it was taken.
-    sharing = uow.connection.begin_nested()
+    # sharing is not enough lets go of it first, by rolling back to before it was taken. SQLite has one writer anyway.
+    sharing = None if uow.is_sqlite else uow.connection.begin_nested()
     locks.shared(uow)
     known = _load(uow, batch, directory)
     if not known.needs_to_be_alone:
-        sharing.commit()
+        if sharing is not None:
+            sharing.commit()
         return known
-    sharing.rollback()
-    locks.alone(uow)
-    known = _load(uow, batch, directory)
+    if sharing is not None:
+        sharing.rollback()
+        locks.alone(uow)
+        known = _load(uow, batch, directory)
     begin_counters(uow, known.unbegun, now)
     return known
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 from models.values.errors import InvalidValueError
 
 DEFAULT_TENANT = "default"
 BUCKET_COUNT = 256
 MAX_KEY_CHARS = 120
+_KNOWN_BUCKETS = 65_536
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9_.\-]*", re.ASCII)
 
@@ -46,6 +48,7 @@ def check_external_id(value: object, field: str) -> str:
     return value
 
 
+@lru_cache(maxsize=_KNOWN_BUCKETS)
 def bucket_of(tenant: str, customer: str) -> int:
     """Return the customer's bucket, 0 to 255. Stored with each event, so it must never change."""
     digest = hashlib.blake2b(f"{len(tenant)}:{tenant}{customer}".encode(), digest_size=8).digest()
