@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import func, select
@@ -16,8 +16,11 @@ from billing.database import Database
 from billing.metering import group_commit
 from billing.metering.group_commit import GroupCommit
 from billing.metering.history import EVENT
+from billing.unit_of_work import UnitOfWork
 from models.values.errors import LimitExceededError, RuleBrokenError
 from tests.metering_facts import NOW, TENANT, Directory, llm, statuses, totals
+
+T = TypeVar("T")
 
 
 def clock() -> datetime:
@@ -42,14 +45,13 @@ class CountingDatabase:
         self.gate.set()
         self.failing = False
 
-    @contextmanager
-    def writing(self, tenant: str) -> Any:
+    def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
         self.gate.wait()
         if self.failing:
             raise OperationalError("insert", {}, RuntimeError("no space left"))
-        with self.database.writing(tenant) as uow:
-            yield uow
+        done = self.database.write(tenant, work)
         self.commits += 1
+        return done
 
 
 def test_requests_that_wait_together_share_one_commit(database: Database, database_url: str) -> None:
