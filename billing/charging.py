@@ -16,6 +16,7 @@ from billing.coupons import HeldCoupon, apply_held_coupons, held_coupons
 from billing.measured_usage import Measured, UsageMeasurer, Window
 from billing.metered_features import windows_of
 from billing.metering.history import effective_events
+from billing.metering.live_usage import usage_of
 from billing.metering.worklists import Late, unsettled_late
 from billing.period_rating import rate_period, scope_of
 from billing.phases import CyclePeriod, Subscription
@@ -42,7 +43,7 @@ class Run:
     None where there was none. `known_at`: events recorded later stay out; `known_before`: that of the last run.
     `interim_at`: bill only the usage of the current billing period before that instant, not a whole month.
     `again`: look at the month as its close did, without what was billed for it, or recorded, since; coupons are left
-    to the caller.
+    to the caller. `live`: usage is read from the running totals, all that is stored by now, in milliseconds.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Run:
     effective_at: datetime
     interim_at: datetime | None = None
     again: bool = False
+    live: bool = False
 
 
 class Charged(NamedTuple):
@@ -184,12 +186,24 @@ def _interim_plan(subscription: Subscription, at: datetime) -> _Plan:
 def _measure(
     uow: UnitOfWork, customer: str, plans: Sequence[_Plan], source: PriceSource, run: Run
 ) -> dict[tuple[str, Window], Measured]:
-    """Measure every window the plans need in one pass over the customer's events."""
+    """Measure every window the plans need: in one pass over the customer's events, or live from their totals."""
     wanted: dict[str, set[Window]] = {}
     for plan in plans:
         for cycle, scope in plan.periods:
             for book, window in windows_of(cycle, source, scope, plan.cutoff):
                 wanted.setdefault(book, set()).add(window)
+    if run.live:
+        return {
+            (book, window): usage_of(
+                uow,
+                customer,
+                source.books[book].book.meter(window.meter),
+                Period(window.start, window.end),
+                by_event=window.by_event,
+            )
+            for book, windows in sorted(wanted.items())
+            for window in sorted(windows)
+        }
     measurers = {
         book: UsageMeasurer({meter.key: meter for meter in source.books[book].book.meters}, windows)
         for book, windows in sorted(wanted.items())

@@ -45,7 +45,7 @@ def preview_invoices(
     instead: Mapping[str, Subscription] | None = None,
     rates: TaxRates | None = None,
 ) -> tuple[Invoice, ...]:
-    """Return a customer's next invoices if everything before the day `until` were closed with what is known now."""
+    """Return a customer's next invoices if everything before the day `until` were closed with what is stored now."""
     months = [month for month in CloseRepository(uow).all() if month.state != "open"]
     last = months[-1] if months else None
     run = Run(
@@ -57,6 +57,7 @@ def preview_invoices(
         known_at=now,
         known_before=None if last is None else last.known_at,
         effective_at=datetime.combine(until, time.min, tzinfo=UTC) - timedelta(microseconds=1),
+        live=True,
     )
     charged = charge_customers(uow, [customer], run, instead=instead)
     buyer = CustomerRepository(uow).get(customer)

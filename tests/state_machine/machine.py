@@ -27,6 +27,7 @@ from billing.invoicing import finalise, give_up, void
 from billing.ledger import AsKnown
 from billing.ledger_checks import CHECKS
 from billing.metering.live_usage import usage_of
+from billing.previews import preview_invoices
 from billing.quotes import QuoteRequest, accept_quote, create_quote
 from billing.repositories.invoices import InvoiceRepository
 from billing.repositories.price_books import PriceBookRepository
@@ -213,6 +214,19 @@ class Books(RuleBasedStateMachine):
                 lambda uow, at=known_at: usage_of(uow, customer, meter, Period(start, end), known_at=at).units  # type: ignore[misc]
             )
             assert units == self.model.tokens(customer, start, end, known_at)
+
+    @rule(customer=customers)
+    def cost_so_far(self, customer: str) -> None:
+        """Ask what a close of all months up to this one would bill."""
+        until = m.month_after(m.month_of(self.now))
+        last = m.month_of(self.now)
+        rates = FixedRate("none", Decimal(0))
+        found = self.write(lambda uow: preview_invoices(uow, customer, until.date(), self.now, rates=rates))
+        if last in self.closed[:-1] or (last in self.closed and not self.reopened):
+            return  # The clock stands in a month that is closed: nothing is ahead of it.
+        due = sum((amount for _, amount in self.model.due(customer, last).values()), Fraction(0))
+        exact = sum((Fraction(each.exact) for each in found), Fraction(0))
+        assert exact == due - self.model.exact_charged(customer)
 
     # Subscriptions.
 
