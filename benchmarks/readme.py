@@ -15,7 +15,11 @@ def update(readme: Path, results: Mapping[str, Any]) -> None:
 
     def table(match: re.Match[str]) -> str:
         prefix = match["prefix"]
-        writers = {"machine": lambda: _machine(results.get("machine")), "policies": lambda: _policies(results)}
+        writers = {
+            "machine": lambda: _machine(results.get("machine")),
+            "policies": lambda: _policies(results),
+            "close": lambda: _close(results),
+        }
         body = writers.get(prefix, lambda: _rows(prefix, results))()
         return f"{match[1]}{body}{match[3]}"
 
@@ -47,6 +51,25 @@ def _policies(results: Mapping[str, Any]) -> str:
         figures = [f"{facts[key]:.3f}" for key in ("p10", "worst", *others)]
         missed = "" if result["passed"] else " (missed)"
         lines.append(_line([f"`{name}`", f"{result['bar']:g}", mean + missed, *figures]))
+    return "".join(lines)
+
+
+def _close(results: Mapping[str, Any]) -> str:
+    """Write the closes by size; where time grows with the events, milliseconds a customer stay the same."""
+    measured = [result for name, result in results.items() if name.startswith("ledger.close_") and name.endswith("_s")]
+    sizes = sorted(
+        (next(iter(each["facts"].values())) | {"seconds": each["value"]} for each in measured if each.get("facts")),
+        key=lambda facts: facts["events"],
+    )
+    if not sizes:
+        return "Not measured yet.\n"
+    head = ["events", "customers", "seconds", "ms a customer", "peak memory, GiB"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for facts in sizes:
+        memory = results.get(f"ledger.close_{facts['events'] // 1000}k_gib", {}).get("value")
+        cells = [f"{facts['events']:,}", f"{facts['customers']:,}", f"{facts['seconds']:.1f}"]
+        cells += [f"{facts['ms_a_customer']:.1f}", "-" if memory is None else f"{memory:.2f}"]
+        lines.append(_line(cells))
     return "".join(lines)
 
 
