@@ -58,7 +58,9 @@ class KeyAuthentication(AbstractAuthenticationMiddleware):
 def requires(*scopes: Scope) -> Any:  # noqa: ANN401
     """Return a guard that lets keys with any of `scopes` pass."""
 
-    def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+    async def guard(
+        connection: Connection, _handler: BaseRouteHandler
+    ) -> None:  # Litestar runs a plain one in a thread.
         caller: Caller = connection.user
         if caller.key.scopes.isdisjoint(scopes):
             raise ForbiddenError(

@@ -66,7 +66,9 @@ def _signed_in(services: Services, token: str) -> Person | None:
 def has_role(*roles: Role) -> Any:  # noqa: ANN401
     """Return a guard that lets people with any of `roles` pass."""
 
-    def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+    async def guard(
+        connection: Connection, _handler: BaseRouteHandler
+    ) -> None:  # Litestar runs a plain one in a thread.
         visitor: Visitor = connection.user
         if not visitor.person.has(*roles):
             raise ForbiddenError(f"needs the role {' or '.join(roles)}", field="person", value=visitor.person.name)
