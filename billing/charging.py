@@ -261,10 +261,16 @@ def _in_question(plan: _Plan, billed: Mapping[Key, Billed]) -> Iterator[tuple[Ke
         if key.segment_start < plan.since and earlier.row.cycle.end <= plan.since:
             continue
         scope = next((scope for cycle, scope in plan.periods if key.segment_start in cycle.span), None)
-        if scope is Scope.INTERIM:
+        if scope is Scope.INTERIM or (scope is None and _ended_before(plan, key.segment_start)):
             continue
         if scope is Scope.FINAL or scope is None or earlier.row.in_advance:
             yield key, earlier
+
+
+def _ended_before(plan: _Plan, instant: datetime) -> bool:
+    """Whether the billing period of an instant ended, with its subscription or cycle, before the plan begins."""
+    periods = plan.subscription.cycle_periods(Period(instant, instant + _MOMENT))
+    return any(cycle.ends_at <= plan.since for cycle in periods)
 
 
 def _drafts(
