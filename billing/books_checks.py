@@ -178,10 +178,10 @@ def _run_again(month: BillingMonth) -> Run:
     )
 
 
-def _recognised_through(uow: UnitOfWork) -> Mapping[str, datetime]:
-    """Return by customer up to when the closes have recognised what was billed ahead."""
+def _recognised_through(uow: UnitOfWork) -> Mapping[str, tuple[str, datetime]]:
+    """Return by customer the last month whose close has recognised what was billed ahead, and its end."""
     closes = CloseRepository(uow)
-    through: dict[str, datetime] = {}
+    through: dict[str, tuple[str, datetime]] = {}
     customers = SubscriptionRepository(uow).customers()
     for month in closes.all():
         first_time = month.state == "closing" and month.attempt == 1
@@ -189,7 +189,7 @@ def _recognised_through(uow: UnitOfWork) -> Mapping[str, datetime]:
         until = datetime.combine(day_after(month.key), time.min, tzinfo=UTC)
         for customer in customers:
             if posted is None or bucket_of(uow.tenant, customer) in posted:
-                through[customer] = until
+                through[customer] = month.key, until
     return through
 
 

@@ -7,7 +7,7 @@ close recognises the difference to the close before. At the end of the service n
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 
 from billing import ledger
@@ -22,7 +22,7 @@ from billing.repositories.subscriptions import SubscriptionRepository
 from billing.unit_of_work import UnitOfWork
 from models.values.money import round_fraction
 
-_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at: datetime) -> None:
@@ -32,7 +32,7 @@ def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at
     since, until = (datetime.combine(day, time.min, tzinfo=UTC) for day in (run.since, run.until))
     subscriptions = [each.id for each in SubscriptionRepository(uow).of_customers(customers)]
     by_charge: dict[str, tuple[Charge, dict[str, list[RatedUsage]]]] = {}
-    for charge, row in ChargeRepository(uow).billed_ahead(subscriptions, since):
+    for charge, row in ChargeRepository(uow).billed_ahead(subscriptions, since - timedelta(days=1)):  # In any zone.
         rows = by_charge.setdefault(charge.id, (charge, {}))[1]
         rows.setdefault(row.feature, []).append(row)
     deferred = accruals.by_key(uow, [ahead_key(charge) for charge in by_charge])
@@ -42,7 +42,9 @@ def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at
         charge, features = by_charge[key]
         if charge.period >= run.period or ahead_key(key) not in deferred:
             continue
-        begin = max(since, charge.cutoff)
+        # East of Greenwich the service begins before the UTC month: the first close after the charge earns that too.
+        is_first = _end_of(charge.period) == run.since
+        begin = charge.cutoff if is_first else max(since, charge.cutoff)
         for feature, units in deferred[ahead_key(key)][1]:
             ahead = features.get(feature, [])
             earned = unearned(units, ahead, charge.cutoff, begin) - unearned(units, ahead, charge.cutoff, until)
@@ -56,17 +58,23 @@ def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at
     ledger.post(uow, [draft for draft in drafts if draft.legs], recorded_at=recorded_at)
 
 
-def deferred_at(uow: UnitOfWork, through: Mapping[str, datetime]) -> dict[tuple[str, str, str], int]:
-    """Return by customer, asset and feature the units not earned yet, given up to when closes have recognised."""
+def _end_of(period: str) -> date:
+    return (date(int(period[:4]), int(period[5:]), 1) + timedelta(days=32)).replace(day=1)
+
+
+def deferred_at(uow: UnitOfWork, through: Mapping[str, tuple[str, datetime]]) -> dict[tuple[str, str, str], int]:
+    """Return by customer, asset and feature the units not earned yet, given the last close and its end by customer."""
     subscriptions = [each.id for each in SubscriptionRepository(uow).of_customers(list(through))]
     by_charge: dict[str, tuple[Charge, dict[str, list[RatedUsage]]]] = {}
-    for charge, row in ChargeRepository(uow).billed_ahead(subscriptions, min(through.values(), default=_BEGINNING)):
+    since = min((until for _, until in through.values()), default=_BEGINNING)
+    for charge, row in ChargeRepository(uow).billed_ahead(subscriptions, since - timedelta(days=1)):  # In any zone.
         rows = by_charge.setdefault(charge.id, (charge, {}))[1]
         rows.setdefault(row.feature, []).append(row)
     left: dict[tuple[str, str, str], int] = {}
     for key, (_, units_by_feature) in accruals.by_key(uow, [ahead_key(charge) for charge in by_charge]).items():
         charge, features = by_charge[charge_of(key)]
-        at = max(through[charge.customer], charge.cutoff)
+        period, until = through[charge.customer]
+        at = max(until, charge.cutoff) if charge.period < period else charge.cutoff
         for feature, units in units_by_feature:
             place = (charge.customer, charge.currency, feature)
             left[place] = left.get(place, 0) + unearned(units, features.get(feature, []), charge.cutoff, at)
