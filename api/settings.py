@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.values.ids import DEFAULT_TENANT
 from pricing_engine.sealing import Signer, new_signer
+
+if TYPE_CHECKING:
+    from billing.webhooks.destinations import DestinationRules
 
 DEMO_HOME = Path("out") / "demo"
 """Where `make demo` leaves its database and key, and where `alacarte` looks without configuration."""
@@ -21,6 +25,14 @@ class Settings:
     signing_key: Path
     tenant: str = DEFAULT_TENANT
     environment: str = "sandbox"
+    webhook_networks: str = ""
+
+    def webhook_rules(self) -> DestinationRules:
+        """Return where webhooks may go. Networks let through are for trying out: in live there are none."""
+        from billing.webhooks.destinations import DestinationRules, read_networks  # The HTTP client is slow to load.
+
+        is_live = self.environment == "live"
+        return DestinationRules(is_live, () if is_live else read_networks(self.webhook_networks))
 
     def signer(self) -> Signer:
         """Read the signing key, making one on first use; the file is readable by its owner only."""
@@ -35,11 +47,12 @@ class Settings:
 
 
 def load_settings(environment: dict[str, str] | None = None) -> Settings:
-    """Read ALACARTE_DATABASE_URL, ALACARTE_SIGNING_KEY, ALACARTE_TENANT and ALACARTE_ENVIRONMENT."""
+    """Read ALACARTE_DATABASE_URL, _SIGNING_KEY, _TENANT, _ENVIRONMENT and _WEBHOOK_NETWORKS (such as 127.0.0.0/8)."""
     given = dict(os.environ) if environment is None else environment
     return Settings(
         database_url=given.get("ALACARTE_DATABASE_URL", f"sqlite:///{DEMO_HOME / 'alacarte.db'}"),
         signing_key=Path(given.get("ALACARTE_SIGNING_KEY", str(DEMO_HOME / "signing_key.pem"))),
         tenant=given.get("ALACARTE_TENANT", DEFAULT_TENANT),
         environment=given.get("ALACARTE_ENVIRONMENT", "sandbox"),
+        webhook_networks=given.get("ALACARTE_WEBHOOK_NETWORKS", ""),
     )

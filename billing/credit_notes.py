@@ -22,6 +22,8 @@ from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNo
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository, Settlement
 from billing.unit_of_work import UnitOfWork
+from billing.webhooks.announcements import credit_note_issued, invoice_events
+from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError, RuleBrokenError
 from models.values.money import allocate, currency, round_fraction
 
@@ -117,6 +119,8 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
     ledger.post(
         uow, [journal(f"credit_note:{note.id}", _instant(note), _fact(invoice, note, settled))], recorded_at=recorded_at
     )
+    settled_by = invoice_events(invoices.get(invoice.id), before=invoice.state, by=f"credit_note:{note.id}")
+    announce(uow, [credit_note_issued(note), *settled_by], recorded_at)
     return note
 
 

@@ -30,6 +30,8 @@ from billing.repositories.invoices import InvoiceRepository, Settlement
 from billing.repositories.price_books import PriceBookRepository
 from billing.tax import BuiltInRates, TaxRates
 from billing.unit_of_work import UnitOfWork
+from billing.webhooks.announcements import invoice_events
+from billing.webhooks.events import announce
 from models.values.errors import RuleBrokenError
 from models.values.money import currency
 from models.values.quantity import EXACT
@@ -123,6 +125,7 @@ def finalise(
     ledger.post(uow, posted, recorded_at=recorded_at)
     if collect is not None:
         collect(uow, paid, recorded_at)
+    announce(uow, [event for each in paid for event in invoice_events(each, before=InvoiceState.DRAFT)], recorded_at)
     return paid
 
 
@@ -182,7 +185,9 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
     repository.move(found.id, InvoiceState.FINALISED, 0)
     repository.move(found.id, InvoiceState.VOID, 0)
     repository.log("void", [(found.id, found.period)])
-    return repository.get(found.id)
+    voided = repository.get(found.id)
+    announce(uow, invoice_events(voided, before=found.state), at)
+    return voided
 
 
 def give_up(uow: UnitOfWork, invoice: str, at: datetime) -> Invoice:

@@ -10,6 +10,8 @@ from sqlalchemy import insert, select, update
 
 from billing.repositories.price_books import DEFAULT_SEGMENT, PriceBookRepository, Release, StoredBook, StoredSheet
 from billing.unit_of_work import UnitOfWork
+from billing.webhooks.announcements import price_book_published
+from billing.webhooks.events import announce
 from models.tables.base import table_of
 from models.tables.quote import FeatureSupplyRow
 from models.values.errors import ConflictError, NotFoundError, RuleBrokenError
@@ -71,6 +73,7 @@ def publish(
         approver=approver,
     )
     books.add_release(release)
+    announce(uow, [price_book_published(release, book.version)], at)
     return books.get(content_hash)
 
 

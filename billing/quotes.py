@@ -13,6 +13,8 @@ from billing.repositories.customers import CustomerRepository
 from billing.repositories.price_books import PriceBookRepository, StoredBook, StoredSheet
 from billing.repositories.quotes import QuoteRepository, StoredQuote
 from billing.unit_of_work import UnitOfWork
+from billing.webhooks.announcements import quote_accepted
+from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, RuleBrokenError
 from models.values.ids import check_external_id
 from pricing_engine.catalog import Chosen, selection_of
@@ -166,6 +168,7 @@ def accept_quote(uow: UnitOfWork, quote_id: str, accept_key: str, at: datetime) 
         raise QuoteExpiredError("has expired; ask for a new quote", field="quote", value=quote_id)
     if quotes.resolve(quote_id, "accepted", at, accept_key):
         quotes.end_holds(quote_id, sold=True)
+        announce(uow, [quote_accepted(quote)], at)
         return quotes.get(quote_id), True
     quote = quotes.get(quote_id)
     if quote.state == "accepted" and quote.accept_key == accept_key:

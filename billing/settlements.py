@@ -21,6 +21,8 @@ from billing.posting_rules import (
 from billing.repositories import journals
 from billing.repositories.invoices import InvoiceRepository, Settlement
 from billing.unit_of_work import UnitOfWork
+from billing.webhooks.announcements import invoice_events
+from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, RuleBrokenError
 from models.values.money import currency
 
@@ -63,7 +65,7 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
         facts.append(Overpayment(found.customer, found.currency, money.processor, rest))
     ledger.post(uow, [journal(f"payment:{money.key}", money.at, *facts)], recorded_at=recorded_at)
     payment = Settlement(found.id, f"payment:{money.key}", "payment", used, money.at, money.processor)
-    return _settle(repository, found, payment, recorded_at, lost=lost - back)
+    return _settle(uow, repository, found, payment, recorded_at, lost=lost - back)
 
 
 def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *, reopens: bool) -> Invoice:
@@ -82,7 +84,7 @@ def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *
         fact = Refund(found.customer, found.currency, money.processor, units)
         ledger.post(uow, [journal(key, money.at, fact)], recorded_at=recorded_at)
         refunded = Settlement(found.id, key, "refund", 0, money.at, money.processor)
-        return _settle(repository, found, refunded, recorded_at, lost=_written_off(repository, found))
+        return _settle(uow, repository, found, refunded, recorded_at, lost=_written_off(repository, found))
     paid = sum(
         each.amount_minor
         for each in repository.settlements([found.id]).get(found.id, [])
@@ -95,7 +97,7 @@ def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *
     reopened = RefundReopening(found.customer, found.currency, money.processor, units)
     ledger.post(uow, [journal(key, money.at, reopened)], recorded_at=recorded_at)
     refunded = Settlement(found.id, key, "refund", -money.amount_minor, money.at, money.processor)
-    return _settle(repository, found, refunded, recorded_at, lost=_written_off(repository, found))
+    return _settle(uow, repository, found, refunded, recorded_at, lost=_written_off(repository, found))
 
 
 def apply_credit(uow: UnitOfWork, invoice: str, key: str, at: datetime, recorded_at: datetime) -> Invoice:
@@ -110,7 +112,7 @@ def apply_credit(uow: UnitOfWork, invoice: str, key: str, at: datetime, recorded
         return found
     applied = CreditApplied(found.customer, found.currency, used * per_minor)
     ledger.post(uow, [journal(f"credit:{key}", at, applied)], recorded_at=recorded_at)
-    return _settle(repository, found, Settlement(found.id, f"credit:{key}", "credit", used, at), recorded_at)
+    return _settle(uow, repository, found, Settlement(found.id, f"credit:{key}", "credit", used, at), recorded_at)
 
 
 def grant_customer_credit(
@@ -175,7 +177,13 @@ def _recover(
 
 
 def _settle(
-    repository: InvoiceRepository, invoice: Invoice, settlement: Settlement, recorded_at: datetime, *, lost: int = 0
+    uow: UnitOfWork,
+    repository: InvoiceRepository,
+    invoice: Invoice,
+    settlement: Settlement,
+    recorded_at: datetime,
+    *,
+    lost: int = 0,
 ) -> Invoice:
     """Record a settlement and where it leaves the invoice, of which `lost` is still given up."""
     repository.add_settlements([settlement], recorded_at)
@@ -185,4 +193,6 @@ def _settle(
     else:
         state = InvoiceState.PAID if settled >= invoice.total_minor else InvoiceState.FINALISED
     repository.move(invoice.id, state, settled)
-    return repository.get(invoice.id)
+    after = repository.get(invoice.id)
+    announce(uow, invoice_events(after, before=invoice.state, by=settlement.key), recorded_at)
+    return after

@@ -18,6 +18,8 @@ from billing.repositories.price_books import PriceBookRepository
 from billing.repositories.quotes import StoredQuote
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.unit_of_work import UnitOfWork
+from billing.webhooks.announcements import subscription_changed
+from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, RuleBrokenError
 from models.values.ids import check_external_id
 from models.values.period import BillingCycle, Interval, Period, as_utc, parse_zone
@@ -137,6 +139,7 @@ def start(
     known = repository.find(subscription_id)
     if known is None:
         repository.add(wanted, recorded_at)
+        announce(uow, [subscription_changed(wanted, first)], recorded_at)
         return wanted
     same = replace(known, phases=(replace(known.phases[0], recorded_at=recorded_at),))
     if same != wanted:
@@ -158,6 +161,7 @@ def record(uow: UnitOfWork, change: Change) -> Subscription:
         )
     for phase in change.phases:
         SubscriptionRepository(uow).add_phase(change.subscription.id, phase)
+        announce(uow, [subscription_changed(change.outcome, phase)], phase.recorded_at)
     return change.outcome
 
 

@@ -6,6 +6,7 @@ Every function runs in the caller's unit of work, takes the ledger's lock first 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +22,8 @@ from billing.repositories import journals
 from billing.repositories import wallets as rows
 from billing.repositories.wallets import BURN, GRANT, WALLET
 from billing.unit_of_work import UnitOfWork
+from billing.webhooks.announcements import wallet_low
+from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError
 from models.values.money import currency
 
@@ -165,6 +168,7 @@ def write_burn(uow: UnitOfWork, request: BurnRequest, takings: Sequence[Taking],
     if facts:
         rows.take(uow, request.key, "burn", takings, request.at)
         _post(uow, f"burn:{request.key}", request.at, facts, recorded_at, request.memo)
+        _announce_low(uow, request, takings, recorded_at)
 
 
 def expire_credit(uow: UnitOfWork, *, at: datetime, recorded_at: datetime) -> list[Taking]:
@@ -242,6 +246,18 @@ def _expire(uow: UnitOfWork, grant: Grant, expires_at: datetime, recorded_at: da
         _post(uow, f"expiry:{piece}", expires_at, credit_facts.expired(lapsed), recorded_at)
         takings.append(lapsed)
     return takings
+
+
+def _announce_low(uow: UnitOfWork, request: BurnRequest, takings: Sequence[Taking], recorded_at: datetime) -> None:
+    """Tell of each wallet that these takings brought below its threshold."""
+    taken: Counter[str] = Counter()
+    for taking in takings:
+        taken[taking.grant.wallet] += taking.units
+    watched = rows.wallets(uow, WALLET.c.id.in_(taken), WALLET.c.top_up_below.is_not(None))
+    if watched:
+        low = [each for each in due_top_ups(uow, request.customer, request.at) if each.wallet.id in taken]
+        fallen = [each for each in low if each.free + taken[each.wallet.id] >= (each.wallet.top_up_below or 0)]
+        announce(uow, [wallet_low(each, request.key) for each in fallen], recorded_at)
 
 
 def _the_wallet(uow: UnitOfWork, wallet: str) -> Wallet:

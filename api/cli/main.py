@@ -33,6 +33,7 @@ _COMMANDS = (
     "stripe",
     "dunning",
     "ledger",
+    "webhooks",
 )
 """Modules of this package, each adding its command with `register`."""
 

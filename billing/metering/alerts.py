@@ -17,6 +17,8 @@ from billing.metering.counters import counter_of
 from billing.metering.live_usage import usage_of
 from billing.metering.sets import AskedOften
 from billing.unit_of_work import UnitOfWork
+from billing.webhooks.announcements import usage_alert
+from billing.webhooks.events import announce
 from models.tables.base import table_of
 from models.tables.usage import UsageAlertRaisedRow, UsageAlertRow
 from models.values.errors import ConflictError, InvalidValueError
@@ -97,7 +99,7 @@ def set_alert(uow: UnitOfWork, alert: Alert, now: datetime) -> list[RaisedAlert]
 
 def raise_alerts(uow: UnitOfWork, customers: Collection[str], now: datetime) -> list[RaisedAlert]:
     """Raise what the usage of `customers` has reached by now and was not raised in this turn; return it."""
-    raised = []
+    raised, events = [], []
     for alert in _alerts(uow, customers):
         period = alert.period_at(now)
         before = select(_RAISED.c.alert).where(
@@ -108,8 +110,10 @@ def raise_alerts(uow: UnitOfWork, customers: Collection[str], now: datetime) -> 
         units = usage_of(uow, alert.customer, alert.meter, period).units
         if units >= alert.threshold:
             raised.append(RaisedAlert(alert.key, period, units, now))
+            events.append(usage_alert(alert, raised[-1]))
     if raised:
         uow.connection.execute(insert(_RAISED), [_raised_row(uow, each) for each in raised])
+        announce(uow, events, now)
     return raised
 
 

@@ -7,9 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from billing.billing_provider import ProviderError
+from billing.repositories import leasing
+from billing.repositories.leasing import is_due
 from billing.stripe.operations import (
     FINISHED,
     Aggregate,
@@ -26,7 +28,7 @@ from models.tables.outbox import StripeOpRow
 from models.values.canonical_json import Json, content_hash
 
 OP = table_of(StripeOpRow)
-_WAITING = (State.PENDING, State.RETRY_WAIT, State.AMBIGUOUS)
+_WAITING = (State.PENDING.value, State.RETRY_WAIT.value, State.AMBIGUOUS.value)
 
 
 def append(
@@ -71,10 +73,7 @@ def lease(uow: UnitOfWork, owner: str, now: datetime, lease_for: timedelta, limi
     """Take operations that are due and whose turn it is; those of a worker that went silent come back this way."""
     earlier, before = OP.alias("earlier"), OP.alias("before")
     unfinished = [state.value for state in State if state not in FINISHED]
-    due = or_(
-        and_(OP.c.state.in_([state.value for state in _WAITING]), OP.c.next_at <= now),
-        and_(OP.c.state == State.IN_FLIGHT.value, OP.c.lease_until <= now),
-    )
+    due = is_due(OP, _WAITING, now)
     blocked = (
         select(earlier.c.seq)
         .where(
@@ -120,7 +119,7 @@ def lease_next(uow: UnitOfWork, after: Operation, owner: str, now: datetime, lea
         .with_for_update()
     )
     row = uow.connection.execute(query).first()
-    if row is None or row.state not in {state.value for state in _WAITING} or row.next_at > now:
+    if row is None or row.state not in _WAITING or row.next_at > now:
         return None
     return _take(uow, row, owner, now, lease_for)
 
@@ -218,14 +217,7 @@ def revive(uow: UnitOfWork, aggregate: Aggregate, aggregate_id: str, now: dateti
 
 def next_due(uow: UnitOfWork, now: datetime) -> datetime | None:
     """Return when, after now, the next operation falls due or a lease runs out. What is due now but blocked waits."""
-    waits = select(func.min(OP.c.next_at)).where(
-        OP.c.tenant == uow.tenant, OP.c.state.in_([state.value for state in _WAITING]), OP.c.next_at > now
-    )
-    leases = select(func.min(OP.c.lease_until)).where(
-        OP.c.tenant == uow.tenant, OP.c.state == State.IN_FLIGHT.value, OP.c.lease_until > now
-    )
-    found = [uow.connection.execute(query).scalar_one() for query in (waits, leases)]
-    return min((instant for instant in found if instant is not None), default=None)
+    return leasing.next_due(uow, OP, _WAITING, now)
 
 
 def _of(uow: UnitOfWork, aggregate: Aggregate, aggregate_id: str) -> list[ColumnElement[bool]]:

@@ -11,3 +11,4 @@ import models.tables.quote
 import models.tables.subscription
 import models.tables.usage
 import models.tables.wallet
+import models.tables.webhook

@@ -101,6 +101,12 @@ def open_door(database_url: str, tmp_path: Path, before: Callable[[Database], No
         before(database)
     clock = [START]
     group = GroupCommit(database, PriceBookDirectory(), lambda: clock[0])
-    services = Services(Settings(database_url, tmp_path / "key.pem"), database, SIGNER, group, lambda: clock[0])
+    services = Services(
+        Settings(database_url, tmp_path / "key.pem", webhook_networks="127.0.0.0/8"),
+        database,
+        SIGNER,
+        group,
+        lambda: clock[0],
+    )
     with TestClient(create_app(services), raise_server_exceptions=False) as client:
         yield Door(client, database, clock)

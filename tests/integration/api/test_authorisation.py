@@ -58,6 +58,17 @@ SCOPES: dict[str, set[str]] = {
     "CreateApiKey": {"key_admin"},
     "RevokeApiKey": {"key_admin"},
     "ListAuditEntries": {"key_admin"},
+    "ListWebhookEndpoints": {"key_admin"},
+    "AddWebhookEndpoint": {"key_admin"},
+    "ReadWebhookEndpoint": {"key_admin"},
+    "DeleteWebhookEndpoint": {"key_admin"},
+    "RotateWebhookSecret": {"key_admin"},
+    "DisableWebhookEndpoint": {"key_admin"},
+    "EnableWebhookEndpoint": {"key_admin"},
+    "ListWebhookDeliveries": {"key_admin"},
+    "ListWebhookAttempts": {"key_admin"},
+    "ReplayWebhookDelivery": {"key_admin"},
+    "ReplayWebhookEvents": {"key_admin"},
 }
 """Which single scopes open an operation, written by hand: a route that is not here fails the test."""
 
@@ -68,6 +79,8 @@ BODIES: dict[str, Any] = {
     "ChangeSubscription": {"action": "pause"},
     "VoidInvoice": {"reason": "test"},
     "CreditInvoice": {"reason": "test"},
+    "RotateWebhookSecret": {},
+    "ReplayWebhookEvents": {"after": "none"},
 }
 
 
@@ -103,6 +116,9 @@ def ids_of_default(door: Door) -> dict[str, str]:
         book = books.releases()[-1].content_hash
         sheet = books.current_sheet(book, "default", at("2026-03-01")).sheet_hash
     key = door.call("GET", "/v1/api-keys").json()["items"][0]["id"]
+    endpoint = door.call("POST", "/v1/webhook-endpoints", {"url": "https://receiver.example/"}).json()["id"]
+    door.call("POST", f"/v1/quotes/{quote.json()['id']}/accept", {}, key="auth-accept")
+    event = door.call("GET", f"/v1/webhook-endpoints/{endpoint}/deliveries").json()["items"][0]["event"]
     return {
         "quote_id": quote.json()["id"],
         "key": "buyer",
@@ -116,6 +132,8 @@ def ids_of_default(door: Door) -> dict[str, str]:
         "line": "1",
         "period": "2026-99",
         "key_id": key,
+        "endpoint": endpoint,
+        "event": event,
     }
 
 

@@ -1,0 +1,128 @@
+"""Endpoints: add, rotate the secret, disable, enable, delete, replay; each in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from billing.repositories import webhook_endpoints as rows
+from billing.repositories import webhook_outbox as outbox
+from billing.repositories.webhook_endpoints import ACTIVE, DISABLED, Endpoint
+from billing.unit_of_work import UnitOfWork
+from billing.webhooks.destinations import DestinationRules
+from billing.webhooks.events import EventType
+from billing.webhooks.secret_box import SecretBox
+from billing.webhooks.signatures import secret_text
+from models.values.errors import InvalidValueError, LimitExceededError
+
+MAX_ENDPOINTS = 20
+MAX_REPLAYED = 10_000
+OLD_SECRET_LIVES = timedelta(hours=24)
+_MAX_DESCRIPTION = 200
+
+
+def add_endpoint(
+    uow: UnitOfWork,
+    box: SecretBox,
+    rules: DestinationRules,
+    endpoint_id: str,
+    secret: bytes,
+    url: str,
+    event_types: Iterable[str],
+    description: str,
+    now: datetime,
+) -> tuple[Endpoint, str]:
+    """Add an endpoint and return it with its secret, which nobody is shown again.
+
+    `secret`: 32 random bytes of the caller's. Raises InvalidValueError, RuleBrokenError for a private address,
+    LimitExceededError.
+    """
+    rules.check_url(url)
+    wanted = frozenset(_event_type(each) for each in event_types)
+    if len(description) > _MAX_DESCRIPTION:
+        raise InvalidValueError(f"at most {_MAX_DESCRIPTION} characters", field="description")
+    if len(rows.every(uow)) >= MAX_ENDPOINTS:
+        raise LimitExceededError(f"at most {MAX_ENDPOINTS} endpoints", field="webhook_endpoint")
+    endpoint = Endpoint(endpoint_id, url, description, wanted, ACTIVE, None, None, now)
+    rows.add(uow, endpoint)
+    return endpoint, _new_secret(uow, box, endpoint_id, secret, now)
+
+
+def rotate_secret(
+    uow: UnitOfWork,
+    box: SecretBox,
+    endpoint: str,
+    secret: bytes,
+    now: datetime,
+    old_lives: timedelta = OLD_SECRET_LIVES,
+) -> str:
+    """Make a new secret and return it, shown once. Until `old_lives` is over both sign. Raises NotFoundError."""
+    if not timedelta(0) <= old_lives <= timedelta(days=7):
+        raise InvalidValueError("must be between nothing and seven days", field="old_lives", value=old_lives)
+    rows.get(uow, endpoint, lock=True)
+    return _new_secret(uow, box, endpoint, secret, now, old_lives)
+
+
+def signing_secrets(uow: UnitOfWork, box: SecretBox, endpoint: str, now: datetime) -> list[bytes]:
+    """Return the secrets that sign now, newest first. Raises RuleBrokenError where one cannot be read."""
+    kept = rows.live_secrets(uow, endpoint, now)
+    return [box.decrypt(each.key_id, each.encrypted, _bound(uow, endpoint)) for each in kept]
+
+
+def disable(uow: UnitOfWork, endpoint: str, reason: str) -> Endpoint:
+    """Send nothing more to an endpoint; what waits keeps waiting. Raises NotFoundError."""
+    rows.get(uow, endpoint, lock=True)
+    rows.change(uow, endpoint, state=DISABLED, reason=reason)
+    return rows.get(uow, endpoint)
+
+
+def enable(uow: UnitOfWork, endpoint: str) -> Endpoint:
+    """Send to an endpoint again, what waited first. Raises NotFoundError."""
+    rows.get(uow, endpoint, lock=True)
+    rows.change(uow, endpoint, state=ACTIVE, reason=None, failing_since=None)
+    return rows.get(uow, endpoint)
+
+
+def delete(uow: UnitOfWork, endpoint: str) -> None:
+    """Remove an endpoint with its secrets and its log. Raises NotFoundError."""
+    rows.get(uow, endpoint, lock=True)
+    rows.remove(uow, endpoint)
+
+
+def replay(uow: UnitOfWork, endpoint: str, event: str) -> None:
+    """Deliver an event once more, whatever became of it before. Raises NotFoundError."""
+    rows.get(uow, endpoint)
+    outbox.check_delivery(uow, endpoint, event)
+    outbox.queue(uow, [(endpoint, event)])
+
+
+def replay_after(uow: UnitOfWork, endpoint: str, event: str) -> int:
+    """Deliver anew every event that the endpoint wants and that came after `event`; return how many there are.
+
+    Raises NotFoundError, and LimitExceededError where there are too many for one call.
+    """
+    found = rows.get(uow, endpoint)
+    wanted = [each.id for each in outbox.events_after(uow, event) if found.wants(each.type)]
+    if len(wanted) > MAX_REPLAYED:
+        raise LimitExceededError(f"at most {MAX_REPLAYED} events in one replay", field="after", value=len(wanted))
+    outbox.queue(uow, [(endpoint, each) for each in wanted])
+    return len(wanted)
+
+
+def _new_secret(
+    uow: UnitOfWork, box: SecretBox, endpoint: str, secret: bytes, now: datetime, old_lives: timedelta = timedelta(0)
+) -> str:
+    encrypted = box.encrypt(secret, _bound(uow, endpoint))
+    rows.replace_secret(uow, endpoint, box.key_id, encrypted, now, now + old_lives)
+    return secret_text(secret)
+
+
+def _bound(uow: UnitOfWork, endpoint: str) -> str:
+    return f"{uow.tenant}\x00{endpoint}"
+
+
+def _event_type(text: str) -> EventType:
+    try:
+        return EventType(text)
+    except ValueError as error:
+        raise InvalidValueError(f"must be one of {', '.join(EventType)}", field="event_types", value=text) from error

@@ -1,0 +1,139 @@
+"""The webhook worker: takes deliveries that are due, sends them, writes down what came of it.
+
+No transaction is open while a request is under way. Several workers, in one process or many, share the work by
+leases; a delivery whose worker died falls due again, so receivers may see an event twice, under the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from billing.database import Database
+from billing.repositories import webhook_endpoints as endpoints
+from billing.repositories import webhook_outbox as outbox
+from billing.repositories.webhook_outbox import DELIVERED, FAILED, WAITING, Attempt, Leased
+from billing.stripe.timing import Timing
+from billing.unit_of_work import UnitOfWork
+from billing.webhooks.endpoints import disable, signing_secrets
+from billing.webhooks.events import event_document
+from billing.webhooks.schedule import is_given_up, next_try
+from billing.webhooks.secret_box import SecretBox
+from billing.webhooks.sending import Answer, Sender
+from billing.webhooks.signatures import signed_headers
+from models.values.canonical_json import canonical_bytes
+from models.values.errors import RuleBrokenError
+
+LEASE = timedelta(seconds=60)
+"""Far longer than one batch takes: every request ends within five seconds."""
+
+CONCURRENCY = 8
+_GONE = 410
+
+
+@dataclass(slots=True)
+class Delivered:
+    """What one run did: deliveries made, tries that failed, deliveries given up, endpoints disabled."""
+
+    delivered: int = 0
+    failed: int = 0
+    given_up: int = 0
+    disabled: int = 0
+
+
+class WebhookWorker:
+    """Delivers the events of one tenant. `name` must be unique among the workers that run."""
+
+    def __init__(
+        self,
+        database: Database,
+        tenant: str,
+        sender: Sender,
+        box: SecretBox,
+        timing: Timing,
+        *,
+        name: str,
+        random: Random,
+    ) -> None:
+        self._database = database
+        self._tenant = tenant
+        self._sender = sender
+        self._box = box
+        self._timing = timing
+        self._name = name
+        self._random = random
+
+    async def drain(self, patience: timedelta = timedelta(0)) -> Delivered:
+        """Work until nothing is due, and wait for what falls due within `patience` of the last thing done."""
+        report = Delivered()
+        while True:
+            while batch := await asyncio.to_thread(self._lease_some):
+                await asyncio.gather(*(self._deliver(leased, secrets, report) for leased, secrets in batch))
+            now = self._timing.now()
+            due = await asyncio.to_thread(self._next_due, now)
+            if due is None or due > now + patience:
+                return report
+            await self._timing.sleep(max((due - now).total_seconds(), 0.001))
+
+    async def _deliver(self, leased: Leased, secrets: Sequence[bytes] | None, report: Delivered) -> None:
+        started_at, started = self._timing.now(), time.perf_counter()
+        if secrets is None:
+            answer = Answer(None, "its secret cannot be read with this signing key; rotate it")
+        else:
+            body = canonical_bytes(event_document(leased.event))
+            headers = signed_headers(secrets, leased.event.id, started_at, body)
+            answer = await self._sender.send(leased.url, headers, body)
+        took_ms = round((time.perf_counter() - started) * 1000)
+        attempt = Attempt(leased.attempts, answer.status, answer.error, answer.text, took_ms, started_at)
+        await asyncio.to_thread(self._record, leased, answer, attempt, report)
+
+    # What follows runs in threads: each call is one short transaction.
+
+    def _lease_some(self) -> list[tuple[Leased, list[bytes] | None]]:
+        now = self._timing.now()
+        with self._database.writing(self._tenant) as uow:
+            leased = outbox.lease(uow, self._name, now, LEASE, CONCURRENCY)
+            return [(each, self._secrets(uow, each.endpoint, now)) for each in leased]
+
+    def _secrets(self, uow: UnitOfWork, endpoint: str, now: datetime) -> list[bytes] | None:
+        try:
+            return signing_secrets(uow, self._box, endpoint, now)
+        except RuleBrokenError:
+            return None
+
+    def _next_due(self, now: datetime) -> datetime | None:
+        with self._database.reading(self._tenant) as uow:
+            return outbox.next_due(uow, now)
+
+    def _record(self, leased: Leased, answer: Answer, attempt: Attempt, report: Delivered) -> None:
+        now = self._timing.now()
+        with self._database.writing(self._tenant) as uow:
+            endpoint = endpoints.find(uow, leased.endpoint, lock=True)
+            if endpoint is None:  # Deleted meanwhile, its log with it.
+                return
+            if not outbox.finish(uow, leased, self._name, attempt, **self._outcome(leased, answer, now)):
+                return
+            if answer.is_taken:
+                report.delivered += 1
+                if endpoint.failing_since is not None:
+                    endpoints.change(uow, endpoint.id, failing_since=None)
+                return
+            report.failed += 1
+            report.given_up += next_try(leased.tries, now, 0) is None
+            since = endpoint.failing_since or now
+            endpoints.change(uow, endpoint.id, failing_since=since)
+            if endpoint.is_active and (answer.status == _GONE or is_given_up(since, now)):
+                gone = "answered 410 Gone"
+                disable(uow, endpoint.id, gone if answer.status == _GONE else f"nothing arrived since {since:%Y-%m-%d}")
+                report.disabled += 1
+
+    def _outcome(self, leased: Leased, answer: Answer, now: datetime) -> dict[str, Any]:
+        if answer.is_taken:
+            return {"state": DELIVERED, "delivered_at": now}
+        again = next_try(leased.tries, now, self._random.random())
+        return {"state": FAILED} if again is None else {"state": WAITING, "next_at": again}

@@ -1,0 +1,247 @@
+"""Deliveries over real HTTP: signed, retried, replayed, given up; each step seen through the API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from billing.repositories import webhook_endpoints, webhook_outbox
+from billing.webhooks.schedule import WAITS
+from billing.webhooks.signatures import verify_webhook
+from pricing_engine.sealing import new_signer
+from tests.integration.api.door import Door
+from tests.integration.webhooks.worker import drain, worker
+from tests.webhook_receiver import Received, Receiver, receiver
+
+ENDPOINTS = "/v1/webhook-endpoints"
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as opened:
+        yield opened
+
+
+def listen(door: Door, there: Receiver, *types: str) -> dict[str, Any]:
+    body = {"url": there.url, "event_types": list(types) or ["quote.accepted"]}
+    answer = door.call("POST", ENDPOINTS, body)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def accept(door: Door, key: str) -> str:
+    quote = door.call("POST", "/v1/quotes", {"customer": "acme-default", "selection": {"seats": "3"}}, key=f"q-{key}")
+    quote_id = quote.json()["id"]
+    answer = door.call("POST", f"/v1/quotes/{quote_id}/accept", {}, key=f"a-{key}")
+    assert answer.status_code == 200, answer.text
+    return str(quote_id)
+
+
+def fits(message: Received, secret: str) -> bool:
+    """Judge as the reference library does, its clock aside."""
+    stamp = message.headers["webhook-timestamp"]
+    signed = Webhook(secret).sign(message.headers["webhook-id"], _at(stamp), message.body.decode())
+    return signed in message.headers["webhook-signature"].split(" ")
+
+
+def _at(stamp: str) -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(int(stamp), UTC)
+
+
+def deliveries(door: Door, endpoint: str) -> list[dict[str, Any]]:
+    return door.call("GET", f"{ENDPOINTS}/{endpoint}/deliveries").json()["items"]
+
+
+def test_an_accepted_quote_arrives_once_signed_and_readable(door: Door, there: Receiver) -> None:
+    made = listen(door, there)
+    quote = accept(door, "1")
+    again = door.call("POST", f"/v1/quotes/{quote}/accept", {}, key="a-1")
+    assert again.headers["idempotent-replayed"] == "true"
+    assert drain(door.database, door.clock).delivered == 1
+    assert drain(door.database, door.clock).delivered == 0
+    (message,) = there.received
+    body = json.loads(message.body)
+    assert (body["type"], body["data"]["quote"]) == ("quote.accepted", quote)
+    assert message.headers["content-type"] == "application/json"
+    assert message.headers["webhook-id"].startswith("evt_")
+    assert fits(message, made["secret"])
+    assert verify_webhook(message.body, message.headers, [made["secret"]], door.clock[0])
+    (delivery,) = deliveries(door, made["id"])
+    assert (delivery["state"], delivery["attempts"], delivery["next_try_at"]) == ("delivered", 1, None)
+    attempts = door.call("GET", f"{ENDPOINTS}/{made['id']}/deliveries/{delivery['event']}/attempts").json()["items"]
+    assert [(each["number"], each["status"], each["answer"]) for each in attempts] == [(1, 200, "ok")]
+    shown = door.call("GET", f"{ENDPOINTS}/{made['id']}").json()
+    assert "secret" not in shown
+    assert made["secret"].encode() not in door.call("GET", ENDPOINTS).content
+
+
+def test_a_failing_receiver_is_tried_again_on_schedule_under_one_id(door: Door, there: Receiver) -> None:
+    made = listen(door, there)
+    accept(door, "1")
+    there.answers = [(500, {}, b"down"), (302, {"location": there.url}, b"")]
+    start = door.clock[0]
+    report = drain(door.database, door.clock, timedelta(hours=1))
+    assert (report.delivered, report.failed) == (1, 2)
+    assert len({each.headers["webhook-id"] for each in there.received}) == 1
+    stamps = [int(each.headers["webhook-timestamp"]) - int(start.timestamp()) for each in there.received]
+    assert stamps[0] == 0
+    assert 5 <= stamps[1] <= 6
+    assert 305 <= stamps[2] <= 5 + 300 * 1.2 + 2
+    (delivery,) = deliveries(door, made["id"])
+    path = f"{ENDPOINTS}/{made['id']}/deliveries/{delivery['event']}/attempts"
+    assert [each["status"] for each in door.call("GET", path).json()["items"]] == [500, 302, 200]
+    assert door.call("GET", f"{ENDPOINTS}/{made['id']}").json()["failing_since"] is None
+
+
+def test_after_ten_tries_it_is_given_up_and_a_replay_brings_it_after_all(door: Door, there: Receiver) -> None:
+    made = listen(door, there)
+    accept(door, "1")
+    there.answers = [(503, {}, b"")] * 10
+    report = drain(door.database, door.clock, timedelta(days=2))
+    assert (report.failed, report.given_up, report.disabled) == (len(WAITS) + 1, 1, 0)
+    (delivery,) = deliveries(door, made["id"])
+    assert (delivery["state"], delivery["attempts"]) == ("failed", 10)
+    answer = door.call("POST", f"{ENDPOINTS}/{made['id']}/deliveries/{delivery['event']}/replay")
+    assert (answer.status_code, answer.json()) == (202, {"queued": 1})
+    assert drain(door.database, door.clock).delivered == 1
+    (delivery,) = deliveries(door, made["id"])
+    assert (delivery["state"], delivery["attempts"]) == ("delivered", 11)
+    unknown = door.call("POST", f"{ENDPOINTS}/{made['id']}/deliveries/evt_none/replay")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_webhook_delivery")
+
+
+def test_an_endpoint_where_nothing_arrives_for_days_is_disabled_and_can_come_back(door: Door, there: Receiver) -> None:
+    made = listen(door, there)
+    there.answers = [(500, {}, b"")] * 12
+    first = accept(door, "1")
+    drain(door.database, door.clock, timedelta(days=2))
+    door.wait(days=3)
+    second = accept(door, "2")
+    assert drain(door.database, door.clock).disabled == 1
+    shown = door.call("GET", f"{ENDPOINTS}/{made['id']}").json()
+    assert (shown["state"], shown["reason"]) == ("disabled", "nothing arrived since 2026-03-01")
+    missed = accept(door, "3")
+    there.answers, there.received = [], []
+    door.wait(days=30)
+    assert drain(door.database, door.clock).delivered == 0
+    assert door.call("POST", f"{ENDPOINTS}/{made['id']}/enable").json()["state"] == "active"
+    assert drain(door.database, door.clock).delivered == 1, "what waited"
+    last = there.received[-1].headers["webhook-id"]
+    assert json.loads(there.received[-1].body)["data"]["quote"] == second
+    answer = door.call("POST", f"{ENDPOINTS}/{made['id']}/replay", {"after": last})
+    assert answer.json() == {"queued": 1}
+    drain(door.database, door.clock)
+    assert [json.loads(each.body)["data"]["quote"] for each in there.received] == [second, missed]
+    assert first not in {second, missed}
+
+
+def test_a_receiver_that_is_gone_is_disabled_at_once(door: Door, there: Receiver) -> None:
+    made = listen(door, there)
+    accept(door, "1")
+    there.answers = [(410, {}, b"")]
+    assert drain(door.database, door.clock, timedelta(days=1)).disabled == 1
+    assert door.call("GET", f"{ENDPOINTS}/{made['id']}").json()["reason"] == "answered 410 Gone"
+    assert len(there.received) == 1
+
+
+def test_while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone(door: Door, there: Receiver) -> None:
+    made = listen(door, there)
+    newer = door.call("POST", f"{ENDPOINTS}/{made['id']}/rotate-secret", {"old_secret_hours": 2}).json()["secret"]
+    assert newer != made["secret"]
+    accept(door, "1")
+    drain(door.database, door.clock)
+    assert [fits(there.received[0], secret) for secret in (made["secret"], newer)] == [True, True]
+    door.wait(hours=2)
+    accept(door, "2")
+    drain(door.database, door.clock)
+    assert [fits(there.received[1], secret) for secret in (made["secret"], newer)] == [False, True]
+    for _ in range(3):
+        newest = door.call("POST", f"{ENDPOINTS}/{made['id']}/rotate-secret", {}).json()["secret"]
+    accept(door, "3")
+    drain(door.database, door.clock)
+    assert len(there.received[2].headers["webhook-signature"].split(" ")) == 2, "never more than two are live"
+    assert fits(there.received[2], newest)
+    beyond = door.call("POST", f"{ENDPOINTS}/{made['id']}/rotate-secret", {"old_secret_hours": 1000})
+    assert beyond.status_code == 422
+
+
+def test_secrets_lie_encrypted_and_another_signing_key_says_so(door: Door, there: Receiver) -> None:
+    made = listen(door, there)
+    accept(door, "1")
+    with door.database.reading("default") as uow:
+        (kept,) = webhook_endpoints.live_secrets(uow, made["id"], door.clock[0])
+    import base64
+
+    assert base64.b64decode(made["secret"].removeprefix("whsec_")) not in kept.encrypted
+    assert drain(door.database, door.clock, signer=new_signer()).failed == 1
+    assert there.received == []
+    (delivery,) = deliveries(door, made["id"])
+    path = f"{ENDPOINTS}/{made['id']}/deliveries/{delivery['event']}/attempts"
+    assert "rotate it" in door.call("GET", path).json()["items"][0]["error"]
+
+
+def test_a_private_receiver_is_refused_when_added_and_when_its_name_turns(door: Door) -> None:
+    for url, code in (
+        ("http://10.0.0.1/", "private_address"),
+        ("http://[::ffff:169.254.169.254]/latest", "private_address"),
+        ("ftp://receiver.example/", "invalid_url"),
+        ("http://user:pw@receiver.example/", "invalid_url"),
+    ):
+        answer = door.call("POST", ENDPOINTS, {"url": url})
+        assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
+    assert door.call("POST", ENDPOINTS, {"url": "https://a.example/", "event_types": ["x"]}).status_code == 422
+    for _ in range(20):
+        assert door.call("POST", ENDPOINTS, {"url": "https://a.example/"}).status_code == 201
+    assert door.call("POST", ENDPOINTS, {"url": "https://a.example/"}).json()["code"] == "limit_exceeded"
+
+
+def test_a_deleted_endpoint_takes_its_log_along(door: Door, there: Receiver) -> None:
+    made = listen(door, there)
+    accept(door, "1")
+    there.answers = [(500, {}, b"")]
+    drain(door.database, door.clock)
+    assert door.call("DELETE", f"{ENDPOINTS}/{made['id']}").status_code == 204
+    assert door.call("GET", f"{ENDPOINTS}/{made['id']}/deliveries").status_code == 404
+    assert drain(door.database, door.clock, timedelta(days=1)).delivered == 0
+    actions = [each["action"] for each in door.call("GET", "/v1/audit").json()["items"]]
+    assert actions[-1] == "webhook_endpoint.delete"
+
+
+def test_workers_share_the_work_and_a_silent_ones_part_comes_back(door: Door, there: Receiver) -> None:
+    listen(door, there)
+    for number in range(12):
+        accept(door, str(number))
+    clock = door.clock
+    with door.database.writing("default") as uow:
+        silent = webhook_outbox.lease(uow, "dead", clock[0], timedelta(seconds=60), 3)
+    assert len(silent) == 3
+
+    async def both() -> int:
+        workers = [worker(door.database, clock, name) for name in ("one", "two")]
+        reports = await asyncio.gather(*(each.drain() for each in workers))
+        return sum(each.delivered for each in reports)
+
+    assert asyncio.run(both()) == 9
+    door.wait(seconds=61)
+    assert asyncio.run(both()) == 3
+    ids = [each.headers["webhook-id"] for each in there.received]
+    assert len(ids) == len(set(ids)) == 12
+    with door.database.writing("default") as uow:
+        late = webhook_outbox.Attempt(1, 200, None, "", 1, clock[0])
+        assert not webhook_outbox.finish(uow, silent[0], "dead", late, state="delivered")
+
+
+def test_the_reference_library_refuses_what_is_not_ours(door: Door, there: Receiver) -> None:
+    listen(door, there)
+    accept(door, "1")
+    drain(door.database, door.clock)
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_" + "eA==" * 10).verify(there.received[0].body, there.received[0].headers)
