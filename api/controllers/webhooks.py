@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, delete, get, post
@@ -24,6 +24,8 @@ from billing.webhooks import endpoints
 from billing.webhooks.secret_box import SecretBox
 
 _SECRET_BYTES = 32
+_KEY_ADMIN = [requires(Scope.KEY_ADMIN)]
+"""On each handler rather than on the controller: there it would guard OPTIONS too, which bears no key."""
 
 
 class EndpointBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -37,7 +39,7 @@ class EndpointBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class RotateBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """For how long the old secret signs beside the new one, at most seven days."""
 
-    old_secret_hours: int = 24
+    old_secret_hours: Annotated[int, msgspec.Meta(ge=0, le=168)] = 24
 
 
 class ReplayBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -51,16 +53,15 @@ class WebhookController(Controller):
 
     path = "/v1/webhook-endpoints"
     tags = ("webhooks",)
-    guards = (requires(Scope.KEY_ADMIN),)
 
-    @get("/", operation_id="ListWebhookEndpoints", sync_to_thread=True)
+    @get("/", operation_id="ListWebhookEndpoints", guards=_KEY_ADMIN, sync_to_thread=True)
     def list(self, request: ApiRequest, state: State) -> dict[str, Any]:
         """Return all endpoints, oldest first."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return {"items": [_document(each) for each in webhook_endpoints.every(uow)]}
 
-    @post("/", operation_id="AddWebhookEndpoint", status_code=201, sync_to_thread=True)
+    @post("/", operation_id="AddWebhookEndpoint", guards=_KEY_ADMIN, status_code=201, sync_to_thread=True)
     def add(self, data: JSONBody[EndpointBody], request: ApiRequest, state: State) -> dict[str, Any]:
         """Add an endpoint. Its secret is in this answer and nowhere else."""
         services: Services = state.services
@@ -81,14 +82,14 @@ class WebhookController(Controller):
             _record(uow, request, now, "webhook_endpoint.add", endpoint.id, after=after)
         return {**after, "secret": secret}
 
-    @get("/{endpoint:str}", operation_id="ReadWebhookEndpoint", sync_to_thread=True)
+    @get("/{endpoint:str}", operation_id="ReadWebhookEndpoint", guards=_KEY_ADMIN, sync_to_thread=True)
     def read(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
         """Return one endpoint."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return _document(webhook_endpoints.get(uow, endpoint))
 
-    @delete("/{endpoint:str}", operation_id="DeleteWebhookEndpoint", sync_to_thread=True)
+    @delete("/{endpoint:str}", operation_id="DeleteWebhookEndpoint", guards=_KEY_ADMIN, sync_to_thread=True)
     def delete(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> None:
         """Remove an endpoint with its secrets and the log of its deliveries."""
         services: Services = state.services
@@ -98,7 +99,13 @@ class WebhookController(Controller):
             endpoints.delete(uow, endpoint)
             _record(uow, request, now, "webhook_endpoint.delete", endpoint, before=before)
 
-    @post("/{endpoint:str}/rotate-secret", operation_id="RotateWebhookSecret", status_code=200, sync_to_thread=True)
+    @post(
+        "/{endpoint:str}/rotate-secret",
+        operation_id="RotateWebhookSecret",
+        guards=_KEY_ADMIN,
+        status_code=200,
+        sync_to_thread=True,
+    )
     def rotate(
         self, endpoint: FromPath[str], data: JSONBody[RotateBody], request: ApiRequest, state: State
     ) -> dict[str, Any]:
@@ -112,12 +119,24 @@ class WebhookController(Controller):
             _record(uow, request, now, "webhook_endpoint.rotate_secret", endpoint)
         return {"id": endpoint, "secret": secret, "old_secret_until": (now + old_lives).isoformat()}
 
-    @post("/{endpoint:str}/disable", operation_id="DisableWebhookEndpoint", status_code=200, sync_to_thread=True)
+    @post(
+        "/{endpoint:str}/disable",
+        operation_id="DisableWebhookEndpoint",
+        guards=_KEY_ADMIN,
+        status_code=200,
+        sync_to_thread=True,
+    )
     def disable(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
         """Send nothing more; what waits keeps waiting."""
         return self._switch(endpoint, request, state, enable=False)
 
-    @post("/{endpoint:str}/enable", operation_id="EnableWebhookEndpoint", status_code=200, sync_to_thread=True)
+    @post(
+        "/{endpoint:str}/enable",
+        operation_id="EnableWebhookEndpoint",
+        guards=_KEY_ADMIN,
+        status_code=200,
+        sync_to_thread=True,
+    )
     def enable(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
         """Send again, what waited first. What happened meanwhile comes by a replay."""
         return self._switch(endpoint, request, state, enable=True)
@@ -136,7 +155,7 @@ class WebhookController(Controller):
             _record(uow, request, now, action, endpoint, before=before, after=after)
         return after
 
-    @get("/{endpoint:str}/deliveries", operation_id="ListWebhookDeliveries", sync_to_thread=True)
+    @get("/{endpoint:str}/deliveries", operation_id="ListWebhookDeliveries", guards=_KEY_ADMIN, sync_to_thread=True)
     def deliveries(
         self,
         endpoint: FromPath[str],
@@ -168,7 +187,12 @@ class WebhookController(Controller):
         last = [found[-1].recorded_at.isoformat(), found[-1].event] if found else []
         return page(services, request.user.tenant, name, items, limit, last)
 
-    @get("/{endpoint:str}/deliveries/{event:str}/attempts", operation_id="ListWebhookAttempts", sync_to_thread=True)
+    @get(
+        "/{endpoint:str}/deliveries/{event:str}/attempts",
+        operation_id="ListWebhookAttempts",
+        guards=_KEY_ADMIN,
+        sync_to_thread=True,
+    )
     def attempts(
         self, endpoint: FromPath[str], event: FromPath[str], request: ApiRequest, state: State
     ) -> dict[str, Any]:
@@ -194,6 +218,7 @@ class WebhookController(Controller):
     @post(
         "/{endpoint:str}/deliveries/{event:str}/replay",
         operation_id="ReplayWebhookDelivery",
+        guards=_KEY_ADMIN,
         status_code=202,
         sync_to_thread=True,
     )
@@ -208,7 +233,13 @@ class WebhookController(Controller):
             _record(uow, request, now, "webhook_endpoint.replay", endpoint, after={"event": event})
         return {"queued": 1}
 
-    @post("/{endpoint:str}/replay", operation_id="ReplayWebhookEvents", status_code=202, sync_to_thread=True)
+    @post(
+        "/{endpoint:str}/replay",
+        operation_id="ReplayWebhookEvents",
+        guards=_KEY_ADMIN,
+        status_code=202,
+        sync_to_thread=True,
+    )
     def replay_after(
         self, endpoint: FromPath[str], data: JSONBody[ReplayBody], request: ApiRequest, state: State
     ) -> dict[str, Any]:
