@@ -19,7 +19,8 @@ from models.values.errors import ConflictError, InvalidValueError, RuleBrokenErr
 from models.values.ids import check_external_id
 from pricing_engine.catalog import Chosen, selection_of
 from pricing_engine.negotiated_terms import terms_in_force
-from pricing_engine.price_sheet import draw_for
+from pricing_engine.price_sheet import draw_for, in_holdout
+from pricing_engine.propensity import total_propensity
 from pricing_engine.quote_document import QUOTE_KIND, QuoteIdentity, quote_sections
 from pricing_engine.quoting import PricedQuote, QuoteFacts, QuoteHead, price_quote
 from pricing_engine.sealing import Signer, seal
@@ -86,8 +87,10 @@ def price_request(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: da
     books = PriceBookRepository(uow)
     book = books.for_customer(customer.currency, channel, at)
     sheet = books.current_sheet(book.content_hash, customer.segment, at)
-    selection = selection_of(request.selection, book.book)
     secret = signer.secret("draws")
+    if in_holdout(secret, sheet.sheet, customer.key):
+        sheet = books.list_sheet(book.content_hash)
+    selection = selection_of(request.selection, book.book)
     draws: dict[str, Decimal] = {
         price.feature: draw_for(secret, sheet.sheet_hash, customer.key, price.jitter) for price in sheet.sheet.prices
     }
@@ -118,6 +121,7 @@ def create_quote(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: dat
     identity = QuoteIdentity(
         head, priced.book.content_hash, priced.sheet.sheet_hash, sheet.model_hash, priced.book.book.money
     )
+    propensity = total_propensity(priced.quote, sheet)
     salt = signer.salt_for(QUOTE_KIND, {"id": quote_id, "tenant": uow.tenant})
     stored = StoredQuote(
         id=quote_id,
@@ -126,7 +130,7 @@ def create_quote(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: dat
         sheet_hash=priced.sheet.sheet_hash,
         currency=priced.book.book.currency,
         total=priced.quote.total,
-        sealed=seal(QUOTE_KIND, quote_sections(identity, priced.quote), salt, signer),
+        sealed=seal(QUOTE_KIND, quote_sections(identity, priced.quote, propensity), salt, signer),
         state="open",
         created_at=at,
         expires_at=expires_at,

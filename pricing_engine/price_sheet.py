@@ -62,7 +62,11 @@ class SheetPrice(Value, frozen=True):
 
 
 class PriceSheet(Value, frozen=True):
-    """The prices of one epoch for one segment. `model_hash` is empty while list prices are in force."""
+    """The prices of one epoch for one segment.
+
+    `model_hash` is empty while list prices are in force, and `fallback` says why they are. `holdout`: share of
+    customers, drawn by key, who are quoted list prices all the same, so that there is something to compare with.
+    """
 
     book_hash: str
     segment: str
@@ -70,6 +74,13 @@ class PriceSheet(Value, frozen=True):
     effective_from: datetime
     prices: tuple[SheetPrice, ...]
     model_hash: str = ""
+    holdout: Decimal = Decimal(0)
+    fallback: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a holdout that is no share."""
+        if not 0 <= self.holdout <= 1:
+            raise InvalidValueError("must be within 0..1", field="price_sheet.holdout", value=self.holdout)
 
     def price_of(self, feature: str) -> SheetPrice:
         """Return one feature's price. Raises NotFoundError."""
@@ -88,7 +99,9 @@ class ShownPrice:
     propensity: Decimal
 
 
-def list_price_sheet(book: PriceBook, book_hash: str, segment: str, epoch: int, at: datetime) -> PriceSheet:
+def list_price_sheet(
+    book: PriceBook, book_hash: str, segment: str, epoch: int, at: datetime, fallback: str = ""
+) -> PriceSheet:
     """Return the sheet that leaves every adaptive feature at its list price, without jitter."""
     prices = tuple(
         SheetPrice(
@@ -102,7 +115,9 @@ def list_price_sheet(book: PriceBook, book_hash: str, segment: str, epoch: int, 
         for feature in book.features
         if feature.adaptive
     )
-    return PriceSheet(book_hash=book_hash, segment=segment, epoch=epoch, effective_from=at, prices=prices)
+    return PriceSheet(
+        book_hash=book_hash, segment=segment, epoch=epoch, effective_from=at, prices=prices, fallback=fallback
+    )
 
 
 def list_price(feature: Feature) -> Decimal:
@@ -135,10 +150,19 @@ def draw_for(secret: bytes, sheet_hash: str, customer: str, jitter: Decimal) -> 
     """
     if jitter == 0:
         return Decimal(0)
-    message = "\x00".join((sheet_hash, customer)).encode()
-    number = int.from_bytes(hmac.new(secret, message, hashlib.sha256).digest()[:8], "big")
+    number = _keyed_number(secret, sheet_hash, customer)
     uniform = _LOGS.divide(Decimal(2 * number + 1 - 2**64), Decimal(2**64))
     return _LOGS.multiply(jitter, uniform).quantize(Decimal(1).scaleb(-DRAW_DIGITS), rounding=ROUND_DOWN)
+
+
+def in_holdout(secret: bytes, sheet: PriceSheet, customer: str) -> bool:
+    """Whether a customer stays on list prices: always the same ones, whatever the sheet, as long as its share stays."""
+    return bool(sheet.holdout) and _keyed_number(secret, "holdout", customer) < int(sheet.holdout * 2**64)
+
+
+def _keyed_number(secret: bytes, *facts: str) -> int:
+    """Return 64 bits that nobody can foresee without the secret, always the same for the same facts."""
+    return int.from_bytes(hmac.new(secret, "\x00".join(facts).encode(), hashlib.sha256).digest()[:8], "big")
 
 
 def shown_price(sheet_price: SheetPrice, draw: Decimal) -> ShownPrice:
@@ -164,11 +188,16 @@ _exp = lru_cache(maxsize=1024)(_LOGS.exp)
 @lru_cache(maxsize=65536)
 def _propensity(sheet_price: SheetPrice, shown: Decimal) -> Decimal:
     """Probability that a uniform draw lands on `shown`: the length of its pre-image over 2 * jitter."""
+    low, high = draw_range(sheet_price, shown)
+    return _PROPENSITY.divide(_LOGS.subtract(high, low), 2 * sheet_price.jitter)
+
+
+def draw_range(sheet_price: SheetPrice, shown: Decimal) -> tuple[Decimal, Decimal]:
+    """Return the lowest and highest draw that lead to a shown price, within the jitter, which is above zero."""
     jitter, half = sheet_price.jitter, EXACT.divide(sheet_price.ladder_step, Decimal(2))
     low = -jitter if shown <= sheet_price.lowest else _log_ratio(EXACT.subtract(shown, half), sheet_price.price)
     high = jitter if shown >= sheet_price.highest else _log_ratio(EXACT.add(shown, half), sheet_price.price)
-    length = _LOGS.subtract(min(high, jitter), max(low, -jitter))
-    return _PROPENSITY.divide(length, 2 * jitter)
+    return max(low, -jitter), min(high, jitter)
 
 
 def _log_ratio(price: Decimal, base: Decimal) -> Decimal:
@@ -202,8 +231,8 @@ def parse_price_sheet(document: object) -> PriceSheet:
 def price_sheet_document(sheet: PriceSheet) -> dict[str, Any]:
     """Return the document form, numbers as plain decimal strings."""
     built: dict[str, Any] = msgspec.to_builtins(sheet, builtin_types=(Decimal,))
-    for price in built["prices"]:
-        for name, value in price.items():
-            price[name] = plain(value) if isinstance(value, Decimal) else value
+    for part in (built, *built["prices"]):
+        for name, value in part.items():
+            part[name] = plain(value) if isinstance(value, Decimal) else value
     built["prices"] = list(built["prices"])
     return built

@@ -14,6 +14,7 @@ from models.values.quantity import parse_decimal, plain
 from pricing_engine.catalog import Chosen
 from pricing_engine.negotiated_terms import NegotiatedTerm, parse_term, term_document
 from pricing_engine.price_sheet import ShownPrice
+from pricing_engine.propensity import TotalPropensity
 from pricing_engine.quoting import PricedQuote, QuoteHead, QuoteLine
 from pricing_engine.sealing import Disclosure, Opened, SealBrokenError, Section
 
@@ -31,9 +32,13 @@ class QuoteIdentity:
     currency: Currency
 
 
-def quote_sections(identity: QuoteIdentity, priced: PricedQuote) -> list[Section]:
+def quote_sections(
+    identity: QuoteIdentity, priced: PricedQuote, propensity: TotalPropensity | None = None
+) -> list[Section]:
     """Split a quote for sealing: buyers see prices and reasons, transparent readers costs, auditors everything."""
     sections = [Section("quote", Disclosure.BUYER, _head_content(identity, priced))]
+    if propensity is not None:
+        sections.append(Section("quote/propensity", Disclosure.AUDITOR, propensity.document()))
     for line in priced.lines:
         path = f"lines/{line.feature}"
         cost = {"unit_cost": plain(line.unit_cost), "cost": plain(line.cost), "margin": plain(line.margin)}

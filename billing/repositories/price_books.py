@@ -8,7 +8,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Select, func, insert, select
 
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -199,12 +199,9 @@ class PriceBookRepository:
 
     def sheet(self, sheet_hash: str) -> StoredSheet:
         """Return a sheet by its hash. Raises NotFoundError."""
-        row = self._uow.connection.execute(
-            select(_SHEET).where(_SHEET.c.tenant == self._uow.tenant, _SHEET.c.sheet_hash == sheet_hash)
-        ).first()
-        if row is None:
-            raise NotFoundError("no such price sheet", field="price_sheet", value=sheet_hash)
-        return _stored_sheet(row)
+        return self._first(
+            select(_SHEET).where(_SHEET.c.tenant == self._uow.tenant, _SHEET.c.sheet_hash == sheet_hash), sheet_hash
+        )
 
     def current_sheet(self, book_hash: str, segment: str, at: datetime) -> StoredSheet:
         """Return the newest sheet in force for a segment, or else for the segment `default`.
@@ -226,6 +223,17 @@ class PriceBookRepository:
             raise NotFoundError("has no price sheet in force", field="price_book", value=book_hash)
         return _stored_sheet(own[0])
 
+    def list_sheet(self, book_hash: str) -> StoredSheet:
+        """Return the sheet of list prices that a book was published with. Raises NotFoundError."""
+        return self._first(
+            select(_SHEET).where(
+                _SHEET.c.tenant == self._uow.tenant,
+                _SHEET.c.book_hash == book_hash,
+                _SHEET.c.segment == DEFAULT_SEGMENT,
+                _SHEET.c.epoch == 0,
+            )
+        )
+
     def next_epoch(self, book_hash: str, segment: str) -> int:
         """Return the number of the next sheet of a segment."""
         newest = self._uow.connection.scalar(
@@ -234,6 +242,12 @@ class PriceBookRepository:
             )
         )
         return 0 if newest is None else int(newest) + 1
+
+    def _first(self, query: Select[Any], named: str = "") -> StoredSheet:
+        row = self._uow.connection.execute(query).first()
+        if row is None:
+            raise NotFoundError("no such price sheet", field="price_sheet", value=named)
+        return _stored_sheet(row)
 
 
 DEFAULT_SEGMENT = "default"

@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from billing.customers import Customer, LegalEntity
 from billing.database import Database
-from billing.publishing import AlreadyPublishedError, archive, publish, sealed_book, sealed_sheet
+from billing.publishing import AlreadyPublishedError, add_sheet, archive, publish, sealed_book, sealed_sheet
 from billing.quotes import (
     QuoteExpiredError,
     QuoteRequest,
@@ -30,7 +31,7 @@ from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, DomainError, InvalidValueError, NotFoundError
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.verification import verify_quote
-from tests.quote_facts import BOOK, SIGNER, price_book
+from tests.quote_facts import BOOK, SIGNER, jittered_sheet, price_book
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 LIMITED = {
@@ -63,6 +64,37 @@ def test_a_stored_quote_verifies_offline(shop: Database) -> None:
     with shop.reading("default") as uow:
         stored = documents_of_q1(uow)
     assert verify_quote(*stored, SIGNER.public_pem).verified
+
+
+def test_a_quote_keeps_the_propensity_of_its_total_and_the_holdout_stays_on_list_prices(shop: Database) -> None:
+    """A tenth of customers, always the same ones, is quoted list prices whatever the sheet says."""
+    keys = [f"customer-{number}" for number in range(60)]
+    with shop.writing("default") as uow:
+        CustomerRepository(uow).save([Customer(key, "hq", key, "DE", "USD") for key in keys], AT)
+        book = PriceBookRepository(uow).in_force(AT)[0].content_hash
+        for epoch, price in ((1, "7.6"), (2, "7.7")):
+            sheet = structs.replace(
+                jittered_sheet(book), epoch=epoch, effective_from=AT, holdout=Decimal("0.1"),
+                prices=(structs.replace(jittered_sheet(book).prices[0], price=Decimal(price)),),
+            )  # fmt: skip
+            add_sheet(uow, sheet, SIGNER, AT + timedelta(days=epoch))
+    held_out = []
+    with shop.writing("default") as uow:
+        for epoch in (1, 2):
+            at = AT + timedelta(days=epoch, hours=1)
+            stored = [
+                create_quote(uow, QuoteRequest(key, {"seats": "3"}), SIGNER, at, f"{key}-{epoch}") for key in keys
+            ]
+            at_list = [each for each in stored if each.sealed["sections"]["quote"]["content"]["model"] == ""]
+            assert {each.total for each in at_list} == {Decimal(24)}
+            assert all("quote/propensity" not in each.sealed["sections"] for each in at_list)
+            held_out.append({each.customer for each in at_list})
+            moved = next(each for each in stored if each.customer not in held_out[-1])
+            propensity = moved.sealed["sections"]["quote/propensity"]["content"]
+            assert 0 < Decimal(propensity["mass"]) <= 1
+            assert Decimal(propensity["density"]) > 0
+    assert held_out[0] == held_out[1]
+    assert 0 < len(held_out[0]) < 20
 
 
 def documents_of_q1(uow: UnitOfWork) -> tuple[Any, Any, Any]:
