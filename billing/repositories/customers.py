@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, insert, select, update
 
 from billing.customers import Customer, LegalEntity
 from billing.metering.sets import members
@@ -22,6 +22,16 @@ _ENTITY = table_of(LegalEntityRow)
 _TERM = table_of(NegotiatedTermRow)
 _CUSTOMER_FIELDS = [field.name for field in fields(Customer)]
 _ENTITY_FIELDS = [field.name for field in fields(LegalEntity)]
+
+# Made once: every quote asks both, and to build a statement takes longer than to run it.
+_FIND = select(*[_CUSTOMER.c[name] for name in _CUSTOMER_FIELDS]).where(
+    _CUSTOMER.c.tenant == bindparam("of"), _CUSTOMER.c.key == bindparam("customer")
+)
+_TERMS = (
+    select(_TERM.c.document)
+    .where(_TERM.c.tenant == bindparam("of"), _TERM.c.customer == bindparam("customer"))
+    .order_by(_TERM.c.starts_at, _TERM.c.id)
+)
 
 
 class CustomerRepository:
@@ -39,8 +49,8 @@ class CustomerRepository:
 
     def find(self, key: str) -> Customer | None:
         """Return one customer, or None."""
-        row = self._uow.connection.execute(select(_CUSTOMER).where(self._is(key))).mappings().first()
-        return None if row is None else Customer(**{name: row[name] for name in _CUSTOMER_FIELDS})
+        row = self._uow.connection.execute(_FIND, {"of": self._uow.tenant, "customer": key}).first()
+        return None if row is None else Customer(*row)
 
     def many(self, keys: Collection[str]) -> dict[str, Customer]:
         """Return those of some customers that exist, by key."""
@@ -123,12 +133,7 @@ class CustomerRepository:
 
     def terms(self, customer: str) -> Sequence[NegotiatedTerm]:
         """Return all terms of a customer, oldest first."""
-        table = _TERM
-        rows = self._uow.connection.execute(
-            select(table.c.document)
-            .where(table.c.tenant == self._uow.tenant, table.c.customer == customer)
-            .order_by(table.c.starts_at, table.c.id)
-        )
+        rows = self._uow.connection.execute(_TERMS, {"of": self._uow.tenant, "customer": customer})
         return [parse_term(row.document) for row in rows]
 
     def _is(self, key: str) -> ColumnElement[bool]:

@@ -6,9 +6,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Any
+from typing import Generic, TypeVar
 
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -19,9 +19,10 @@ from pricing_engine.price_sheet import PriceSheet, parse_price_sheet, price_shee
 from pricing_engine.quoting import CompiledBook
 
 _BOOK = table_of(PriceBookRow)
+Document = TypeVar("Document")
 _RELEASE = table_of(PriceBookReleaseRow)
 _SHEET = table_of(PriceSheetRow)
-_MAX_COMPILED = 256
+_MAX_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +62,29 @@ class Release:
     approver: str | None
 
 
-class _CompiledBooks:
-    """Compiled books by tenant and hash. A book never changes under its hash, so entries never go stale."""
+class _Kept(Generic[Document]):
+    """The documents last used, by tenant and hash. None ever changes under its hash, so none goes stale."""
 
     def __init__(self) -> None:
-        self._books: OrderedDict[tuple[str, str], StoredBook] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Document] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, tenant: str, content_hash: str) -> StoredBook | None:
+    def get(self, tenant: str, content_hash: str) -> Document | None:
         with self._lock:
-            found = self._books.get((tenant, content_hash))
+            found = self._kept.get((tenant, content_hash))
             if found is not None:
-                self._books.move_to_end((tenant, content_hash))
+                self._kept.move_to_end((tenant, content_hash))
             return found
 
-    def put(self, tenant: str, book: StoredBook) -> None:
+    def put(self, tenant: str, content_hash: str, document: Document) -> None:
         with self._lock:
-            self._books[tenant, book.content_hash] = book
-            if len(self._books) > _MAX_COMPILED:
-                self._books.popitem(last=False)
+            self._kept[tenant, content_hash] = document
+            if len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
 
 
-_compiled_books = _CompiledBooks()
+_books: _Kept[StoredBook] = _Kept()
+_sheets: _Kept[StoredSheet] = _Kept()
 
 
 class PriceBookRepository:
@@ -110,7 +112,7 @@ class PriceBookRepository:
 
     def get(self, content_hash: str) -> StoredBook:
         """Return a version by its hash, compiled. Raises NotFoundError."""
-        known = _compiled_books.get(self._uow.tenant, content_hash)
+        known = _books.get(self._uow.tenant, content_hash)
         if known is not None:
             return known
         row = self._uow.connection.execute(
@@ -121,7 +123,7 @@ class PriceBookRepository:
         if row is None:
             raise NotFoundError("no such price book", field="price_book", value=content_hash, code="unknown_price_book")
         stored = StoredBook(content_hash, bytes.fromhex(row.salt), CompiledBook(parse_price_book(row.document)))
-        _compiled_books.put(self._uow.tenant, stored)
+        _books.put(self._uow.tenant, content_hash, stored)
         return stored
 
     def hash_of(self, book_key: str, version: int) -> str | None:
@@ -151,11 +153,8 @@ class PriceBookRepository:
 
     def releases(self, book_key: str | None = None) -> list[Release]:
         """Return the log of one book, or of all, oldest first."""
-        query = select(_RELEASE).where(_RELEASE.c.tenant == self._uow.tenant)
-        if book_key is not None:
-            query = query.where(_RELEASE.c.book_key == book_key)
-        rows = self._uow.connection.execute(query.order_by(_RELEASE.c.book_key, _RELEASE.c.sequence)).mappings()
-        return [Release(**{name: row[name] for name in Release.__slots__}) for row in rows]
+        query = _RELEASES if book_key is None else _RELEASES.where(_RELEASE.c.book_key == book_key)
+        return [Release(*row) for row in self._uow.connection.execute(query, {"of": self._uow.tenant})]
 
     def in_force(self, at: datetime) -> list[StoredBook]:
         """Return, for each book, the version in force at `at`; archived books are left out."""
@@ -199,40 +198,41 @@ class PriceBookRepository:
 
     def sheet(self, sheet_hash: str) -> StoredSheet:
         """Return a sheet by its hash. Raises NotFoundError."""
-        return self._first(
-            select(_SHEET).where(_SHEET.c.tenant == self._uow.tenant, _SHEET.c.sheet_hash == sheet_hash), sheet_hash
-        )
+        known = _sheets.get(self._uow.tenant, sheet_hash)
+        if known is not None:
+            return known
+        row = self._uow.connection.execute(
+            select(_SHEET).where(_SHEET.c.tenant == self._uow.tenant, _SHEET.c.sheet_hash == sheet_hash)
+        ).first()
+        if row is None:
+            raise NotFoundError("no such price sheet", field="price_sheet", value=sheet_hash)
+        stored = StoredSheet(row.sheet_hash, bytes.fromhex(row.salt), parse_price_sheet(row.document))
+        _sheets.put(self._uow.tenant, sheet_hash, stored)
+        return stored
 
     def current_sheet(self, book_hash: str, segment: str, at: datetime) -> StoredSheet:
         """Return the newest sheet in force for a segment, or else for the segment `default`.
 
         Raises NotFoundError where publishing was not completed.
         """
-        rows = self._uow.connection.execute(
-            select(_SHEET)
-            .where(
-                _SHEET.c.tenant == self._uow.tenant,
-                _SHEET.c.book_hash == book_hash,
-                _SHEET.c.segment.in_([segment, DEFAULT_SEGMENT]),
-                _SHEET.c.effective_from <= at,
-            )
-            .order_by(_SHEET.c.epoch.desc())
-        ).all()
+        asked = {"of": self._uow.tenant, "book": book_hash, "own": segment, "default": DEFAULT_SEGMENT, "at": at}
+        rows = self._uow.connection.execute(_SHEETS_IN_FORCE, asked).all()
         own = [row for row in rows if row.segment == segment] or rows
         if not own:
             raise NotFoundError("has no price sheet in force", field="price_book", value=book_hash)
-        return _stored_sheet(own[0])
+        return self.sheet(own[0].sheet_hash)
 
     def list_sheet(self, book_hash: str) -> StoredSheet:
         """Return the sheet of list prices that a book was published with. Raises NotFoundError."""
-        return self._first(
-            select(_SHEET).where(
+        found: str | None = self._uow.connection.scalar(
+            select(_SHEET.c.sheet_hash).where(
                 _SHEET.c.tenant == self._uow.tenant,
                 _SHEET.c.book_hash == book_hash,
                 _SHEET.c.segment == DEFAULT_SEGMENT,
                 _SHEET.c.epoch == 0,
             )
         )
+        return self.sheet(found or "")
 
     def next_epoch(self, book_hash: str, segment: str) -> int:
         """Return the number of the next sheet of a segment."""
@@ -243,15 +243,22 @@ class PriceBookRepository:
         )
         return 0 if newest is None else int(newest) + 1
 
-    def _first(self, query: Select[Any], named: str = "") -> StoredSheet:
-        row = self._uow.connection.execute(query).first()
-        if row is None:
-            raise NotFoundError("no such price sheet", field="price_sheet", value=named)
-        return _stored_sheet(row)
-
 
 DEFAULT_SEGMENT = "default"
 
-
-def _stored_sheet(row: Any) -> StoredSheet:  # noqa: ANN401
-    return StoredSheet(row.sheet_hash, bytes.fromhex(row.salt), parse_price_sheet(row.document))
+# Made once: every quote asks both, and to build a statement takes longer than to run it.
+_RELEASES = (
+    select(*[_RELEASE.c[name] for name in Release.__slots__])
+    .where(_RELEASE.c.tenant == bindparam("of"))
+    .order_by(_RELEASE.c.book_key, _RELEASE.c.sequence)
+)
+_SHEETS_IN_FORCE = (
+    select(_SHEET.c.sheet_hash, _SHEET.c.segment)
+    .where(
+        _SHEET.c.tenant == bindparam("of"),
+        _SHEET.c.book_hash == bindparam("book"),
+        _SHEET.c.segment.in_([bindparam("own"), bindparam("default")]),
+        _SHEET.c.effective_from <= bindparam("at"),
+    )
+    .order_by(_SHEET.c.epoch.desc())
+)
