@@ -40,7 +40,7 @@ class World:
     environment: dict[str, str]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Sell, ingest and close two months as `make demo` does, then serve it."""
     home = tmp_path_factory.mktemp("world")
@@ -84,9 +84,9 @@ def _wait_for(address: str) -> None:
     pytest.fail("the server did not come up")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, closed after the last story: while it is open, its event loop runs in this thread."""
+    """Debian's Chromium, closed after a file's last story: while it is open, its event loop runs in this thread."""
     if CHROMIUM is None:
         if os.environ.get("CI") == "true":
             pytest.fail("no Chromium")
