@@ -25,7 +25,6 @@ from api.controllers.quotes import QuoteController
 from api.controllers.stripe_events import StripeEventController
 from api.controllers.subscriptions import SubscriptionController
 from api.controllers.usage import UnmatchedController, UsageController
-from api.controllers.wallets import WalletController
 from api.controllers.webhooks import WebhookController
 from api.openapi import openapi_config
 from api.problems import domain_error, http_error, unexpected_error
@@ -48,7 +47,6 @@ _HANDLERS: list[ControllerRouterHandler] = [
     QuoteController,
     UsageController,
     CustomerController,
-    WalletController,
     InvoiceController,
     CloseController,
     LedgerController,
@@ -84,8 +82,7 @@ def create_app(services: Services | None = None) -> Litestar:
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         yield
-        wired.ingest.close()
-        wired.database.close()
+        wired.close()
 
     return Litestar(
         route_handlers=[

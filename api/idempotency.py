@@ -16,6 +16,7 @@ from api.services import Services
 from billing.request_keys import FIELD, KeptAnswer, once
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
+from models.values.ids import check_external_id
 
 IdempotencyKey = Annotated[
     str | None,
@@ -36,10 +37,9 @@ async def in_thread(
 
     Raises InvalidValueError without a key where one is needed, and what `billing.request_keys.once` raises.
     """
-    if key is None and needs_key:
-        raise InvalidValueError("is required for this request", field=FIELD, code="idempotency_key_required")
-    bound = b"\x00".join((request.method.encode(), request.url.path.encode(), await request.body()))
-    digest = hashlib.sha256(bound).hexdigest()
+    if needs_key:
+        needed(key)
+    digest = await digest_of(request)
 
     def encoded(uow: UnitOfWork) -> tuple[int, str]:
         status, body = work(uow)
@@ -51,9 +51,23 @@ async def in_thread(
             return once(services.database, tenant, key, digest, services.now(), encoded)
         return services.database.write(tenant, lambda uow: KeptAnswer(*encoded(uow), replayed=False))
 
-    return _response(await anyio.to_thread.run_sync(run))
+    return kept_answer(await anyio.to_thread.run_sync(run))
 
 
-def _response(kept: KeptAnswer) -> Response[bytes]:
+def needed(key: str | None) -> str:
+    """Return the key. Raises InvalidValueError where there is none, or one that is no text to keep."""
+    if key is None:
+        raise InvalidValueError("is required for this request", field=FIELD, code="idempotency_key_required")
+    return check_external_id(key, FIELD)
+
+
+async def digest_of(request: Request[Caller, Any, Any]) -> str:
+    """Return the hash of what a key is bound to: method, path and body."""
+    path: str = request.scope["path"]
+    return hashlib.sha256(b"\x00".join((request.method.encode(), path.encode(), await request.body()))).hexdigest()
+
+
+def kept_answer(kept: KeptAnswer) -> Response[bytes]:
+    """Return the answer over HTTP; one that was given before says so."""
     headers = {"Idempotent-Replayed": "true"} if kept.replayed else {}
     return Response(kept.text.encode(), status_code=kept.status, media_type="application/json", headers=headers)

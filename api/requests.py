@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import uuid_utils
-from litestar import Request
+from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
 from litestar.routes import HTTPRoute
@@ -35,6 +35,11 @@ def actor_of(request: ApiRequest, at: datetime) -> Actor:
     """Return whom the audit trail names for a request."""
     key = request.user.key
     return Actor(key.name, at, key.id, request_id(request.scope))
+
+
+def json_answer(body: object, status: int) -> Response[bytes]:
+    """Return an answer that is encoded once, here."""
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
 
 
 async def identify(message: Message, scope: Scope) -> None:
@@ -67,13 +72,23 @@ class StrictRequest(Request[Any, Any, Any]):
         return decode_strictly(await self.body())
 
 
+def _number(text: str) -> float:
+    """Return what a JSON number with a point or an exponent says: `14.0` is an integer to JSON Schema."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < _SAFE else value
+
+
+_SAFE = 2**53
+_DECODER = msgspec.json.Decoder(float_hook=_number)
+
+
 def decode_strictly(body: bytes) -> Any:  # noqa: ANN401
     """Decode a JSON body. Raises ClientException.
 
     A body that says the same when written again has no key twice; only another one is read the slow way.
     """
     try:
-        value = msgspec.json.decode(body or b"null")
+        value = _DECODER.decode(body or b"null")
         if msgspec.json.encode(value) != msgspec.json.format(body or b"null", indent=-1):
             json.loads(body or b"null", object_pairs_hook=_check_pairs)
     except ClientException:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from api.known_keys import KnownKeys
+from api.kept import Kept
 from api.settings import Settings
 from billing.database import Database
 from billing.invoicing import Collect
 from billing.metering.group_commit import GroupCommit
+from billing.quote_desk import QuoteDesk
 from billing.stripe.settings import StripeSettings
 from pricing_engine.sealing import Signer
 
@@ -33,4 +34,16 @@ class Services:
     now: Clock = system_clock
     collect: Collect | None = None
     stripe: StripeSettings | None = None
-    keys: KnownKeys = field(default_factory=KnownKeys)
+    kept: Kept = field(init=False)
+    quotes: QuoteDesk = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open what needs nothing but the parts above."""
+        object.__setattr__(self, "kept", Kept(self.database))
+        object.__setattr__(self, "quotes", QuoteDesk(self.database, self.signer, self.now))
+
+    def close(self) -> None:
+        """Write what waits, then close the database."""
+        self.ingest.close()
+        self.quotes.close()
+        self.database.close()

@@ -91,6 +91,7 @@ def create_key(
     wanted = frozenset(_scope(scope) for scope in scopes)
     if not wanted:
         raise InvalidValueError("needs at least one scope", field="scopes")
+    uow.facts_change()
     key = ApiKey(key_id, name, environment, secret[-4:], wanted, at, expires_at)
     uow.connection.execute(
         insert(_KEY).values(
@@ -133,6 +134,7 @@ def list_keys(uow: UnitOfWork) -> list[ApiKey]:
 
 def revoke_key(uow: UnitOfWork, key_id: str, at: datetime) -> None:
     """Revoke a key at once; again changes nothing. Raises NotFoundError."""
+    uow.facts_change()
     mine = (_KEY.c.tenant == uow.tenant) & (_KEY.c.id == key_id)
     if uow.connection.execute(select(_KEY.c.id).where(mine)).first() is None:
         raise NotFoundError("no such key", field="api_key", value=key_id, code="unknown_api_key")

@@ -16,7 +16,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from billing.unit_of_work import UnitOfWork
+from billing.unit_of_work import FACTS_CHANGED, UnitOfWork
 from models.values.errors import ConflictError, InvalidValueError, LimitExceededError
 
 _BUSY_TIMEOUT_MS = 30_000
@@ -46,6 +46,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Open `url` (`sqlite:///path` or `postgresql://...`). Raises InvalidValueError for other databases."""
+        self._changes: dict[str, int] = {}
         parsed = make_url(url)
         if parsed.get_backend_name() == "postgresql":
             self.engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=20, max_overflow=20)
@@ -56,6 +57,10 @@ class Database:
             _make_durable(self.engine)
         else:
             raise InvalidValueError("must be a sqlite or postgresql URL", field="database", value=parsed.drivername)
+
+    def changes(self, tenant: str) -> int:
+        """Return how often catalog, customers, subscriptions or keys of a tenant were changed through this object."""
+        return self._changes.get(tenant, 0)
 
     @property
     def is_sqlite(self) -> bool:
@@ -70,8 +75,12 @@ class Database:
         StorageFullError where there is no room.
         """
         try:
-            with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
-                yield self._unit(connection, tenant)
+            with self.engine.connect().execution_options(**{_WRITES: True}) as connection:
+                connection.info.pop(FACTS_CHANGED, None)
+                with connection.begin():
+                    yield self._unit(connection, tenant)
+                if connection.info.pop(FACTS_CHANGED, False):
+                    self._changes[tenant] = self._changes.get(tenant, 0) + 1
         except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, psycopg.OperationalError) as error:
             if _says_full(error):
                 raise StorageFullError(

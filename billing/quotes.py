@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
-from billing.customers import Customer
-from billing.repositories.customers import CustomerRepository
-from billing.repositories.price_books import PriceBookRepository, StoredBook, StoredSheet
+from billing.pricing_facts import FactsReader, PricingFacts
+from billing.repositories.price_books import StoredBook, StoredSheet
 from billing.repositories.quotes import QuoteRepository, StoredQuote
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import quote_accepted
@@ -19,7 +17,6 @@ from models.values.errors import ConflictError, InvalidValueError, RuleBrokenErr
 from models.values.ids import check_external_id
 from pricing_engine.catalog import Chosen, selection_of
 from pricing_engine.negotiated_terms import terms_in_force
-from pricing_engine.price_sheet import draw_for, in_holdout
 from pricing_engine.propensity import total_propensity
 from pricing_engine.quote_document import QUOTE_KIND, QuoteIdentity, quote_sections
 from pricing_engine.quoting import PricedQuote, QuoteFacts, QuoteHead, price_quote
@@ -62,12 +59,19 @@ class QuoteRequest:
 class Priced:
     """A priced request with everything it was priced from."""
 
-    customer: Customer
-    channel: str
-    book: StoredBook
-    sheet: StoredSheet
+    facts: PricingFacts
     selection: Mapping[str, Chosen]
     quote: PricedQuote
+
+    @property
+    def book(self) -> StoredBook:
+        """The price-book version it was priced from."""
+        return self.facts.book
+
+    @property
+    def sheet(self) -> StoredSheet:
+        """The price sheet it was priced from."""
+        return self.facts.sheet
 
 
 def price_request(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: datetime) -> Priced:
@@ -75,28 +79,22 @@ def price_request(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: da
 
     Raises NotFoundError, InvalidValueError, SelectionRefusedError.
     """
-    customer = CustomerRepository(uow).get(request.customer)
-    if request.currency is not None and request.currency != customer.currency:
+    return price_with(FactsReader(uow, signer, at).read(request.customer, request.channel), request, at)
+
+
+def price_with(facts: PricingFacts, request: QuoteRequest, at: datetime) -> Priced:
+    """Price a request from facts at hand. Pure. Raises InvalidValueError, SelectionRefusedError."""
+    if request.currency is not None and request.currency != facts.customer.currency:
         raise InvalidValueError(
-            f"the customer is billed in {customer.currency}",
+            f"the customer is billed in {facts.customer.currency}",
             field="currency",
             value=request.currency,
             code="wrong_currency",
         )
-    channel = request.channel or customer.channel
-    books = PriceBookRepository(uow)
-    book = books.for_customer(customer.currency, channel, at)
-    sheet = books.current_sheet(book.content_hash, customer.segment, at)
-    secret = signer.secret("draws")
-    if in_holdout(secret, sheet.sheet, customer.key):
-        sheet = books.list_sheet(book.content_hash)
-    selection = selection_of(request.selection, book.book)
-    draws: dict[str, Decimal] = {
-        price.feature: draw_for(secret, sheet.sheet_hash, customer.key, price.jitter) for price in sheet.sheet.prices
-    }
-    terms = terms_in_force(CustomerRepository(uow).terms(customer.key), at)
-    quote = price_quote(book.compiled, QuoteFacts(sheet.sheet, selection, draws, terms))
-    return Priced(customer, channel, book, sheet, selection, quote)
+    selection = selection_of(request.selection, facts.book.book)
+    terms = terms_in_force(facts.terms, at)
+    quote = price_quote(facts.book.compiled, QuoteFacts(facts.sheet.sheet, selection, facts.draws, terms))
+    return Priced(facts, selection, quote)
 
 
 def create_quote(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: datetime, quote_id: str) -> StoredQuote:
@@ -104,16 +102,26 @@ def create_quote(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: dat
 
     Raises what `price_request` raises, and SoldOutError.
     """
+    stored, priced = seal_quote(uow.tenant, FactsReader(uow, signer, at), request, signer, at, quote_id)
+    store_quote(uow, stored, priced)
+    return stored
+
+
+def seal_quote(
+    tenant: str, facts: FactsReader, request: QuoteRequest, signer: Signer, at: datetime, quote_id: str
+) -> tuple[StoredQuote, Priced]:
+    """Price and seal a quote that is not stored yet. Raises what `price_request` raises."""
     if not timedelta(0) < request.hold_for <= LONGEST_HOLD:
         raise InvalidValueError(f"must be positive, at most {LONGEST_HOLD}", field="hold_for", value=request.hold_for)
-    priced = price_request(uow, request, signer, at)
+    priced = price_with(facts.read(request.customer, request.channel), request, at)
+    customer = priced.facts.customer
     expires_at = at + request.hold_for
     head = QuoteHead(
         id=quote_id,
-        tenant=uow.tenant,
-        customer=priced.customer.key,
-        segment=priced.customer.segment,
-        channel=priced.channel,
+        tenant=tenant,
+        customer=customer.key,
+        segment=customer.segment,
+        channel=priced.facts.channel,
         created_at=at,
         expires_at=expires_at,
     )
@@ -122,10 +130,10 @@ def create_quote(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: dat
         head, priced.book.content_hash, priced.sheet.sheet_hash, sheet.model_hash, priced.book.book.money
     )
     propensity = total_propensity(priced.quote, sheet)
-    salt = signer.salt_for(QUOTE_KIND, {"id": quote_id, "tenant": uow.tenant})
+    salt = signer.salt_for(QUOTE_KIND, {"id": quote_id, "tenant": tenant})
     stored = StoredQuote(
         id=quote_id,
-        customer=priced.customer.key,
+        customer=customer.key,
         book_hash=priced.book.content_hash,
         sheet_hash=priced.sheet.sheet_hash,
         currency=priced.book.book.currency,
@@ -135,10 +143,19 @@ def create_quote(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: dat
         created_at=at,
         expires_at=expires_at,
     )
+    return stored, priced
+
+
+def store_quote(uow: UnitOfWork, stored: StoredQuote, priced: Priced) -> None:
+    """Store a sealed quote and hold what is limited. Raises SoldOutError."""
     quotes = QuoteRepository(uow)
-    quotes.add(stored)
+    quotes.add([stored])
     _hold_units(quotes, stored.id, priced)
-    return stored
+
+
+def holds_units(priced: Priced) -> bool:
+    """Return whether a quote holds units of a limited feature."""
+    return any(priced.book.book.feature(key).supply_limit is not None for key in priced.selection)
 
 
 def _hold_units(quotes: QuoteRepository, quote_id: str, priced: Priced) -> None:

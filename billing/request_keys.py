@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -69,18 +69,51 @@ def once(database: Database, tenant: str, key: str, digest: str, now: datetime, 
         raise
 
 
+def wait_briefly(uow: UnitOfWork) -> None:
+    """Wait five seconds at most, from here on, for what another transaction holds."""
+    if not uow.is_sqlite:
+        uow.connection.execute(text(f"set local lock_timeout = {_WAIT_MS}"))
+
+
+def known_answers(uow: UnitOfWork, keys: Collection[str]) -> dict[str, tuple[str, KeptAnswer]]:
+    """Return, by key, the digest and the answer of those that were used."""
+    rows = uow.connection.execute(select(_KEYS).where(_KEYS.c.tenant == uow.tenant, _KEYS.c.key.in_(sorted(keys))))
+    return {row.key: (row.body_hash, KeptAnswer(row.status, row.answer, replayed=True)) for row in rows}
+
+
+def keep_answers(uow: UnitOfWork, answers: Mapping[str, tuple[str, KeptAnswer]], now: datetime) -> None:
+    """Keep the answers given under new keys. The database refuses a key that another process was faster with."""
+    rows = [
+        {
+            "tenant": uow.tenant,
+            "key": key,
+            "body_hash": digest,
+            "status": answer.status,
+            "answer": answer.text,
+            "recorded_at": now,
+        }
+        for key, (digest, answer) in answers.items()
+    ]
+    if rows:
+        uow.connection.execute(insert(_KEYS), rows)
+
+
+def check_digest(key: str, kept: str, sent: str) -> None:
+    """Raise KeyReusedError where a key was used for another request."""
+    if kept != sent:
+        raise KeyReusedError("was used for another request", field=FIELD, value=key)
+
+
 def _known(uow: UnitOfWork, key: str, digest: str) -> KeptAnswer | None:
     row = uow.connection.execute(select(_KEYS).where(_KEYS.c.tenant == uow.tenant, _KEYS.c.key == key)).first()
     if row is None:
         return None
-    if row.body_hash != digest:
-        raise KeyReusedError("was used for another request", field=FIELD, value=key)
+    check_digest(key, row.body_hash, digest)
     return KeptAnswer(row.status, row.answer, replayed=True)
 
 
 def _first(uow: UnitOfWork, key: str, digest: str, now: datetime, work: Work) -> KeptAnswer:
-    if not uow.is_sqlite:
-        uow.connection.execute(text(f"set local lock_timeout = {_WAIT_MS}"))
+    wait_briefly(uow)
     # The row goes in before the work, so that a second request waits here and not in the middle of it.
     uow.connection.execute(insert(_KEYS).values(tenant=uow.tenant, key=key, body_hash=digest, recorded_at=now))
     status, answer = work(uow)

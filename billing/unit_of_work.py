@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+FACTS_CHANGED = "alacarte_facts_changed"
+
 
 @dataclass(frozen=True, slots=True)
 class UnitOfWork:
@@ -16,6 +18,10 @@ class UnitOfWork:
 
     connection: Connection
     tenant: str
+
+    def facts_change(self) -> None:
+        """Say that catalog, customers, subscriptions or keys change here: what was kept of them is read again."""
+        self.connection.info[FACTS_CHANGED] = True
 
     @property
     def is_sqlite(self) -> bool:

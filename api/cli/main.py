@@ -33,7 +33,6 @@ _COMMANDS = (
     "stripe",
     "dunning",
     "ledger",
-    "wallet",
     "webhooks",
 )
 """Modules of this package, each adding its command with `register`."""

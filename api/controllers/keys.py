@@ -75,7 +75,6 @@ class KeyController(Controller):
         with services.database.writing(request.user.tenant) as uow:
             revoke_key(uow, key_id, now)
             audit.record(uow, actor_of(request, now), "key.revoke", ("api_key", key_id))
-        services.keys.forget(request.user.tenant)
 
 
 class AuditController(Controller):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import uuid_utils
+import asyncio
+
+import msgspec
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
-from api.idempotency import IdempotencyKey, in_thread
-from api.requests import ApiRequest
+from api.idempotency import IdempotencyKey, digest_of, in_thread, kept_answer, needed
+from api.requests import ApiRequest, json_answer, read_body
 from api.schemas.quotes import (
     AcceptBody,
     AcceptedView,
@@ -25,8 +27,10 @@ from api.security import requires
 from api.services import Services
 from billing.acceptance import accept_and_subscribe
 from billing.api_keys import Scope
-from billing.quotes import create_quote, price_request, release_quote
-from billing.repositories.quotes import QuoteRepository
+from billing.pricing_facts import FactsReader, PricingFacts
+from billing.quote_desk import QuoteOrder
+from billing.quotes import price_with, release_quote
+from billing.repositories.quotes import QuoteRepository, StoredQuote
 from billing.subscriptions import SubscriptionTerms
 from billing.unit_of_work import UnitOfWork
 from pricing_engine.sealing import Disclosure, disclose
@@ -39,25 +43,38 @@ class QuoteController(Controller):
     path = "/v1/quotes"
     tags = ("quotes",)
 
-    @post("/preview", operation_id="PreviewQuote", guards=[requires(Scope.QUOTE)], status_code=200, sync_to_thread=True)
-    def preview(self, data: JSONBody[QuoteBody], request: ApiRequest, state: State) -> PreviewView:
+    @post(
+        "/preview",
+        operation_id="PreviewQuote",
+        guards=[requires(Scope.QUOTE)],
+        status_code=200,
+        body=QuoteBody,
+        answer=PreviewView,
+    )
+    async def preview(self, request: ApiRequest, state: State) -> Response[bytes]:
         """Price and explain a selection; nothing is signed or stored."""
         services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
-            return preview_view(price_request(uow, data.request(), services.signer, services.now()))
+        wanted = read_body(await request.body(), QuoteBody).request()
+        now = services.now()
 
-    @post("/", operation_id="CreateQuote", guards=[requires(Scope.QUOTE)], answer=QuoteView)
+        def read(uow: UnitOfWork) -> PricingFacts:
+            return FactsReader(uow, services.signer, now).read(wanted.customer, wanted.channel)
+
+        # Which book is in force depends on the time: facts of another second are other facts.
+        name = ("pricing", wanted.customer, wanted.channel, now.replace(microsecond=0))
+        facts = await services.kept.get(request.user.tenant, name, read)
+        return json_answer(preview_view(price_with(facts, wanted, now)), 200)
+
+    @post("/", operation_id="CreateQuote", guards=[requires(Scope.QUOTE)], body=QuoteBody, answer=QuoteView)
     async def create(
-        self, data: JSONBody[QuoteBody], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
+        self, request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
     ) -> Response[bytes]:
-        """Price, seal, hold and store a quote."""
+        """Price, seal, hold and store a quote. Those that are asked for together share one commit."""
         services: Services = state.services
-
-        def work(uow: UnitOfWork) -> tuple[int, object]:
-            quote = create_quote(uow, data.request(), services.signer, services.now(), str(uuid_utils.uuid7()))
-            return 201, quote_view(quote, disclose(quote.sealed, Disclosure.BUYER))
-
-        return await in_thread(services, request, idempotency_key, work)
+        wanted = read_body(await request.body(), QuoteBody).request()
+        key = needed(idempotency_key)
+        order = QuoteOrder(key, await digest_of(request), wanted, _shown)
+        return kept_answer(await asyncio.wrap_future(services.quotes.submit(request.user.tenant, order)))
 
     @get("/{quote_id:str}", operation_id="ReadQuote", guards=[requires(Scope.QUOTE, Scope.READ)], sync_to_thread=True)
     def read(self, quote_id: FromPath[str], request: ApiRequest, state: State) -> QuoteView:
@@ -130,3 +147,7 @@ class QuoteController(Controller):
                 {"where": each.where, "stated": each.stated, "recomputed": each.recomputed} for each in verdict.findings
             ],
         }
+
+
+def _shown(quote: StoredQuote) -> str:
+    return msgspec.json.encode(quote_view(quote, disclose(quote.sealed, Disclosure.BUYER))).decode()

@@ -11,7 +11,7 @@ from litestar.datastructures import State
 
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.problems import problem
-from api.requests import ApiRequest
+from api.requests import ApiRequest, json_answer
 from api.security import requires
 from api.services import Services
 from billing.api_keys import Scope
@@ -50,7 +50,7 @@ class UsageController(Controller):
         if outcome.status is Status.CONFLICT:
             hashes = {"kept_hash": outcome.kept_hash, "sent_hash": outcome.sent_hash}
             return problem(request, 409, outcome.code, outcome.message, field=outcome.field, **hashes)
-        return _answer(outcome, _STATUS[outcome.status])
+        return json_answer(outcome, _STATUS[outcome.status])
 
     @post(
         "/batch",
@@ -65,7 +65,7 @@ class UsageController(Controller):
         services: Services = state.services
         events = parse_batch(await request.body(), services.now())
         outcomes = await asyncio.wrap_future(services.ingest.submit(request.user.tenant, events))
-        return _answer(BatchOutcome(outcomes), 200)
+        return json_answer(BatchOutcome(outcomes), 200)
 
 
 class UnmatchedController(Controller):
@@ -89,7 +89,3 @@ class UnmatchedController(Controller):
         ]
         last = [found[-1].source, found[-1].event_id] if found else []
         return page(services, request.user.tenant, "unmatched", items, limit, last)
-
-
-def _answer(body: Outcome | BatchOutcome, status: int) -> Response[bytes]:
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

@@ -81,6 +81,7 @@ class CustomerRepository:
 
     def save(self, customers: Iterable[Customer], at: datetime) -> None:
         """Add customers, or change those that are there. Raises NotFoundError for an unknown legal entity."""
+        self._uow.facts_change()
         entities = {entity.key for entity in self.legal_entities()}
         for customer in customers:
             if customer.legal_entity not in entities:
@@ -116,6 +117,7 @@ class CustomerRepository:
     def add_term(self, term_id: str, customer: str, term: NegotiatedTerm, at: datetime) -> None:
         """Record a negotiated term. Raises NotFoundError for an unknown customer."""
         self.get(customer)
+        self._uow.facts_change()
         self._uow.connection.execute(
             insert(_TERM).values(
                 tenant=self._uow.tenant,

@@ -137,6 +137,7 @@ class PriceBookRepository:
 
     def add_release(self, release: Release) -> None:
         """Append to a book's log."""
+        self._uow.facts_change()
         self._uow.connection.execute(
             insert(_RELEASE).values(
                 tenant=self._uow.tenant,
@@ -182,6 +183,7 @@ class PriceBookRepository:
 
     def add_sheet(self, sheet_hash: str, sheet: PriceSheet, salt: bytes, at: datetime) -> None:
         """Store a price sheet; one a book, segment and epoch."""
+        self._uow.facts_change()
         self._uow.connection.execute(
             insert(_SHEET).values(
                 tenant=self._uow.tenant,

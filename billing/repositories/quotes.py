@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -47,14 +47,19 @@ class QuoteRepository:
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
 
-    def add(self, quote: StoredQuote) -> None:
-        """Store a new open quote."""
-        values = {name: getattr(quote, name) for name in _FIELDS}
-        self._uow.connection.execute(
-            insert(_QUOTE).values(
-                tenant=self._uow.tenant, quote_hash=quote.sealed["hash"], document=quote.sealed, **values
-            )
-        )
+    def add(self, quotes: Sequence[StoredQuote]) -> None:
+        """Store new open quotes."""
+        rows = [
+            {
+                **{name: getattr(quote, name) for name in _FIELDS},
+                "tenant": self._uow.tenant,
+                "quote_hash": quote.sealed["hash"],
+                "document": quote.sealed,
+            }
+            for quote in quotes
+        ]
+        if rows:
+            self._uow.connection.execute(insert(_QUOTE), rows)
 
     def get(self, quote_id: str) -> StoredQuote:
         """Return one quote. Raises NotFoundError."""

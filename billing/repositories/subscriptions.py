@@ -43,6 +43,7 @@ class SubscriptionRepository:
 
     def add_phase(self, subscription: str, phase: Phase) -> None:
         """Append a phase; the database refuses a sequence that is there already."""
+        self._uow.facts_change()
         agreement = phase.agreement
         self._uow.connection.execute(
             insert(_PHASE).values(

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
+from billing import group_commit
 from billing.database import Database
-from billing.metering import group_commit
 from billing.metering.group_commit import GroupCommit
 from billing.metering.history import EVENT
 from billing.unit_of_work import UnitOfWork

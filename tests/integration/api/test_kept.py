@@ -1,0 +1,53 @@
+"""What is kept between requests is dropped with the change that makes it untrue."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from billing.api_keys import Scope
+from tests.integration.api.door import Door
+from tests.quote_facts import BOOK
+
+QUOTE = {"customer": "acme-default", "selection": {"seats": "3", "sso": True}}
+
+
+def test_a_revoked_key_stops_working_at_once(door: Door) -> None:
+    made = door.call("POST", "/v1/api-keys", {"name": "till", "scopes": ["quote"]}).json()
+    assert door.call("POST", "/v1/quotes/preview", QUOTE, token=made["token"]).status_code == 200
+    assert door.call("DELETE", f"/v1/api-keys/{made['id']}").status_code < 300
+    assert door.call("POST", "/v1/quotes/preview", QUOTE, token=made["token"]).status_code == 401
+
+
+def test_a_kept_key_expires_on_time(door: Door) -> None:
+    token = door.token("quote", expires_at=door.clock[0].replace(hour=13))
+    assert door.call("POST", "/v1/quotes/preview", QUOTE, token=token).status_code == 200
+    door.wait(hours=1)
+    assert door.call("POST", "/v1/quotes/preview", QUOTE, token=token).status_code == 401
+
+
+def test_the_next_preview_after_a_change_is_priced_by_it(door: Door) -> None:
+    before = door.call("POST", "/v1/quotes/preview", QUOTE).json()
+    features = [
+        {**each, "tariff": {"model": "unit", "unit_amount": "9"}} if each["key"] == "seats" else each
+        for each in BOOK["features"]
+    ]
+    book = {**BOOK, "version": 4, "features": features, "effective_from": "2026-02-01T00:00:00Z"}
+    assert door.call("POST", "/v1/price-books", book, key="p4").status_code == 201
+    after = door.call("POST", "/v1/quotes/preview", QUOTE).json()
+    assert (before["rounded_total"], after["rounded_total"]) == ("51.2", "53.6")
+    assert after["price_book"] != before["price_book"]
+
+
+def test_quotes_that_come_together_keep_apart_what_is_refused(door: Door) -> None:
+    door.token(*Scope)
+    bodies = [{"customer": "acme-default", "selection": {"slots": "30"}}] * 5 + [QUOTE] * 5
+    bodies += [{"customer": "nobody", "selection": {"seats": "1"}}] * 3
+    with ThreadPoolExecutor(13) as pool:
+        answers = list(pool.map(lambda n: door.call("POST", "/v1/quotes", bodies[n], key=f"k{n}"), range(13)))
+    assert sorted(answer.status_code for answer in answers[:5]) == [201, 201, 201, 422, 422]
+    assert {answer.status_code for answer in answers[5:10]} == {201}
+    assert {answer.status_code for answer in answers[10:]} == {404}
+    made = [answer.json()["id"] for answer in answers if answer.status_code == 201]
+    assert all(door.call("GET", f"/v1/quotes/{each}").status_code == 200 for each in made)
+    refused = next(n for n in range(5) if answers[n].status_code == 422)
+    assert door.call("POST", "/v1/quotes", QUOTE, key=f"k{refused}").status_code == 201
