@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 
 from msgspec import structs
@@ -32,6 +33,7 @@ from billing.simulation import Billing, FeatureAmounts, SimulatedCustomer, Simul
 from billing.tax import BuiltInRates, TaxRates
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError, RuleBrokenError
+from models.values.quantity import EXACT
 from pricing_engine.price_book import PriceBook
 from pricing_engine.price_sheet import PriceSheet
 from pricing_engine.quoting import CompiledBook
@@ -135,6 +137,7 @@ def _simulate_some(uow: UnitOfWork, keys: Sequence[str], task: _Task) -> tuple[l
     live = _rated(uow, keys, task.run)
     draft = _rated(uow, keys, task.run, moved) if moved.subscriptions else live
     held = held_coupons(uow, keys, task.run.effective_at, before_period=task.month.key)
+    agreed = _agreed(subscriptions, task.run.effective_at)
     names = feature_names(uow, [row.book_hash for rows in live.values() for row in rows])
     names |= {(_DRAFT, feature.key): feature.name for feature in task.draft.book.features}
     found = []
@@ -158,6 +161,7 @@ def _simulate_some(uow: UnitOfWork, keys: Sequence[str], task: _Task) -> tuple[l
                 draft=_billing(billed[1]),
                 features=_by_feature(*billed),
                 not_sold=moved.not_sold.get(customer, ()),
+                selection=agreed.get((customer, asset), {}),
             )
         )
     return found, len(moved.subscriptions)
@@ -169,6 +173,17 @@ def _rated(
     instead, source = (None, None) if moved is None else (moved.subscriptions, moved.source)
     charged = charge_customers(uow, keys, run, instead=instead, source=source)
     return {(draft.customer, draft.currency): list(draft.rows) for draft in charged.drafts if draft.rows}
+
+
+def _agreed(subscriptions: Sequence[Subscription], at: datetime) -> dict[_Stream, dict[str, Decimal]]:
+    """Return the quantities agreed at an instant, all subscriptions of a customer together."""
+    found: dict[_Stream, dict[str, Decimal]] = {}
+    for subscription in subscriptions:
+        phase = subscription.phase_at(at)
+        sums = found.setdefault((subscription.customer, subscription.currency), {})
+        for key, quantity in ({} if phase is None else phase.agreement.selection).items():
+            sums[key] = EXACT.add(sums.get(key, _ZERO), quantity)
+    return found
 
 
 def _with_corrections(live: Sequence[RatedUsage], draft: Sequence[RatedUsage]) -> list[RatedUsage]:

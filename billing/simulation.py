@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from models.values.quantity import EXACT
@@ -51,7 +51,8 @@ class SimulatedCustomer:
     """One customer and currency: as invoiced, rated again at the same prices, and at the draft's.
 
     `expected`: what the draft would earn, net, if it were offered anew, where demand responds; None without a model
-    that knows the customer's segment and features. `not_sold`: features the draft does not have.
+    that knows the customer's segment and features (`demand_response`). `not_sold`: features the draft does not have.
+    `selection`: what is agreed at the end of the month, by feature.
     """
 
     customer: str
@@ -63,6 +64,7 @@ class SimulatedCustomer:
     features: Mapping[str, FeatureAmounts]
     expected: Interval | None = None
     not_sold: tuple[str, ...] = ()
+    selection: Mapping[str, Decimal] = field(default_factory=dict)
 
     @property
     def difference_minor(self) -> int:
