@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, update
 from billing.unit_of_work import UnitOfWork
 from models.tables.access import ApiKeyRow
 from models.tables.base import table_of
-from models.values.errors import InvalidValueError, NotFoundError
+from models.values.errors import InvalidValueError, NotFoundError, RuleBrokenError
 
 PREFIX = "ala"
 ENVIRONMENTS = ("sandbox", "live")
@@ -130,6 +130,31 @@ def list_keys(uow: UnitOfWork) -> list[ApiKey]:
         select(_KEY).where(_KEY.c.tenant == uow.tenant).order_by(_KEY.c.created_at, _KEY.c.id)
     ).mappings()
     return [_key(dict(row)) for row in rows]
+
+
+def find_key(uow: UnitOfWork, key_id: str) -> ApiKey:
+    """Return one key. Raises NotFoundError."""
+    row = (
+        uow.connection.execute(select(_KEY).where(_KEY.c.tenant == uow.tenant, _KEY.c.id == key_id)).mappings().first()
+    )
+    if row is None:
+        raise NotFoundError("no such key", field="api_key", value=key_id, code="unknown_api_key")
+    return _key(dict(row))
+
+
+def rotate_key(
+    uow: UnitOfWork, old: ApiKey, key_id: str, secret: str, at: datetime, ends_at: datetime
+) -> tuple[ApiKey, str]:
+    """Replace a key that works by one of the same name, scopes and expiry; until `ends_at` both work.
+
+    Raises RuleBrokenError for a key that has ended.
+    """
+    if not old.is_live_at(at):
+        raise RuleBrokenError("has ended; make a new one", field="api_key", value=old.id, code="api_key_ended")
+    last = ends_at if old.expires_at is None else min(ends_at, old.expires_at)
+    mine = (_KEY.c.tenant == uow.tenant) & (_KEY.c.id == old.id)
+    uow.connection.execute(update(_KEY).where(mine).values(expires_at=last))
+    return create_key(uow, old.name, old.environment, old.scopes, key_id, secret, at, old.expires_at)
 
 
 def revoke_key(uow: UnitOfWork, key_id: str, at: datetime) -> None:

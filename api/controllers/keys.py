@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, delete, get, post
@@ -16,7 +18,7 @@ from api.requests import ApiRequest, actor_of
 from api.security import requires
 from api.services import Services
 from billing import audit
-from billing.api_keys import Scope, create_key, list_keys, revoke_key
+from billing.api_keys import ApiKey, Scope, create_key, find_key, list_keys, revoke_key, rotate_key
 from models.values.errors import InvalidValueError
 from models.values.period import parse_instant
 
@@ -27,6 +29,12 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: str
     scopes: list[str]
     expires_at: str | None = None
+
+
+class RotationBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """For how long the key that is replaced still works beside the new one."""
+
+    overlap_hours: Annotated[int, msgspec.Meta(ge=0, le=720)] = 24
 
 
 class KeyController(Controller):
@@ -48,11 +56,7 @@ class KeyController(Controller):
         services: Services = state.services
         now = services.now()
         expires_at = None if data.expires_at is None else parse_instant(data.expires_at, "expires_at")
-        beyond = sorted(set(data.scopes) - request.user.key.scopes)
-        if beyond:
-            raise InvalidValueError(
-                "the calling key lacks it", field="scopes", value=beyond[0], code="beyond_own_scopes"
-            )
+        _refuse_beyond(data.scopes, request.user.key)
         with services.database.writing(request.user.tenant) as uow:
             key, token = create_key(
                 uow,
@@ -65,6 +69,30 @@ class KeyController(Controller):
                 expires_at,
             )
             audit.record(uow, actor_of(request, now), "key.create", ("api_key", key.id), after=key_document(key))
+        return {**key_document(key), "token": token}
+
+    @post(
+        "/{key_id:str}/rotate",
+        operation_id="RotateApiKey",
+        guards=[requires(Scope.KEY_ADMIN)],
+        status_code=201,
+        sync_to_thread=True,
+    )
+    def rotate(
+        self, key_id: FromPath[str], data: JSONBody[RotationBody], request: ApiRequest, state: State
+    ) -> dict[str, Any]:
+        """Make a key of the same name and scopes; the old one works beside it until the overlap is over."""
+        services: Services = state.services
+        now = services.now()
+        ends_at = now + timedelta(hours=data.overlap_hours)
+        with services.database.writing(request.user.tenant) as uow:
+            old = find_key(uow, key_id)
+            _refuse_beyond(old.scopes, request.user.key)
+            key, token = rotate_key(uow, old, secrets.token_hex(8), secrets.token_hex(32), now, ends_at)
+            actor = actor_of(request, now)
+            audit.record(
+                uow, actor, "key.rotate", ("api_key", key_id), before=key_document(old), after=key_document(key)
+            )
         return {**key_document(key), "token": token}
 
     @delete("/{key_id:str}", operation_id="RevokeApiKey", guards=[requires(Scope.KEY_ADMIN)], sync_to_thread=True)
@@ -107,3 +135,10 @@ class AuditController(Controller):
             for each in found
         ]
         return page(services, request.user.tenant, "audit", items, limit, [found[-1].sequence] if found else [])
+
+
+def _refuse_beyond(scopes: Iterable[str], caller: ApiKey) -> None:
+    """Refuse to hand out what the calling key has not itself."""
+    beyond = sorted(set(scopes) - caller.scopes)
+    if beyond:
+        raise InvalidValueError("the calling key lacks it", field="scopes", value=beyond[0], code="beyond_own_scopes")

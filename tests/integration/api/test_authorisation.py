@@ -56,6 +56,7 @@ SCOPES: dict[str, set[str]] = {
     "VerifyLedger": {"finance"},
     "ListApiKeys": {"key_admin"},
     "CreateApiKey": {"key_admin"},
+    "RotateApiKey": {"key_admin"},
     "RevokeApiKey": {"key_admin"},
     "ListAuditEntries": {"key_admin"},
     "ListWebhookEndpoints": {"key_admin"},
@@ -74,6 +75,7 @@ SCOPES: dict[str, set[str]] = {
 
 ADDED_UNDER_ANY_ID = {"SaveCustomer"}
 BODIES: dict[str, Any] = {
+    "RotateApiKey": {},
     "AcceptQuote": {},
     "PreviewSubscriptionChange": {"action": "pause"},
     "ChangeSubscription": {"action": "pause"},

@@ -25,6 +25,28 @@ def test_a_kept_key_expires_on_time(door: Door) -> None:
     assert door.call("POST", "/v1/quotes/preview", QUOTE, token=token).status_code == 401
 
 
+def test_a_rotated_key_works_beside_its_successor_until_the_overlap_is_over(door: Door) -> None:
+    old = door.call("POST", "/v1/api-keys", {"name": "till", "scopes": ["quote"]}).json()
+    assert door.call("POST", "/v1/quotes/preview", QUOTE, token=old["token"]).status_code == 200
+    answer = door.call("POST", f"/v1/api-keys/{old['id']}/rotate", {"overlap_hours": 2})
+    assert answer.status_code == 201
+    new = answer.json()
+    assert (new["name"], new["scopes"], new["expires_at"]) == ("till", ["quote"], None)
+    for key, hours, status in ((old, 0, 200), (new, 0, 200), (old, 2, 401), (new, 0, 200)):
+        door.wait(hours=hours)
+        assert door.call("POST", "/v1/quotes/preview", QUOTE, token=key["token"]).status_code == status
+    again = door.call("POST", f"/v1/api-keys/{old['id']}/rotate", {})
+    assert (again.status_code, again.json()["code"]) == (422, "api_key_ended")
+    listed = door.call("GET", "/v1/audit").json()["items"]
+    assert [each["action"] for each in listed][-1] == "key.rotate"
+
+
+def test_a_key_cannot_rotate_one_that_may_do_more(door: Door) -> None:
+    strong = door.call("POST", "/v1/api-keys", {"name": "all", "scopes": [*Scope]}).json()
+    answer = door.call("POST", f"/v1/api-keys/{strong['id']}/rotate", {}, token=door.token("key_admin"))
+    assert (answer.status_code, answer.json()["code"]) == (422, "beyond_own_scopes")
+
+
 def test_the_next_preview_after_a_change_is_priced_by_it(door: Door) -> None:
     before = door.call("POST", "/v1/quotes/preview", QUOTE).json()
     features = [
