@@ -4,5 +4,5 @@ SwaggerUIBundle({
   dom_id: "#reference",
   deepLinking: true,
   validatorUrl: null,
-  docExpansion: "none",
+  docExpansion: "list",
 });
