@@ -25,6 +25,7 @@ from api.controllers.quotes import QuoteController
 from api.controllers.stripe_events import StripeEventController
 from api.controllers.subscriptions import SubscriptionController
 from api.controllers.usage import UnmatchedController, UsageController
+from api.controllers.wallets import WalletController
 from api.controllers.webhooks import WebhookController
 from api.openapi import openapi_config
 from api.problems import domain_error, http_error, unexpected_error
@@ -47,6 +48,7 @@ _HANDLERS: list[ControllerRouterHandler] = [
     QuoteController,
     UsageController,
     CustomerController,
+    WalletController,
     InvoiceController,
     CloseController,
     LedgerController,

@@ -106,6 +106,11 @@ def grant_credit(
     return whole
 
 
+def find_grant(uow: UnitOfWork, grant_id: str) -> Grant | None:
+    """Return a grant as it stands, or None."""
+    return next(iter(rows.grants(uow, GRANT.c.id == grant_id)), None)
+
+
 @dataclass(frozen=True, slots=True)
 class BurnRequest:
     """Credit asked for: `units` of `asset`, for usage of `feature` at `at`.

@@ -33,6 +33,7 @@ _COMMANDS = (
     "stripe",
     "dunning",
     "ledger",
+    "wallet",
     "webhooks",
 )
 """Modules of this package, each adding its command with `register`."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
 
+from billing.closing import first_day
 from billing.invoices import Invoice, InvoiceLine
 from billing.repositories.credit_notes import CreditNote, CreditNoteRepository
 from billing.repositories.invoices import InvoiceRepository, Logged
@@ -54,7 +55,12 @@ class Document:
 
 
 def documents(uow: UnitOfWork, *, period: str | None = None, since: int = 0) -> Iterator[Document]:
-    """Yield what was issued in a period, or after a cursor, in order; a few hundred are held at a time."""
+    """Yield what was issued in a period, or after a cursor, in order; a few hundred are held at a time.
+
+    Raises InvalidValueError for a period that is no month.
+    """
+    if period is not None:
+        first_day(period)
     invoices, notes = InvoiceRepository(uow), CreditNoteRepository(uow)
     while entries := invoices.logged(period=period, since=since, limit=_AT_ONCE):
         by_id = {each.id: each for each in invoices.many([entry.document for entry in entries])}

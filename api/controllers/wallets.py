@@ -1,0 +1,91 @@
+"""Wallets: credit that customers hold ahead of use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Controller, Response, get, post
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody
+
+from api.idempotency import IdempotencyKey, in_thread
+from api.requests import ApiRequest, actor_of
+from api.schemas.wallets import (
+    GrantBody,
+    GrantView,
+    WalletBody,
+    WalletList,
+    WalletView,
+    grant_to,
+    open_for,
+    wallet_document,
+)
+from api.security import requires
+from api.services import Services
+from billing import audit
+from billing.api_keys import Scope
+from billing.repositories.customers import CustomerRepository
+from billing.unit_of_work import UnitOfWork
+from billing.wallets import balances
+
+
+class WalletController(Controller):
+    """A customer's wallets."""
+
+    path = "/v1/customers/{key:str}/wallets"
+    tags = ("wallets",)
+
+    @get(
+        "/",
+        operation_id="ListWallets",
+        guards=[requires(Scope.READ, Scope.FINANCE)],
+        sync_to_thread=True,
+        answer=WalletList,
+    )
+    def list(self, key: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+        """Return a customer's wallets and what each holds now, in the order in which they pay."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            CustomerRepository(uow).get(key)
+            return {"items": [*map(wallet_document, balances(uow, key, services.now()))]}
+
+    @post("/", operation_id="OpenWallet", guards=[requires(Scope.FINANCE)], answer=WalletView)
+    async def open(
+        self,
+        key: FromPath[str],
+        data: JSONBody[WalletBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[bytes]:
+        """Open a wallet; the same one again changes nothing."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now()
+            after = open_for(uow, key, data, now)
+            audit.record(uow, actor_of(request, now), "wallet.open", ("wallet", after["id"]), after=after)
+            return 201, after
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post("/{wallet:str}/grants", operation_id="GrantCredit", guards=[requires(Scope.FINANCE)], answer=GrantView)
+    async def grant(
+        self,
+        key: FromPath[str],
+        wallet: FromPath[str],
+        data: JSONBody[GrantBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[bytes]:
+        """Grant credit; the same grant again is shown as it stands."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now()
+            after = grant_to(uow, key, wallet, data, now)
+            audit.record(uow, actor_of(request, now), "credit.grant", ("credit_grant", after["id"]), after=after)
+            return 201, after
+
+        return await in_thread(services, request, idempotency_key, work)

@@ -1,0 +1,207 @@
+"""Wallets and grants as they are asked for and shown: amounts are decimal strings in whole minor units."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypedDict
+
+import msgspec
+
+from billing import wallets
+from billing.burn_down import Grant, GrantKind
+from billing.repositories.customers import CustomerRepository
+from billing.unit_of_work import UnitOfWork
+from billing.wallets import Wallet, WalletBalance
+from models.values.errors import InvalidValueError, NotFoundError
+from models.values.ids import check_external_id, check_key
+from models.values.money import currency, from_ledger_units, from_minor, round_to_minor
+from models.values.period import parse_instant
+from models.values.quantity import parse_decimal, plain
+
+_Priority = Annotated[int, msgspec.Meta(ge=-1000, le=1000)]
+_Days = Annotated[int, msgspec.Meta(ge=0, le=3660)]
+
+
+class WalletBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A wallet to open. `features`: all if absent. Lower `priority` pays first. Top-up: both members or neither."""
+
+    id: str
+    currency: str
+    priority: _Priority = 0
+    features: list[str] | None = None
+    top_up_below: str | None = None
+    top_up: str | None = None
+
+
+class GrantBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Credit to grant, once by `id`. Times are RFC 3339.
+
+    `processor`: who collected the money, for paid credit. `cost` in `cost_currency`: what paid units of a custom
+    credit were bought for. At expiry up to `rollover` lives on for `rollover_days`.
+    """
+
+    id: str
+    amount: str
+    kind: Literal["paid", "promotional"] = "paid"
+    processor: str | None = None
+    priority: _Priority = 0
+    starts_at: str | None = None
+    expires_at: str | None = None
+    cost: str | None = None
+    cost_currency: str | None = None
+    rollover: str | None = None
+    rollover_days: _Days = 0
+
+
+class GrantView(TypedDict):
+    """A grant as it stands; `held` of what remains is kept for usage that was authorised."""
+
+    id: str
+    wallet: str
+    kind: str
+    amount: str
+    remaining: str
+    held: str
+    priority: int
+    starts_at: str
+    expires_at: str | None
+
+
+class WalletView(TypedDict):
+    """A wallet and what it holds: `free` may be used now."""
+
+    id: str
+    customer: str
+    currency: str
+    priority: int
+    features: list[str] | None
+    top_up_below: str | None
+    top_up: str | None
+    free: str
+    held: str
+    grants: list[GrantView]
+
+
+class WalletList(TypedDict):
+    """A customer's wallets, in the order in which they pay."""
+
+    items: list[WalletView]
+
+
+def open_for(uow: UnitOfWork, customer: str, body: WalletBody, now: datetime) -> dict[str, Any]:
+    """Open a wallet, once by id, and show it. Raises NotFoundError (customer), what `billing.wallets` raises."""
+    CustomerRepository(uow).get(customer)
+    features = None if body.features is None else tuple(check_key(each, "features") for each in body.features)
+    below = None if body.top_up_below is None else _units(body.top_up_below, body.currency, "top_up_below")
+    units = None if body.top_up is None else _units(body.top_up, body.currency, "top_up")
+    wallet = Wallet(check_external_id(body.id, "id"), customer, body.currency, body.priority, features, below, units)
+    wallets.open_wallet(uow, wallet, recorded_at=now)
+    return wallet_document(_balance(uow, customer, wallet.id, now))
+
+
+def grant_to(uow: UnitOfWork, customer: str, wallet: str, body: GrantBody, now: datetime) -> dict[str, Any]:
+    """Grant credit to a customer's wallet, once by id, and show it. Without a start it begins now.
+
+    Raises NotFoundError (customer, wallet), InvalidValueError, what `billing.wallets` raises.
+    """
+    CustomerRepository(uow).get(customer)
+    asset = _balance(uow, customer, wallet, now).wallet.asset
+    kind = GrantKind(body.kind)
+    if (kind is GrantKind.PAID) != (body.processor is not None):
+        raise InvalidValueError("names who collected the money for paid credit, and only for it", field="processor")
+    known = wallets.find_grant(uow, check_external_id(body.id, "id"))
+    begins = now if known is None else known.starts_at
+    starts_at = begins if body.starts_at is None else parse_instant(body.starts_at, "starts_at")
+    expires_at = None if body.expires_at is None else parse_instant(body.expires_at, "expires_at")
+    if expires_at is not None and expires_at <= starts_at:
+        raise InvalidValueError("must be later than the start", field="expires_at", value=body.expires_at)
+    if (body.rollover is None) != (body.rollover_days == 0) or (body.rollover is not None and expires_at is None):
+        raise InvalidValueError("needs an amount, days and an expiry, or none of them", field="rollover")
+    units = _units(body.amount, asset, "amount")
+    cost, cost_units = _cost(body, is_needed="." in asset and kind is GrantKind.PAID)
+    grant = Grant(
+        body.id,
+        wallet,
+        customer,
+        asset,
+        kind,
+        units,
+        starts_at,
+        0,
+        units=units,
+        priority=body.priority,
+        expires_at=expires_at,
+        cost_asset=cost,
+        cost_units=cost_units,
+        cost_remaining=cost_units,
+        rollover_units=0 if body.rollover is None else _units(body.rollover, asset, "rollover"),
+        rollover_days=body.rollover_days,
+    )
+    if body.processor is not None:
+        check_key(body.processor, "processor")
+    return grant_document(wallets.grant_credit(uow, grant, recorded_at=now, processor=body.processor))
+
+
+def wallet_document(balance: WalletBalance) -> dict[str, Any]:
+    """Show a wallet with its live grants."""
+    wallet = balance.wallet
+    below, top_up = wallet.top_up_below, wallet.top_up_units
+    return {
+        "id": wallet.id,
+        "customer": wallet.customer,
+        "currency": wallet.asset,
+        "priority": wallet.priority,
+        "features": None if wallet.features is None else [*wallet.features],
+        "top_up_below": None if below is None else _major(below, wallet.asset),
+        "top_up": None if top_up is None else _major(top_up, wallet.asset),
+        "free": _major(balance.free, wallet.asset),
+        "held": _major(balance.held, wallet.asset),
+        "grants": [*map(grant_document, balance.grants)],
+    }
+
+
+def grant_document(grant: Grant) -> dict[str, Any]:
+    """Show a grant."""
+    return {
+        "id": grant.id,
+        "wallet": grant.wallet,
+        "kind": grant.kind.value,
+        "amount": _major(grant.units, grant.asset),
+        "remaining": _major(grant.remaining, grant.asset),
+        "held": _major(grant.held, grant.asset),
+        "priority": grant.priority,
+        "starts_at": grant.starts_at.isoformat(),
+        "expires_at": None if grant.expires_at is None else grant.expires_at.isoformat(),
+    }
+
+
+def _balance(uow: UnitOfWork, customer: str, wallet: str, at: datetime) -> WalletBalance:
+    for balance in wallets.balances(uow, customer, at):
+        if balance.wallet.id == wallet:
+            return balance
+    raise NotFoundError("no such wallet", field="wallet", value=wallet)
+
+
+def _cost(body: GrantBody, *, is_needed: bool) -> tuple[str, int]:
+    if is_needed != (body.cost is not None) or (body.cost is None) != (body.cost_currency is None):
+        raise InvalidValueError("cost and cost_currency go with paid custom credit, and only with it", field="cost")
+    if body.cost is None or body.cost_currency is None:
+        return "", 0
+    return body.cost_currency, _units(body.cost, body.cost_currency, "cost")
+
+
+def _units(text: str, code: str, field: str) -> int:
+    """Read an amount of more than nothing; nothing is rounded."""
+    money, amount = currency(code), parse_decimal(text, field)
+    minor = round_to_minor(amount, money)
+    if amount <= 0:
+        raise InvalidValueError("must be more than nothing", field=field, value=text, code="below_minimum")
+    if from_minor(minor, money) != amount:
+        raise InvalidValueError(
+            f"has at most {money.exponent} decimals", field=field, value=text, code="too_many_decimal_places"
+        )
+    return minor * money.units_per_minor
+
+
+def _major(units: int, code: str) -> str:
+    return plain(from_ledger_units(units, currency(code)))
