@@ -21,7 +21,7 @@ _DRAWS = 50
 
 @dataclass(frozen=True, slots=True)
 class Customers:
-    """`values` (n, K) of features and `base` (n,) of having anything at all, in major units."""
+    """In major units: `values` (n, K) of features in their typical quantities, `base` (n,) of having any at all."""
 
     values: Floats
     base: Floats

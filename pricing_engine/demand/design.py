@@ -17,7 +17,7 @@ from pricing_engine.demand.price_basis import Floats
 class QuoteDesign:
     """Cells of quotes that share features, segment and price, sorted by segment.
 
-    `chosen` (n, K): 1 where the feature was in the quote (or its quantity). `segment` (n,): index into
+    `chosen` (n, K): how much of each feature, in its `units` (K,), of which none means one. `segment` (n,): index into
     `segments`. `price` (n,): total, major units. `accepted`, `offered` (n,): weighted counts,
     0 <= accepted <= offered.
     """
@@ -29,6 +29,7 @@ class QuoteDesign:
     price: Floats
     accepted: Floats
     offered: Floats
+    units: tuple[float, ...] = ()
 
     def rows_of(self, segment: int) -> slice:
         """Return where a segment's cells lie."""
@@ -91,8 +92,9 @@ def quote_design(
     segment: NDArray[np.int64] | None = None,
     segments: Sequence[str] = ("all",),
     weight: Floats | None = None,
+    units: tuple[float, ...] = (),
 ) -> QuoteDesign:
-    """Collapse n quotes into cells: `chosen` (n, K), `price` (n,), `accepted` (n,) of 0/1, `weight` (n,).
+    """Collapse n quotes into cells: `chosen` (n, K) in `units`, `price` (n,), `accepted` (n,) of 0/1, `weight` (n,).
 
     Raises InvalidValueError for arrays of unequal length, numbers that are not finite, or a segment
     index outside `segments`.
@@ -120,6 +122,7 @@ def quote_design(
         np.ascontiguousarray(cells[:, 1]),
         np.ascontiguousarray(sums[:, 0]),
         np.ascontiguousarray(sums[:, 1]),
+        units,
     )
 
 

@@ -31,7 +31,7 @@ _STARTS = (1.0, 1.6)
 
 @dataclass(frozen=True, slots=True)
 class Selections:
-    """What is asked for: `chosen` (m, K) distinct selections, `weight` (G, m) how often each segment asks."""
+    """What is asked for: `chosen` (m, K) distinct selections in the model's units, `weight` (G, m) how often."""
 
     chosen: Floats
     weight: Floats
@@ -115,7 +115,7 @@ def propose_epoch(
     except np.linalg.LinAlgError:
         return _list_prices(contexts, rails, epoch, "the model's posterior is no distribution")
     off = np.zeros(len(posterior.features)) if discounts is None else discounts
-    markets = [_market(demand, selections, contexts, off, g) for g in range(len(demand.segments))]
+    markets = [_market(demand, selections, posterior.unit_sizes, contexts, off, g) for g in range(len(demand.segments))]
     wanted = np.array([market.optimum() for market in markets])
     if not np.all(np.isfinite(wanted)):
         return _list_prices(contexts, rails, epoch, "the model gave no finite price")
@@ -125,10 +125,10 @@ def propose_epoch(
 
 @dataclass(frozen=True, slots=True)
 class _Market:
-    """One segment under one demand: selections (m, K) with shares (m,), log-odds before price (m,)."""
+    """One segment under one demand: quantities (m, K) with shares (m,), log-odds before price (m,)."""
 
     demand: FeatureDemand
-    chosen: Floats
+    quantity: Floats
     kept: Floats
     share: Floats
     utility: Floats
@@ -140,7 +140,7 @@ class _Market:
         """Return expected profit a quote at feature prices (K,)."""
         total = self._total(prices)
         phi = self.demand.basis.phi(total, self.demand.ramp_log_weights)
-        return float(self.share @ ((total - self.chosen @ self.cost) * expit(self.utility - self.slope * phi)))
+        return float(self.share @ ((total - self.quantity @ self.cost) * expit(self.utility - self.slope * phi)))
 
     def optimum(self) -> Floats:
         """Return the feature prices (K,) with the largest profit between cost and the cap, by L-BFGS-B."""
@@ -160,22 +160,23 @@ class _Market:
         return np.asarray(np.exp(best.x)) if np.isfinite(best.fun) else np.full(len(lowest), np.nan)
 
     def _total(self, prices: Floats) -> Floats:
-        return np.maximum(self.kept * (self.chosen @ prices), 1e-12)
+        return np.maximum(self.kept * (self.quantity @ prices), 1e-12)
 
     def _loss(self, log_prices: Floats) -> tuple[float, Floats]:
         prices = np.exp(log_prices)
         total = self._total(prices)
         weights = self.demand.ramp_log_weights
         chance = expit(self.utility - self.slope * self.demand.basis.phi(total, weights))
-        margin = total - self.chosen @ self.cost
+        margin = total - self.quantity @ self.cost
         fall = self.slope * self.demand.basis.phi_slope(total, weights) * chance * (1 - chance)
         by_total = self.share * self.kept * (chance - margin * fall)
-        return -float(self.share @ (margin * chance)), np.asarray(-(by_total @ self.chosen) * prices)
+        return -float(self.share @ (margin * chance)), np.asarray(-(by_total @ self.quantity) * prices)
 
 
 def _market(
     demand: FeatureDemand,
     selections: Selections,
+    units: Floats,
     contexts: Mapping[str, Mapping[str, RailContext]],
     discounts: Floats,
     g: int,
@@ -187,7 +188,7 @@ def _market(
     weight = selections.weight[g][asked]
     return _Market(
         demand,
-        chosen,
+        chosen * units,
         1.0 - discounts[sizes - 1],
         weight / max(float(weight.sum()), 1e-300),
         demand.utility(chosen, np.full(len(asked), g, dtype=np.int64)),

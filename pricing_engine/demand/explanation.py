@@ -139,7 +139,8 @@ def explain_price(
     total = Decimal(minor).scaleb(-minor_digits, context=EXACT)
     cost = sum((unit_costs[feature] for feature in selection), Decimal(0))
     chosen = np.zeros((1, len(index)))
-    chosen[0, [index[feature] for feature in selection]] = 1.0
+    columns = [index[feature] for feature in selection]
+    chosen[0, columns] = 1.0 / posterior.unit_sizes[columns]
     at, row = np.array([max(float(total), 1e-12)]), np.array([g])
     parts = allocate(minor, listed)
     shares = tuple(

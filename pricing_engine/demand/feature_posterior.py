@@ -84,6 +84,7 @@ class FeaturePosterior:
     features, log slope; none where there is one segment. `shared_precision` (m, m), `cross_precision`
     (G, m, 2 + K), `own_precision` (G, 2 + K, 2 + K). `tau` (2 + K,): spread of the deviations.
     `log_evidence`: Laplace approximation of ln p(outcomes). `quotes_*`: weighted counts behind the figures.
+    `units` (K,): the quantity that a 1 in the features' columns stands for; none means one of each.
     """
 
     features: tuple[str, ...]
@@ -100,6 +101,12 @@ class FeaturePosterior:
     log_likelihood: float
     quotes_by_segment: Floats
     quotes_by_feature: Floats
+    units: tuple[float, ...] = ()
+
+    @property
+    def unit_sizes(self) -> Floats:
+        """What a 1 in each feature's column stands for (K,), in the feature's units."""
+        return np.array(self.units) if self.units else np.ones(len(self.features))
 
     @property
     def quotes(self) -> float:
@@ -147,12 +154,12 @@ class FeaturePosterior:
     def worth_interval(self, segment: int, feature: int) -> tuple[float, float, float]:
         """Return (low, mode, high) of a feature's worth, 90 percent interval.
 
-        In money (major units) on the additive scale; elsewhere in log-odds over the slope, the log of the
-        factor by which the feature lifts willingness to pay.
+        In money (major units) per unit on the additive scale; elsewhere in log-odds over the slope, the log of
+        the factor by which the feature, in its typical quantity, lifts willingness to pay.
         """
         values, covariance = self.own_parameters(segment), self.covariance(segment)
         slope = np.exp(values[-1])
-        scale = self.basis.unit if self.basis.scale is Scale.ADDITIVE else 1.0
+        scale = self.basis.unit / self.unit_sizes[feature] if self.basis.scale is Scale.ADDITIVE else 1.0
         ratio = values[1 + feature] / slope * scale
         gradient = np.zeros(len(values))
         gradient[1 + feature], gradient[-1] = scale / slope, -ratio
@@ -180,6 +187,7 @@ class FeaturePosterior:
             "log_evidence": _text(self.log_evidence),
             "log_likelihood": _text(self.log_likelihood),
             **{name: _texts(getattr(self, name)) for name in _ARRAYS},
+            **({"units": [_text(unit) for unit in self.units]} if self.units else {}),
         }
 
     @property
@@ -249,6 +257,7 @@ def read_posterior(document: Mapping[str, Any]) -> FeaturePosterior:
             log_evidence=float(document["log_evidence"]),
             log_likelihood=float(document["log_likelihood"]),
             **{name: _array(document[name]) for name in _ARRAYS},
+            units=tuple(float(unit) for unit in document.get("units", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidValueError("is no demand posterior", field="posterior", value=str(error)) from error
@@ -269,6 +278,8 @@ def _check_shapes(posterior: FeaturePosterior) -> None:
         "quotes_by_segment": (segments,),
         "quotes_by_feature": (features,),
     }
+    if posterior.units and (len(posterior.units) != features or not all(0 < unit < np.inf for unit in posterior.units)):
+        raise InvalidValueError("must be one quantity above zero a feature", field="units", value=posterior.units)
     for name, shape in expected.items():
         array = getattr(posterior, name)
         if array.shape != shape or not np.all(np.isfinite(array)):

@@ -147,7 +147,7 @@ def model_card(
     `instruments` (decisions in order of time, J): see `diagnostics.confounding`. Without them, prices that
     were all drawn at random clear the log, and others leave it untestable.
     """
-    quotes = logged_quotes(log, features=posterior.features)
+    quotes = logged_quotes(log, features=posterior.features, units=posterior.units)
     rng = np.random.default_rng(seed)
     predicted = _cross_fitted(quotes, fit, rng)
     design = quotes.design(np.ones(len(quotes.price), dtype=bool))

@@ -211,6 +211,7 @@ def _fit(problem: _Problem, prior: DemandPrior) -> FeaturePosterior:
         log_likelihood=curvature.log_likelihood,
         quotes_by_segment=design.quotes_by_segment(),
         quotes_by_feature=design.quotes_by_feature(),
+        units=design.units,
     )
 
 

@@ -59,7 +59,7 @@ def borrow_from_category(
             continue
         worth = posterior.shared[1 + np.array(relatives)]
         variance = np.diag(covariance)[1 + np.array(relatives)]
-        related_costs = np.array([costs.get(posterior.features[k], 0.0) for k in relatives])
+        related_costs = np.array([costs.get(posterior.features[k], 0.0) * posterior.unit_sizes[k] for k in relatives])
         factor = cost / related_costs if cost > 0 and np.all(related_costs > 0) else np.ones(len(relatives))
         scaled = worth * factor
         spread = float(scaled.var(ddof=1)) if len(scaled) > 1 else float(scaled[0] ** 2)

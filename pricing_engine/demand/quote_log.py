@@ -7,6 +7,10 @@ One row a quote. An outcome teaches demand only if the customer decided at the p
     caller names (`expiry_rises_with_price` in `diagnostics` says when leaving out is wrong);
   * honoured: an old price kept for someone; the decision was already counted when that price was quoted;
   * open: not decided yet.
+
+Quantities: a log may have a column `quantities`, a list of numbers beside `features`; without it each counts once.
+A model sees a feature's quantity in units of its typical one (`typical_quantities`), so that tokens and seats are of
+one size; worth is per unit again where it is money.
 """
 
 from __future__ import annotations
@@ -57,6 +61,10 @@ COLUMNS: dict[str, str] = {
 }
 
 
+QUANTITIES = "quantities"
+"""The optional column: how much of each feature was asked for, in its units, above zero."""
+
+
 def check_quote_log(log: pl.DataFrame) -> pl.DataFrame:
     """Return `log` if it has the documented columns and legal values; raises InvalidValueError."""
     missing = [name for name in COLUMNS if name not in log.columns]
@@ -66,6 +74,8 @@ def check_quote_log(log: pl.DataFrame) -> pl.DataFrame:
         strange = log.filter(~pl.col(name).is_in([str(value) for value in allowed]))[name].unique().to_list()
         if strange:
             raise InvalidValueError(f"must be one of {', '.join(allowed)}", field=name, value=strange)
+    if QUANTITIES in log.columns:
+        _check_quantities(log)
     if log["quote_id"].n_unique() != log.height:
         raise InvalidValueError("must be unique", field="quote_id")
     if log.filter((pl.col("price") < 0) | pl.col("price").is_null()).height:
@@ -98,6 +108,15 @@ def features_of(log: pl.DataFrame) -> list[str]:
     return keys
 
 
+def typical_quantities(log: pl.DataFrame, features: Sequence[str]) -> tuple[float, ...]:
+    """Return the median quantity of each feature over the quotes that contain it; nothing for a log without any."""
+    if QUANTITIES not in log.columns:
+        return ()
+    medians = _exploded(log).group_by("features").agg(pl.col(QUANTITIES).median())
+    found: dict[str, float] = dict(medians.iter_rows())
+    return tuple(float(found.get(feature) or 1.0) for feature in features)
+
+
 def design_from_log(
     log: pl.DataFrame,
     *,
@@ -116,19 +135,26 @@ def design_from_log(
     if half_life_days is not None:
         rows = _discounted(rows, as_of, half_life_days)
     segments = log["segment"].unique().sort().to_list()
+    units = typical_quantities(log, keys)
     return quote_design(
-        _chosen(rows, keys),
+        _chosen(rows, keys, units),
         rows["price"].cast(pl.Float64).to_numpy(),
         rows["accepted"].to_numpy(),
         features=keys,
         segment=_segment_index(rows, segments),
         segments=segments,
         weight=rows["weight"].to_numpy(),
+        units=units,
     )
 
 
-def logged_quotes(log: pl.DataFrame, *, features: Sequence[str] | None = None) -> LoggedQuotes:
-    """Return the log's decisions one by one in order of time, for evaluation and diagnosis."""
+def logged_quotes(
+    log: pl.DataFrame, *, features: Sequence[str] | None = None, units: Sequence[float] = ()
+) -> LoggedQuotes:
+    """Return the log's decisions one by one in order of time, for evaluation and diagnosis.
+
+    `units` (K,): what one of each feature means, those of the model that is judged; by default the typical quantities.
+    """
     rows = decisions(log).sort("quoted_at", "quote_id")
     keys = features_of(log) if features is None else list(features)
     segments = log["segment"].unique().sort().to_list()
@@ -136,7 +162,7 @@ def logged_quotes(log: pl.DataFrame, *, features: Sequence[str] | None = None) -
     return LoggedQuotes(
         tuple(keys),
         tuple(segments),
-        _chosen(rows, keys),
+        _chosen(rows, keys, units or typical_quantities(log, keys)),
         _segment_index(rows, segments),
         rows["price"].cast(pl.Float64).to_numpy(),
         rows["unit_cost"].cast(pl.Float64).to_numpy(),
@@ -150,9 +176,31 @@ def _segment_index(rows: pl.DataFrame, segments: Sequence[str]) -> NDArray[np.in
     return index.to_numpy()
 
 
-def _chosen(rows: pl.DataFrame, features: Sequence[str]) -> Floats:
+def _chosen(rows: pl.DataFrame, features: Sequence[str], units: Sequence[float]) -> Floats:
+    if QUANTITIES in rows.columns:
+        index = {feature: k for k, feature in enumerate(features)}
+        known = _exploded(rows.with_row_index("row")).filter(pl.col("features").is_in(list(index)))
+        column = known["features"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
+        chosen = np.zeros((rows.height, len(features)))
+        chosen[known["row"].to_numpy(), column] = known[QUANTITIES].to_numpy() / np.asarray(units)[column]
+        return chosen
     columns = [pl.col("features").list.contains(feature).cast(pl.Float64).alias(feature) for feature in features]
     return rows.select(columns).to_numpy() if columns else np.empty((rows.height, 0))
+
+
+def _exploded(log: pl.DataFrame) -> pl.DataFrame:
+    """Return one row a quote and feature, quantities as floats."""
+    paired = log.filter(pl.col("features").list.len() > 0).explode("features", QUANTITIES)
+    return paired.with_columns(pl.col(QUANTITIES).cast(pl.Float64))
+
+
+def _check_quantities(log: pl.DataFrame) -> None:
+    """Refuse lists of unequal length, and quantities that are not above zero."""
+    if log.filter(pl.col("features").list.len() != pl.col(QUANTITIES).list.len()).height:
+        raise InvalidValueError("needs one quantity a feature", field=QUANTITIES)
+    amounts = _exploded(log)[QUANTITIES]
+    if amounts.null_count() or not ((amounts > 0) & amounts.is_finite()).all():
+        raise InvalidValueError("must be above zero; leave out what was not asked for", field=QUANTITIES)
 
 
 def outcome_counts(log: pl.DataFrame) -> dict[str, int]:

@@ -10,6 +10,9 @@ import polars as pl
 import pytest
 
 from models.values.errors import InvalidValueError
+from pricing_engine.demand.epoch_proposal import propose_epoch, selections_of
+from pricing_engine.demand.feature_posterior import read_posterior
+from pricing_engine.demand.guardrails import PriceLadder, RailContext, Rails
 from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Scale
 from pricing_engine.demand.quote_log import (
@@ -18,6 +21,7 @@ from pricing_engine.demand.quote_log import (
     design_from_log,
     logged_quotes,
     outcome_counts,
+    typical_quantities,
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,3 +115,71 @@ def test_a_log_that_breaks_its_form_is_refused_by_column() -> None:
     ):
         with pytest.raises(InvalidValueError, match=name):
             check_quote_log(bad)
+
+
+def seats_and_tokens(count: int = 6_000, *, tokens_in: float = 1.0) -> pl.DataFrame:
+    """Quotes of 1 to 40 seats worth 9 each and, in half of them, 5 to 200 million tokens worth 4 a million.
+
+    `tokens_in`: how many millions one unit of tokens is.
+    """
+    rng = np.random.default_rng(11)
+    seats = rng.integers(1, 41, count).astype(float)
+    tokens = np.where(rng.random(count) < 0.5, rng.integers(5, 201, count), 0).astype(float)
+    worth = 9.0 * seats + 4.0 * tokens
+    price = (10.0 * seats + 3.8 * tokens) * np.exp(rng.uniform(-0.3, 0.3, count))
+    accepted = rng.random(count) < 1 / (1 + np.exp(-(20.0 + worth - price) / 25.0))
+    return check_quote_log(
+        pl.DataFrame(
+            {
+                "quote_id": [f"q{i}" for i in range(count)],
+                "quoted_at": [START + timedelta(minutes=i) for i in range(count)],
+                "segment": ["eu"] * count,
+                "features": [["seats", "tokens"] if some else ["seats"] for some in tokens],
+                "quantities": [[n, t / tokens_in] if t else [n] for n, t in zip(seats, tokens, strict=True)],
+                "price": price,
+                "unit_cost": [1.0] * count,
+                "outcome": np.where(accepted, "accepted", "declined"),
+                "price_source": ["human"] * count,
+                "density": [None] * count,
+                "channel": ["web"] * count,
+            },
+            schema_overrides={"density": pl.Float64},
+        )
+    )
+
+
+def test_worth_is_learned_by_the_unit() -> None:
+    log = seats_and_tokens()
+    posterior = fit_posterior(design_from_log(log), Scale.ADDITIVE)
+    assert posterior.units == typical_quantities(log, ["seats", "tokens"])
+    for feature, worth in (("seats", 9.0), ("tokens", 4.0)):
+        low, likely, high = posterior.worth_interval(0, posterior.features.index(feature))
+        assert abs(likely - worth) < high - low  # Two intervals' halves: 3.3 standard errors.
+        assert high - low < 0.05 * worth
+    kept = read_posterior(posterior.document())
+    assert kept.units == posterior.units
+    assert kept.content_hash == posterior.content_hash
+
+
+def test_proposed_prices_do_not_depend_on_the_unit_that_is_counted_in() -> None:
+    """Tokens counted in millions or in tens of millions: the same demand, and prices ten times each other."""
+    prices = []
+    for tokens_in in (1, 10):
+        design = design_from_log(seats_and_tokens(tokens_in=tokens_in))
+        lists = {"seats": Decimal(10), "tokens": Decimal("3.8") * tokens_in}
+        contexts = {key: {"eu": RailContext(price, price / 2, quotes=6_000)} for key, price in lists.items()}
+        rails = {key: Rails(largest_step=None, ladder=PriceLadder(Decimal("0.000001"))) for key in lists}
+        posterior = fit_posterior(design, Scale.ADDITIVE)
+        found = propose_epoch(posterior, selections_of(design), contexts, rails, epoch=1, seed=1, explore=False)
+        prices.append([float(found.price_of("eu", key).candidate) for key in lists])
+    assert prices[1] == pytest.approx([prices[0][0], 10 * prices[0][1]], rel=1e-3)
+    assert 6 < prices[0][0] < 14
+
+
+def test_quantities_that_are_not_above_zero_are_refused() -> None:
+    log = seats_and_tokens(60)
+    for wrong in ([0.0], [-1.0], [float("nan")], []):
+        broken = log.with_columns(quantities=pl.lit(wrong, dtype=pl.List(pl.Float64)), features=pl.lit(["seats"]))
+        with pytest.raises(InvalidValueError) as refused:
+            check_quote_log(broken)
+        assert refused.value.field == "quantities"
