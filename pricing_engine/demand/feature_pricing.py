@@ -16,11 +16,17 @@ from pricing_engine.demand.feature_posterior import FeatureDemand
 from pricing_engine.demand.optimum import optimal_prices
 from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Floats, Scale
+from pricing_engine.demand.prior import DemandPrior, NormalBelief
 
-_SPREAD_OFFERS = 12
-_JITTER, _LEAST_JITTER = 0.25, 0.02
-_REFIT_GROWTH = 1.05
-_SCALES = (Scale.MULTIPLICATIVE, Scale.ADDITIVE)
+_SPREAD_OFFERS, _SPREAD_SHARE = 4, 0.5
+_JITTER, _LEAST_JITTER = 0.1, 0.005
+_REFIT_GROWTH = 1.03
+_PRIOR = DemandPrior(
+    intercept=NormalBelief(0.0, 3.0), log_slope=NormalBelief(1.1, 0.5), any_worth=NormalBelief(0.5, 1.0)
+)
+"""Before the first offer: a feature is worth something, and an elasticity is a few times minus one."""
+_ADDITIVE_ODDS = 3.0
+"""Log evidence from which worth is taken to add up in money rather than to multiply: 20 to 1."""
 _WINDOW = 100
 _BISECTIONS = 25
 
@@ -72,7 +78,8 @@ class FeaturePricing:
         """
         lowest, highest = np.log(self._low), np.log(self._high)
         if self._learnt is None:
-            low, high = np.full(len(features), lowest), np.full(len(features), highest)
+            aside = (highest - lowest) * (1.0 - _SPREAD_SHARE) / 2
+            low, high = np.full(len(features), lowest + aside), np.full(len(features), highest - aside)
         else:
             cost = self._unit_cost
             if sellable_share < 1.0:
@@ -106,6 +113,8 @@ def _fit(features: Floats, price: Floats, accepted: Floats) -> _Learnt:
     scale[scale == 0] = 1.0
     names = [f"x{k}" for k in range(features.shape[1])]
     design = quote_design(features / scale, price, accepted, features=names)
-    fits = [fit_posterior(design, member) for member in _SCALES]
-    best = max(fits, key=lambda fit: fit.log_evidence)
+    multiplied, added = (
+        fit_posterior(design, member, prior=_PRIOR) for member in (Scale.MULTIPLICATIVE, Scale.ADDITIVE)
+    )
+    best = added if added.log_evidence - multiplied.log_evidence > _ADDITIVE_ODDS else multiplied
     return _Learnt(best.mode(), scale, features[-_WINDOW:])
