@@ -18,7 +18,6 @@ from billing.database import Database
 from billing.unit_of_work import UnitOfWork
 
 KEPT_SECONDS = 1.0
-_MAX_KEPT = 20_000
 
 Fact = TypeVar("Fact")
 
@@ -30,6 +29,7 @@ class Kept:
         self._database = database
         self._entries: dict[tuple[str, Hashable], tuple[int, float, Any]] = {}
         self._reading: dict[tuple[str, Hashable, int], Future[Any]] = {}
+        self._swept_at = time.monotonic()
 
     async def get(self, tenant: str, name: Hashable, read: Callable[[UnitOfWork], Fact]) -> Fact:
         """Return a fact, reading it where it is not known. None is not kept. Raises what `read` raises."""
@@ -60,6 +60,8 @@ class Kept:
             return read(uow)
 
     def _keep(self, tenant: str, name: Hashable, changes: int, found: object) -> None:
-        if len(self._entries) >= _MAX_KEPT:
-            self._entries.clear()
-        self._entries[tenant, name] = (changes, time.monotonic() + KEPT_SECONDS, found)
+        now = time.monotonic()
+        if now >= self._swept_at + KEPT_SECONDS:  # Names that nobody asks for again would stay for ever.
+            self._entries = {each: entry for each, entry in self._entries.items() if now < entry[1]}
+            self._swept_at = now
+        self._entries[tenant, name] = (changes, now + KEPT_SECONDS, found)

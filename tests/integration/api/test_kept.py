@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import pytest
+
+from api.kept import KEPT_SECONDS, Kept
 from billing.api_keys import Scope
+from billing.database import Database
 from tests.integration.api.door import Door
 from tests.quote_facts import BOOK
 
@@ -73,3 +81,24 @@ def test_quotes_that_come_together_keep_apart_what_is_refused(door: Door) -> Non
     assert all(door.call("GET", f"/v1/quotes/{each}").status_code == 200 for each in made)
     refused = next(n for n in range(5) if answers[n].status_code == 422)
     assert door.call("POST", "/v1/quotes", QUOTE, key=f"k{refused}").status_code == 201
+
+
+def test_what_nobody_asks_for_again_does_not_stay(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fact:
+        pass
+
+    clock = [100.0]
+    monkeypatch.setattr("api.kept.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    async def ask() -> tuple[list[bool], bool]:
+        kept = Kept(database)
+        first, alive = weakref.ref(await kept.get("default", "first", lambda _uow: Fact())), []
+        for name in ("second", "third"):
+            gc.collect()
+            alive.append(first() is not None)
+            clock[0] += 1.5 * KEPT_SECONDS
+            await kept.get("default", name, lambda _uow: Fact())
+        gc.collect()
+        return alive, first() is not None
+
+    assert asyncio.run(ask()) == ([True, False], False)
