@@ -46,10 +46,14 @@ test: check ## everything: checks, the whole suite on SQLite and PostgreSQL, ten
 torture-quick: $(INSTALLED) ## ten kills on each database
 	@$(BIN)/python -m tests.torture --kills 10
 
-torture: $(INSTALLED) ## the long ones: kills, random journals, planted corruption, state machines
+torture: $(INSTALLED) ## the long ones: kills, random journals, planted corruption, state machines, five minutes of load
 	@$(BIN)/python -m tests.torture --kills 200
 	@$(BIN)/python -m tests.torture.ledger --journals 1000000 --damages 1000
 	@$(BIN)/pytest -q -m torture tests
+	@$(BIN)/python -m tests.torture.soak --minutes 5
+
+soak: $(INSTALLED) ## half an hour of mixed load, a worker killed every minute
+	@$(BIN)/python -m tests.torture.soak --minutes 30
 
 nightly: $(INSTALLED) ## property tests with ten thousand examples each, as many requests tried on the API
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/property tests/integration/api/test_openapi.py

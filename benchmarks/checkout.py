@@ -113,8 +113,8 @@ def _load(clock: Clock, port: int, call: str, token: str) -> int:
 def ours(call: str) -> Leg:
     def measure(clock: Clock) -> object:
         with world() as made:
-            with serving([program("alacarte"), "serve"], made.environment) as port:
-                count = _load(clock, port, call, made.token)
+            with serving([program("alacarte"), "serve"], made.environment) as server:
+                count = _load(clock, server.port, call, made.token)
             return count if call == "preview" or _stored(made.url, count) else "quotes are missing"
 
     return measure
@@ -122,9 +122,10 @@ def ours(call: str) -> Leg:
 
 def bare(call: str) -> Leg:
     def measure(clock: Clock) -> object:
-        command = [program("granian"), "--interface", "asgi", "--factory", "--no-access-log", "--host", "127.0.0.1"]
-        with world() as made, serving([*command, "benchmarks.bare_api:create_app"], {FOLDER: str(made.folder)}) as port:
-            return _load(clock, port, call, made.token)
+        options = ["--interface", "asgi", "--factory", "--no-access-log", "--host", "127.0.0.1"]
+        command = [program("granian"), *options, "benchmarks.bare_api:create_app"]
+        with world() as made, serving(command, {FOLDER: str(made.folder)}) as server:
+            return _load(clock, server.port, call, made.token)
 
     return measure
 

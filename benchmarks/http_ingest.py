@@ -35,11 +35,11 @@ def leg(engine: str):  # noqa: ANN201 - a Leg
                 token = create_key(uow, "bench", "sandbox", [Scope.INGEST], "be" * 8, "5e" * 32, datetime.now(UTC))[1]
             with tempfile.TemporaryDirectory() as folder:
                 environment = {"ALACARTE_DATABASE_URL": url, "ALACARTE_SIGNING_KEY": str(Path(folder) / "key.pem")}
-                with serving([program("alacarte"), "serve"], environment) as port:
+                with serving([program("alacarte"), "serve"], environment) as server:
                     warming = WARMING if count == REQUESTS else CLIENTS
-                    asyncio.run(send(port, partial(_event, token, "warm"), warming, 201))
+                    asyncio.run(send(server.port, partial(_event, token, "warm"), warming, 201))
                     with clock:
-                        seconds = asyncio.run(send(port, partial(_event, token, "timed"), count, 201))
+                        seconds = asyncio.run(send(server.port, partial(_event, token, "timed"), count, 201))
             clock.facts["events_a_second"] = round(count / clock.seconds)
             clock.facts |= {"p50_ms": percentile_ms(seconds, 0.5), "p99_ms": percentile_ms(seconds, 0.99)}
             stored = _counted(database)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 CLIENTS = 32
 STARTED_WITHIN_SECONDS = 60
@@ -41,9 +42,16 @@ def get(path: str, headers: Mapping[str, str]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+class Server(NamedTuple):
+    """Where a server listens, and its process."""
+
+    port: int
+    pid: int
+
+
 @contextmanager
-def serving(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[int]:
-    """Run `command --port N` until the block ends; yields the port once it answers."""
+def serving(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run `command --port N` until the block ends; yields once it answers."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
@@ -52,7 +60,7 @@ def serving(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
     )
     try:
         _wait_for(port)
-        yield port
+        yield Server(port, server.pid)
     finally:
         server.terminate()
         server.wait(30)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from api.settings import load_settings
+from api.settings import Settings, load_settings
+from billing.database import Database
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from granian.constants import Interfaces
 
     settings = load_settings()
+    _prepare(settings)
     print(f"http://{options.host}:{options.port}  ({settings.database_url})")
     print("sign in as one of `alacarte people list`; `alacarte people add NAME --role product` lets somebody in")
     Granian(
@@ -32,5 +34,14 @@ def run(options: argparse.Namespace) -> int:
         workers=options.workers,
         interface=Interfaces.ASGI,
         websockets=False,
+        respawn_failed_workers=True,
     ).serve()
     return 0
+
+
+def _prepare(settings: Settings) -> None:
+    """Make the schema and the signing key once, before several workers would each begin to."""
+    database = Database(settings.database_url)
+    database.migrate()
+    database.close()
+    settings.signer()
