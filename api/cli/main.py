@@ -27,6 +27,7 @@ _COMMANDS = (
     "ingest",
     "explain_event",
     "close",
+    "simulate",
     "invoices",
     "explain",
     "export",

@@ -1,0 +1,126 @@
+"""`alacarte simulate`: a closed month's ledger under a draft price book; who would pay less, and who more.
+
+Usage is taken as it was. Exit status 1 where the month, rated again at the prices in force, is not what was invoiced:
+then something was changed since, and the comparison is named for what it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from api.catalog_file import read_catalog
+from api.cli.whole_files import write_whole
+from api.cli.workspace import open_workspace
+from billing.simulating import DraftPrices, simulate
+from billing.simulation import SimulatedCustomer, Simulation
+from models.values.money import currency, from_minor
+from models.values.quantity import plain
+
+_SHOWN = 5
+_COLUMNS = ("customer", "segment", "currency", "issued_net", "live_net", "draft_net", "difference", "not_sold")
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "simulate", help="last month's ledger under a draft price book: winners and losers", description=__doc__
+    )
+    command.add_argument("file", type=Path, help="the draft, a catalog file with the key of the book it would replace")
+    command.add_argument("--period", help="a closed month, like 2026-01 (default: the last one)")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="write one row a customer here")
+    command.add_argument("--plot", type=Path, metavar="FILE", help="draw each customer's change here, as PNG")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Simulate, and say what changes."""
+    draft = DraftPrices(read_catalog(options.file))
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow, bar:
+        task = bar.add_task("rating again", total=None)
+        found = simulate(
+            uow, draft, options.period, progress=lambda done, of: bar.update(task, completed=done, total=of)
+        )
+    _print(found)
+    if options.csv is not None:
+        write_whole(options.csv, [csv_text(found).encode()])
+    if options.plot is not None:
+        plot(found, options.plot)
+    return 0 if found.reproduced else 1
+
+
+def csv_text(found: Simulation) -> str:
+    """Return one row a customer and currency, amounts in major units, net of tax."""
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(_COLUMNS)
+    for each in found.customers:
+        amounts = (each.issued.net_minor, each.live.net_minor, each.draft.net_minor, each.difference_minor)
+        shown = [_money(amount, each.currency) for amount in amounts]
+        rows.writerow([each.customer, each.segment, each.currency, *shown, " ".join(each.not_sold)])
+    return out.getvalue()
+
+
+def plot(found: Simulation, path: Path) -> None:
+    """Draw what each customer would pay more or less, one panel a currency."""
+    import matplotlib as mpl  # Only here: it takes half a second.
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(
+        max(len(found.totals), 1), squeeze=False, figsize=(9, 4 * max(len(found.totals), 1)), layout="constrained"
+    )
+    for total, panel in zip(found.totals, panels[:, 0], strict=False):
+        own = sorted((each for each in found.customers if each.currency == total.currency), key=_difference)
+        changes = [float(from_minor(each.difference_minor, currency(total.currency))) for each in own]
+        panel.bar(range(len(own)), changes, color=["#1f6feb" if change <= 0 else "#c4492f" for change in changes])
+        panel.axhline(0, color="#444444", linewidth=0.8)
+        panel.set_xlabel("customers, from the largest saving to the largest rise")
+        panel.set_ylabel(f"change, {total.currency} net")
+        panel.set_title(f"{found.period} under {found.draft}: {total.winners} pay less, {total.losers} pay more")
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130, format="png")
+    pyplot.close(figure)
+
+
+def _print(found: Simulation) -> None:
+    print(f"{found.period} under {found.draft}, usage as it was, net of tax")
+    for total in found.totals:
+        before, after = (_money(each.net_minor, total.currency) for each in (total.live, total.draft))
+        change = _money(total.draft.net_minor - total.live.net_minor, total.currency)
+        print(
+            f"{total.currency}: invoiced {before}, draft {after}, change {change}; "
+            f"{total.customers} customers, {total.winners} pay less, {total.losers} pay more"
+        )
+        for feature, amounts in found.by_feature(total.currency).items():
+            if amounts.live != amounts.draft:
+                print(f"  {feature}: {plain(round(amounts.live, 2))} -> {plain(round(amounts.draft, 2))}")
+    for title, people in (("pay less", found.winners()), ("pay more", found.losers())):
+        for each in people[:_SHOWN]:
+            print(f"{title}: {each.customer} {_money(each.difference_minor, each.currency)} {each.currency}")
+    for each in found.customers:
+        if each.not_sold:
+            print(f"not sold by the draft: {', '.join(each.not_sold)} of {each.customer}")
+        if not each.reproduced:
+            issued, live = _money(each.issued.total_minor, each.currency), _money(each.live.total_minor, each.currency)
+            print(f"differs: {each.customer} was invoiced {issued} {each.currency}, rated again {live}")
+    if found.reproduced:
+        print("rated again at the prices in force, the month equals its invoices to the cent")
+
+
+def _money(minor: int, asset: str) -> str:
+    return plain(from_minor(minor, currency(asset)))
+
+
+def _difference(customer: SimulatedCustomer) -> int:
+    return customer.difference_minor
