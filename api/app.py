@@ -16,6 +16,7 @@ from litestar.types import ControllerRouterHandler
 from api.console.pages import harden
 from api.console.routes import console_routes
 from api.controllers.customers import CustomerController
+from api.controllers.entitlements import EntitlementController
 from api.controllers.health import HealthController
 from api.controllers.invoices import CloseController, InvoiceController
 from api.controllers.keys import AuditController, KeyController
@@ -48,6 +49,7 @@ _HANDLERS: list[ControllerRouterHandler] = [
     QuoteController,
     UsageController,
     CustomerController,
+    EntitlementController,
     WalletController,
     InvoiceController,
     CloseController,

@@ -1,4 +1,4 @@
-"""The checkout's calls over HTTP: 32 clients, a catalog of 20 features, each request another selection.
+"""The checkout's calls over HTTP: 32 clients, a catalog of 20 features, each request another selection or feature.
 
 Ours is `alacarte serve` with keys, rules, prices and reasons; the other leg is Litestar on the same server, see
 `bare_api`. A ratio is their time by ours: 0.5 is half as many requests a second.
@@ -22,8 +22,9 @@ from sqlalchemy import text
 from api.schemas.quotes import preview_view, quote_view
 from benchmarks.bare_api import FOLDER
 from benchmarks.harness import Benchmark, Clock, Leg, LegRun, Ratio, Value, run
-from benchmarks.http_load import CLIENTS, Request, percentile_ms, post, program, send, serving
+from benchmarks.http_load import CLIENTS, Request, get, percentile_ms, post, program, send, serving
 from benchmarks.quotes import book
+from billing.acceptance import accept_and_subscribe
 from billing.api_keys import Scope, create_key
 from billing.customers import Customer, LegalEntity
 from billing.database import Database
@@ -34,9 +35,10 @@ from models.values.ids import DEFAULT_TENANT
 from pricing_engine.sealing import Disclosure, Signer, disclose, new_signer
 
 FEATURES = 20
-REQUESTS = {"preview": 6_000, "quote": 3_000}
+REQUESTS = {"preview": 6_000, "quote": 3_000, "entitlement": 12_000}
 WARMING = 320
 PATHS = {"preview": ("/v1/quotes/preview", 200), "quote": ("/v1/quotes", 201)}
+STATUS = {call: status for call, (_, status) in PATHS.items()} | {"entitlement": 200}
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -84,24 +86,29 @@ def _write_samples(database: Database, folder: Path, signer: Signer) -> None:
         previewed = preview_view(price_request(uow, request, signer, now))
         quote = create_quote(uow, request, signer, now, "sample")
         quoted = quote_view(quote, disclose(quote.sealed, Disclosure.BUYER))
+        accept_and_subscribe(uow, quote.id, "sample", now)
     (folder / "preview.json").write_bytes(msgspec.json.encode(previewed))
     (folder / "quote.json").write_bytes(msgspec.json.encode(quoted))
 
 
 def requests(call: str, token: str, name: str) -> Request:
-    """Return the requests of one call, each with an idempotency key of its own."""
+    """Return the requests of one call: checks of one feature after the other, or posts with a key of their own."""
+
+    def check(number: int) -> bytes:
+        path = f"/v1/customers/acme/entitlements/f{number % FEATURES}"
+        return get(path, {"authorization": f"Bearer {token}"})
 
     def request(number: int) -> bytes:
         body = msgspec.json.encode({"customer": "acme", "selection": selection(number)})
         headers = {"authorization": f"Bearer {token}", "idempotency-key": f"{name}-{number}"}
         return post(PATHS[call][0], body, headers)
 
-    return request
+    return check if call == "entitlement" else request
 
 
 def _load(clock: Clock, port: int, call: str, token: str) -> int:
     count = CLIENTS * 10 if clock.options.small else REQUESTS[call]
-    status = PATHS[call][1]
+    status = STATUS[call]
     asyncio.run(send(port, requests(call, token, "warm"), CLIENTS if clock.options.small else WARMING, status))
     with clock:
         seconds = asyncio.run(send(port, requests(call, token, "timed"), count, status))
@@ -115,7 +122,7 @@ def ours(call: str) -> Leg:
         with world() as made:
             with serving([program("alacarte"), "serve"], made.environment) as server:
                 count = _load(clock, server.port, call, made.token)
-            return count if call == "preview" or _stored(made.url, count) else "quotes are missing"
+            return count if call != "quote" or _stored(made.url, count) else "quotes are missing"
 
     return measure
 
@@ -140,7 +147,8 @@ def _p99(leg_run: LegRun) -> float:
 
 
 BENCHMARK = Benchmark(
-    legs={f"{kind}_{call}": leg(call) for kind, leg in (("ours", ours), ("bare", bare)) for call in PATHS},
+    legs={f"{kind}_{call}": leg(call) for kind, leg in (("ours", ours), ("bare", bare)) for call in PATHS}
+    | {"ours_entitlement": ours("entitlement")},
     rows=[
         Ratio(
             "api.preview_ratio",
@@ -175,6 +183,16 @@ BENCHMARK = Benchmark(
             bar=50.0,
             better="lower",
             how=f"99th percentile of POST /v1/quotes, {CLIENTS} clients",
+            of=_p99,
+            rounds=3,
+        ),
+        Value(
+            "api.entitlement_p99_ms",
+            "ours_entitlement",
+            "ms",
+            bar=10.0,
+            better="lower",
+            how=f"99th percentile of GET /v1/customers/.../entitlements/..., usage included, {CLIENTS} clients",
             of=_p99,
             rounds=3,
         ),

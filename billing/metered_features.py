@@ -42,7 +42,7 @@ def windows_of(cycle: CyclePeriod, source: PriceSource, scope: Scope, until: dat
     """
     if scope is Scope.ADVANCE:
         return
-    for feature, chain in _chains(cycle, source):
+    for feature, chain in chains(cycle, source):
         price = source.prices(chain[0].phase.agreement, chain[0].period.start)[feature]
         meter = source.books[chain[0].phase.agreement.book_hash].book.meter(price.feature.meter or "")
         for segment in chain:
@@ -61,7 +61,7 @@ def metered_features(
 ) -> dict[tuple[str, datetime], MeteredFeature]:
     """Return metered features by (feature, start of segment)."""
     found: dict[tuple[str, datetime], MeteredFeature] = {}
-    for feature, chain in _chains(cycle, source):
+    for feature, chain in chains(cycle, source):
         agreement = chain[0].phase.agreement
         price = source.prices(agreement, chain[0].period.start)[feature]
         book = source.books[agreement.book_hash].book
@@ -90,7 +90,7 @@ def metered_features(
     return found
 
 
-def _chains(cycle: CyclePeriod, source: PriceSource) -> Iterator[tuple[str, list[Segment]]]:
+def chains(cycle: CyclePeriod, source: PriceSource) -> Iterator[tuple[str, list[Segment]]]:
     """Yield each metered feature with the runs of neighbouring segments in which its price is the same."""
     open_chains: dict[str, tuple[FeaturePrice, list[Segment]]] = {}
     for segment in cycle.segments:

@@ -19,11 +19,8 @@ from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
 from billing.customers import Customer
-from billing.phases import PhaseState
 from billing.previews import preview_invoices
 from billing.repositories.customers import CustomerRepository
-from billing.repositories.subscriptions import SubscriptionRepository
-from models.values.quantity import plain
 
 
 class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -100,25 +97,3 @@ class CustomerController(Controller):
             CustomerRepository(uow).get(key)
             invoices = preview_invoices(uow, key, until, now)
         return {"as_of": now.isoformat(), "until": until.isoformat(), "invoices": [*map(invoice_document, invoices)]}
-
-    @get(
-        "/{key:str}/entitlements/{feature:str}",
-        operation_id="CheckEntitlement",
-        guards=[requires(Scope.READ, Scope.QUOTE)],
-        sync_to_thread=True,
-    )
-    def entitlement(
-        self, key: FromPath[str], feature: FromPath[str], request: ApiRequest, state: State
-    ) -> dict[str, Any]:
-        """Say whether the customer may use a feature now, and in which quantity it was chosen."""
-        services: Services = state.services
-        now = services.now()
-        with services.database.reading(request.user.tenant) as uow:
-            CustomerRepository(uow).get(key)
-            subscriptions = SubscriptionRepository(uow).of_customers([key])
-        for subscription in subscriptions:
-            phase = subscription.phase_at(now)
-            if phase is not None and phase.state is PhaseState.ACTIVE and feature in phase.agreement.selection:
-                quantity = plain(phase.agreement.selection[feature])
-                return {"allowed": True, "subscription": subscription.id, "quantity": quantity}
-        return {"allowed": False, "subscription": None, "quantity": None}

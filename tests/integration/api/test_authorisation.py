@@ -31,6 +31,7 @@ SCOPES: dict[str, set[str]] = {
     "ReadCustomer": {"read"},
     "SaveCustomer": {"finance"},
     "ReadLiveCost": {"read"},
+    "ListEntitlements": {"read", "quote"},
     "CheckEntitlement": {"read", "quote"},
     "ListWallets": {"read", "finance"},
     "OpenWallet": {"finance"},
