@@ -28,12 +28,14 @@ from api.controllers.subscriptions import SubscriptionController
 from api.controllers.usage import UnmatchedController, UsageController
 from api.controllers.wallets import WalletController
 from api.controllers.webhooks import WebhookController
+from api.metrics import Metrics, forget_dead_workers
 from api.openapi import openapi_config
-from api.problems import domain_error, http_error, unexpected_error
+from api.problems import AnswerRefusals, domain_error, http_error, unexpected_error
 from api.requests import StrictRequest, identify, refuse_nul, state_methods
 from api.security import KeyAuthentication
 from api.services import Services, system_clock
 from api.settings import Settings, load_settings
+from api.tracing import configured_tracer_provider, name_span, tracing_plugin
 from billing.database import Database
 from billing.metering.directory import PriceBookDirectory
 from billing.metering.group_commit import GroupCommit
@@ -76,12 +78,16 @@ def create_services(settings: Settings) -> Services:
         group,
         collect=configured_hand_over(os.environ),
         stripe=stripe_settings(os.environ) if os.environ.get(KEY) else None,
+        tracer_provider=configured_tracer_provider(os.environ),
     )
 
 
 def create_app(services: Services | None = None) -> Litestar:
     """Return the application; without `services` they are opened from the environment."""
     wired = services or create_services(load_settings())
+    metrics = Metrics()
+    forget_dead_workers()
+    tracer = wired.tracer_provider
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -97,15 +103,17 @@ def create_app(services: Services | None = None) -> Litestar:
             Router(
                 "/",
                 route_handlers=_HANDLERS,
-                middleware=[KeyAuthentication],
+                middleware=[AnswerRefusals(), KeyAuthentication],
                 before_request=refuse_nul,
             ),
         ],
-        before_send=[identify, state_methods, harden],
+        middleware=[metrics.middleware],
+        plugins=[tracing_plugin(tracer)] if tracer else [],
+        before_send=[identify, state_methods, harden, *([name_span] if tracer else [])],
         exception_handlers={DomainError: domain_error, HTTPException: http_error, Exception: unexpected_error},
         lifespan=[lifespan],
         openapi_config=openapi_config(),
         request_max_body_size=MAX_BODY_BYTES,
-        state=State({"services": wired}),
+        state=State({"services": wired, "metrics": metrics}),
         request_class=StrictRequest,
     )

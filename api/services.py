@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from opentelemetry.sdk.trace import TracerProvider
+
 from api.kept import Kept
 from api.settings import Settings
 from billing.database import Database
@@ -34,6 +36,7 @@ class Services:
     now: Clock = system_clock
     collect: Collect | None = None
     stripe: StripeSettings | None = None
+    tracer_provider: TracerProvider | None = None
     kept: Kept = field(init=False)
     quotes: QuoteDesk = field(init=False)
 
@@ -43,7 +46,9 @@ class Services:
         object.__setattr__(self, "quotes", QuoteDesk(self.database, self.signer, self.now))
 
     def close(self) -> None:
-        """Write what waits, then close the database."""
+        """Write what waits, close the database and send the last spans."""
         self.ingest.close()
         self.quotes.close()
         self.database.close()
+        if self.tracer_provider is not None:
+            self.tracer_provider.shutdown()

@@ -43,6 +43,10 @@ class Settings:
                 key_file.write(signer.private_pem())
             self.signing_key.with_suffix(".public.pem").write_bytes(signer.public_pem)
             return signer
+        return self.stored_signer()
+
+    def stored_signer(self) -> Signer:
+        """Read the signing key. Raises OSError where there is none, InvalidValueError where it is no key."""
         return Signer.from_pem(self.signing_key.read_bytes())
 
 

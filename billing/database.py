@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,8 @@ import psycopg
 import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -129,9 +132,19 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
 
+    def is_migrated(self) -> bool:
+        """Tell whether the schema is at head: not behind this version, and not of a later one."""
+        with self.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_heads() == _heads()
+
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+
+
+@cache
+def _heads() -> tuple[str, ...]:
+    return tuple(ScriptDirectory.from_config(migration_config()).get_heads())
 
 
 def _cause(error: Exception) -> BaseException | None:

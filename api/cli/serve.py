@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from api.settings import Settings, load_settings
 from billing.database import Database
@@ -26,16 +30,17 @@ def run(options: argparse.Namespace) -> int:
     _prepare(settings)
     print(f"http://{options.host}:{options.port}  ({settings.database_url})")
     print("sign in as one of `alacarte people list`; `alacarte people add NAME --role product` lets somebody in")
-    Granian(
-        "api.app:create_app",
-        factory=True,
-        address=options.host,
-        port=options.port,
-        workers=options.workers,
-        interface=Interfaces.ASGI,
-        websockets=False,
-        respawn_failed_workers=True,
-    ).serve()
+    with _shared_metrics(options.workers):
+        Granian(
+            "api.app:create_app",
+            factory=True,
+            address=options.host,
+            port=options.port,
+            workers=options.workers,
+            interface=Interfaces.ASGI,
+            websockets=False,
+            respawn_failed_workers=True,
+        ).serve()
     return 0
 
 
@@ -45,3 +50,17 @@ def _prepare(settings: Settings) -> None:
     database.migrate()
     database.close()
     settings.signer()
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Give several workers a directory where each finds the others' metrics; it must be named before they start."""
+    if workers == 1 or "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="alacarte-metrics-") as directory:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        try:
+            yield
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]

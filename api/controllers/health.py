@@ -1,12 +1,13 @@
-"""Liveness and readiness."""
+"""Liveness, readiness and metrics."""
 
 from __future__ import annotations
 
-from litestar import Controller, get
+from litestar import Controller, Response, get
 from litestar.datastructures import State
-from sqlalchemy import text
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.services import Services
+from api.metrics import Metrics
+from api.readiness import check_ready
 
 
 class HealthController(Controller):
@@ -23,8 +24,12 @@ class HealthController(Controller):
 
     @get("/ready", operation_id="Ready", sync_to_thread=True)
     def ready(self, state: State) -> dict[str, str]:
-        """Say that the database answers too."""
-        services: Services = state.services
-        with services.database.reading(services.settings.tenant) as uow:
-            uow.connection.execute(text("select 1"))
+        """Say that the database answers, that its schema is this version's, and that the signing key is there."""
+        check_ready(state.services)
         return {"status": "ready"}
+
+    @get("/metrics", operation_id="ReadMetrics", sync_to_thread=True, media_type="text/plain", media=["text/plain"])
+    def metrics(self, state: State) -> Response[bytes]:
+        """Return what was measured of requests, in Prometheus' text format."""
+        measured: Metrics = state.metrics
+        return Response(measured.exposition(), media_type=CONTENT_TYPE_LATEST)

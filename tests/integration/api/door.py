@@ -101,6 +101,7 @@ def open_door(database_url: str, tmp_path: Path, before: Callable[[Database], No
         before(database)
     clock = [START]
     group = GroupCommit(database, PriceBookDirectory(), lambda: clock[0])
+    (tmp_path / "key.pem").write_bytes(SIGNER.private_pem())
     services = Services(
         Settings(database_url, tmp_path / "key.pem", webhook_networks="127.0.0.0/8"),
         database,

@@ -16,7 +16,7 @@ from billing.repositories.price_books import PriceBookRepository
 from tests.billing_story import Company, at
 from tests.integration.api.door import START, Door, open_door
 
-OPEN = {"Health", "Ready", "ReceiveStripeEvent"}
+OPEN = {"Health", "Ready", "ReadMetrics", "ReceiveStripeEvent"}
 SCOPES: dict[str, set[str]] = {
     "PreviewQuote": {"quote"},
     "CreateQuote": {"quote"},

@@ -1,0 +1,148 @@
+"""What those who run it look at: readiness, metrics and traces."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from litestar.testing import TestClient
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+from api.app import create_app
+from api.services import Services
+from api.tracing import configured_tracer_provider
+from billing.database import Database
+from models.values.errors import InvalidValueError
+from pricing_engine.sealing import new_signer
+from tests.integration.api.door import Door, open_door
+
+Series = dict[tuple[str, str, str], float]
+
+
+@pytest.fixture
+def sqlite_door(sqlite_template: Path, tmp_path: Path) -> Iterator[Door]:
+    """The API on SQLite, for what never reaches the database."""
+    shutil.copy(sqlite_template, tmp_path / "alacarte.db")
+    yield from open_door(f"sqlite:///{tmp_path / 'alacarte.db'}", tmp_path)
+
+
+def answered(door: Door, name: str = "alacarte_requests_total") -> Series:
+    """Return a metric's samples by method, path and status."""
+    scraped = door.client.get("/metrics")
+    assert scraped.status_code == 200
+    assert scraped.headers["content-type"].startswith("text/plain; version=")
+    return {
+        (sample.labels["method"], sample.labels["path"], sample.labels["status_code"]): sample.value
+        for family in text_string_to_metric_families(scraped.text)
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def test_ready_says_which_part_is_missing(door: Door) -> None:
+    assert door.call("GET", "/ready", token="").json() == {"status": "ready"}
+    with door.database.engine.begin() as connection:
+        (current,) = connection.execute(text("select version_num from alembic_version")).one()
+        connection.execute(text("update alembic_version set version_num = 'of_a_later_release'"))
+    assert _missing(door) == "migrations"
+    with door.database.engine.begin() as connection:
+        connection.execute(text("update alembic_version set version_num = :current"), {"current": current})
+    assert door.call("GET", "/ready", token="").status_code == 200
+
+
+def test_ready_wants_the_key_that_this_process_signs_with(sqlite_door: Door, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_bytes(new_signer().private_pem())
+    assert _missing(sqlite_door) == "signing_key"
+    key.write_text("no key")
+    assert _missing(sqlite_door) == "signing_key"
+    key.unlink()
+    assert _missing(sqlite_door) == "signing_key"
+    assert not key.exists()  # Asking makes none.
+
+
+def test_ready_wants_a_database_that_answers(sqlite_door: Door, tmp_path: Path) -> None:
+    sqlite_door.database.close()
+    for left in tmp_path.glob("alacarte.db*"):
+        left.unlink()
+    (tmp_path / "alacarte.db").mkdir()
+    assert _missing(sqlite_door) == "database"
+    assert sqlite_door.client.get("/health").status_code == 200
+
+
+def _missing(door: Door) -> str:
+    answer = door.client.get("/ready")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "alacarte.db" not in answer.text
+    field: str = answer.json()["field"]
+    return field
+
+
+def test_requests_are_counted_by_route_and_never_by_address(sqlite_door: Door) -> None:
+    for name in range(20):
+        assert sqlite_door.call("GET", f"/v1/customers/nobody-{name}").status_code == 404
+        assert sqlite_door.call("GET", f"/nowhere/{name}").status_code == 404
+    assert sqlite_door.call("GET", "/v1/customers", token="").status_code == 401
+    assert sqlite_door.call("GET", "/v1/customers").status_code == 200
+    found = answered(sqlite_door)
+    assert found == {
+        ("GET", "/v1/customers/{key}", "404"): 20,
+        ("GET", "/v1/customers", "401"): 1,
+        ("GET", "/v1/customers", "200"): 1,
+    }
+    assert answered(sqlite_door, "alacarte_request_duration_seconds_count") == {**found, ("GET", "/metrics", "200"): 1}
+
+
+def test_failures_of_ours_are_counted_apart(sqlite_door: Door, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").unlink()
+    assert _missing(sqlite_door) == "signing_key"
+    assert answered(sqlite_door, "alacarte_requests_error_total") == {("GET", "/ready", "503"): 1}
+
+
+def test_each_application_counts_for_itself(sqlite_door: Door) -> None:
+    services: Services = sqlite_door.client.app.state.services
+    with TestClient(create_app(services)) as other:
+        assert other.get("/health").status_code == 200
+        assert ("GET", "/health", "200") not in answered(sqlite_door)
+
+
+def test_a_span_names_the_route_and_the_request_and_nothing_that_opens_a_door(database: Database, door: Door) -> None:
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    wired: Services = door.client.app.state.services
+    services = Services(wired.settings, database, wired.signer, wired.ingest, wired.now, tracer_provider=provider)
+    key = {"Authorization": f"Bearer {door.token('read')}", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    with TestClient(create_app(services)) as client:
+        found = client.get("/v1/customers/secret-name?cursor=secret-cursor", headers=key)
+        client.get("/nowhere/secret-link")
+    named, unknown = spans.get_finished_spans()
+    assert named.name == "GET /v1/customers/{key}"
+    assert named.context is not None
+    assert f"{named.context.trace_id:x}" == "a" * 32  # The caller's trace goes on.
+    assert _said(named)["http.route"] == "/v1/customers/{key}"
+    assert _said(named)["alacarte.request_id"] == found.headers["x-request-id"]
+    assert _said(named)["http.status_code"] == found.status_code
+    assert unknown.name == "GET"
+    assert "secret" not in named.to_json() + unknown.to_json()
+    assert door.token("read") not in named.to_json()
+
+
+def _said(span: ReadableSpan) -> dict[str, object]:
+    return dict(span.attributes or {})
+
+
+def test_tracing_is_off_unless_an_exporter_is_named() -> None:
+    assert configured_tracer_provider({}) is None
+    assert configured_tracer_provider({"OTEL_TRACES_EXPORTER": "none"}) is None
+    with pytest.raises(InvalidValueError, match="OTEL_TRACES_EXPORTER"):
+        configured_tracer_provider({"OTEL_TRACES_EXPORTER": "nowhere"})
+    provider = configured_tracer_provider({"OTEL_TRACES_EXPORTER": "console"})
+    assert provider is not None
+    provider.shutdown()
