@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from litestar.testing import TestClient
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -15,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from api.app import create_app
+from api.metrics import forget_dead_workers
 from api.services import Services
 from api.tracing import configured_tracer_provider
 from billing.database import Database
@@ -146,3 +153,54 @@ def test_tracing_is_off_unless_an_exporter_is_named() -> None:
     provider = configured_tracer_provider({"OTEL_TRACES_EXPORTER": "console"})
     assert provider is not None
     provider.shutdown()
+
+
+def test_a_scrape_of_one_worker_counts_the_requests_of_all(sqlite_template: Path, tmp_path: Path) -> None:
+    shutil.copy(sqlite_template, tmp_path / "alacarte.db")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    settings = {
+        "ALACARTE_DATABASE_URL": f"sqlite:///{tmp_path / 'alacarte.db'}",
+        "ALACARTE_SIGNING_KEY": str(tmp_path / "key.pem"),
+    }
+    command = [str(Path(sys.executable).with_name("alacarte")), "serve", "--workers", "2", "--port", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log)
+    try:
+        _wait_for_workers(port, tmp_path / "log")
+        for _ in range(30):  # Each on a connection of its own, so that both workers get some.
+            assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+        scraped = [httpx.get(f"http://127.0.0.1:{port}/metrics").text for _ in range(6)]
+    finally:
+        server.terminate()
+        server.wait(20)
+    counted = {line for text in scraped for line in text.splitlines() if line.startswith(_HEALTHY)}
+    assert counted == {f"{_HEALTHY} 30.0"}
+
+
+_HEALTHY = 'alacarte_requests_total{method="GET",path="/health",status_code="200"}'
+
+
+def _wait_for_workers(port: int, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while log.read_text().count("Started worker") < 2 or not _accepts(port):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_worker_that_was_killed_has_no_requests_in_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for pid in (gone.pid, os.getpid()):
+        (tmp_path / f"gauge_livesum_{pid}.db").touch()
+    (tmp_path / f"counter_{gone.pid}.db").touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    forget_dead_workers()
+    left = {each.name for each in tmp_path.iterdir()}
+    assert left == {f"gauge_livesum_{os.getpid()}.db", f"counter_{gone.pid}.db"}
