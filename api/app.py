@@ -31,6 +31,7 @@ from api.controllers.webhooks import WebhookController
 from api.metrics import Metrics, forget_dead_workers
 from api.openapi import openapi_config
 from api.problems import AnswerRefusals, domain_error, http_error, unexpected_error
+from api.rate_limits import LimitKeys, RateLimits, state_limits
 from api.requests import StrictRequest, identify, refuse_nul, state_methods
 from api.security import KeyAuthentication
 from api.services import Services, system_clock
@@ -85,7 +86,7 @@ def create_services(settings: Settings) -> Services:
 def create_app(services: Services | None = None) -> Litestar:
     """Return the application; without `services` they are opened from the environment."""
     wired = services or create_services(load_settings())
-    metrics = Metrics()
+    metrics, limits = Metrics(), RateLimits(wired.settings)
     forget_dead_workers()
     tracer = wired.tracer_provider
 
@@ -103,17 +104,17 @@ def create_app(services: Services | None = None) -> Litestar:
             Router(
                 "/",
                 route_handlers=_HANDLERS,
-                middleware=[AnswerRefusals(), KeyAuthentication],
+                middleware=[AnswerRefusals(), KeyAuthentication, LimitKeys()],
                 before_request=refuse_nul,
             ),
         ],
         middleware=[metrics.middleware],
         plugins=[tracing_plugin(tracer)] if tracer else [],
-        before_send=[identify, state_methods, harden, *([name_span] if tracer else [])],
+        before_send=[identify, state_limits, state_methods, harden, *([name_span] if tracer else [])],
         exception_handlers={DomainError: domain_error, HTTPException: http_error, Exception: unexpected_error},
         lifespan=[lifespan],
         openapi_config=openapi_config(),
         request_max_body_size=MAX_BODY_BYTES,
-        state=State({"services": wired, "metrics": metrics}),
+        state=State({"services": wired, "metrics": metrics, "limits": limits}),
         request_class=StrictRequest,
     )

@@ -179,7 +179,8 @@ def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(handler: HTTPRouteHandler, answer: Any, schema_of: Any) -> dict[str, Any]:  # noqa: ANN401
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
+    names = [name for name in _HEADERS if name not in _OF_KEYS or not handler.opt.get("open", False)]
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     if answer is not None:
         content = {"application/json": {"schema": schema_of[answer]}}
     else:
@@ -196,4 +197,7 @@ def _problem(text: str, schema: object) -> dict[str, Any]:
 _HEADERS = {
     "X-Request-Id": {"description": "Names this request in logs and problems.", "schema": {"type": "string"}},
     "Alacarte-Version": {"description": "The version of the API that answered.", "schema": {"type": "string"}},
+    "RateLimit-Policy": {"description": "What the key may send: q in w seconds.", "schema": {"type": "string"}},
+    "RateLimit": {"description": "What is left of it: r, all of it again in t seconds.", "schema": {"type": "string"}},
 }
+_OF_KEYS = {"RateLimit-Policy", "RateLimit"}

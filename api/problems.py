@@ -89,7 +89,8 @@ def problem(request: Request[Any, Any, Any], status: int, code: str, detail: str
 
 def domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[bytes]:
     """Answer a refusal of the domain."""
-    return problem(request, status_of(error), error.code, str(error), field=error.field)
+    wait: int = getattr(error, "retry_after", 0)
+    return problem(request, status_of(error), error.code, str(error), field=error.field, retry_after=wait)
 
 
 def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.token_buckets import Policy, read_policy
 from models.values.ids import DEFAULT_TENANT
 from pricing_engine.sealing import Signer, new_signer
 
 if TYPE_CHECKING:
     from billing.webhooks.destinations import DestinationRules
+
+REQUEST_LIMIT = Policy("requests", 300_000, 60)
+EVENT_LIMIT = Policy("events", 3_000_000, 60)
+"""A key's share of one process, as a quota in seconds: what keeps one sender from crowding out the others."""
 
 DEMO_HOME = Path("out") / "demo"
 """Where `make demo` leaves its database and key, and where `alacarte` looks without configuration."""
@@ -26,6 +32,8 @@ class Settings:
     tenant: str = DEFAULT_TENANT
     environment: str = "sandbox"
     webhook_networks: str = ""
+    request_limit: Policy = REQUEST_LIMIT
+    event_limit: Policy = EVENT_LIMIT
 
     def webhook_rules(self) -> DestinationRules:
         """Return where webhooks may go. Networks let through are for trying out: in live there are none."""
@@ -51,7 +59,11 @@ class Settings:
 
 
 def load_settings(environment: dict[str, str] | None = None) -> Settings:
-    """Read ALACARTE_DATABASE_URL, _SIGNING_KEY, _TENANT, _ENVIRONMENT and _WEBHOOK_NETWORKS (such as 127.0.0.0/8)."""
+    """Read each setting from its ALACARTE_ variable. Raises InvalidValueError.
+
+    They are _DATABASE_URL, _SIGNING_KEY, _TENANT, _ENVIRONMENT, _WEBHOOK_NETWORKS (such as 127.0.0.0/8),
+    _REQUEST_LIMIT and _EVENT_LIMIT (such as 6000/60: six thousand a minute).
+    """
     given = dict(os.environ) if environment is None else environment
     return Settings(
         database_url=given.get("ALACARTE_DATABASE_URL", f"sqlite:///{DEMO_HOME / 'alacarte.db'}"),
@@ -59,4 +71,10 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
         tenant=given.get("ALACARTE_TENANT", DEFAULT_TENANT),
         environment=given.get("ALACARTE_ENVIRONMENT", "sandbox"),
         webhook_networks=given.get("ALACARTE_WEBHOOK_NETWORKS", ""),
+        request_limit=_policy(given, "ALACARTE_REQUEST_LIMIT", REQUEST_LIMIT),
+        event_limit=_policy(given, "ALACARTE_EVENT_LIMIT", EVENT_LIMIT),
     )
+
+
+def _policy(given: Mapping[str, str], variable: str, default: Policy) -> Policy:
+    return read_policy(default.name, variable, given[variable]) if variable in given else default

@@ -39,12 +39,14 @@ class UsageController(Controller):
         operation_id="IngestEvent",
         guards=[requires(Scope.INGEST)],
         body=WireEvent,
+        counts_events=True,
         answers={201: Outcome, 200: Outcome},
     )
     async def ingest_one(self, request: ApiRequest, state: State) -> Response[bytes]:
         """Store one CloudEvent: 201 stored, 200 an identical resend, 409 another body under the same id."""
         services: Services = state.services
         event = parse_event(await request.body(), services.now())
+        state.limits.charge_events(request, 1)
         future = services.ingest.submit(request.user.tenant, [event])
         outcome = (await asyncio.wrap_future(future))[0]
         if outcome.status is Status.CONFLICT:
@@ -59,11 +61,13 @@ class UsageController(Controller):
         status_code=200,
         body=list[Any],  # Of WireEvent: one that is none of them fails alone.
         answer=BatchOutcome,
+        counts_events=True,
     )
     async def ingest_many(self, request: ApiRequest, state: State) -> Response[bytes]:
         """Store up to ten thousand CloudEvents; 200 with an outcome for each, in order."""
         services: Services = state.services
         events = parse_batch(await request.body(), services.now())
+        state.limits.charge_events(request, len(events))
         outcomes = await asyncio.wrap_future(services.ingest.submit(request.user.tenant, events))
         return json_answer(BatchOutcome(outcomes), 200)
 

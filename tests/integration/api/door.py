@@ -89,7 +89,9 @@ class Door:
         self.clock[0] += timedelta(**span)
 
 
-def open_door(database_url: str, tmp_path: Path, before: Callable[[Database], None] | None = None) -> Iterator[Door]:
+def open_door(
+    database_url: str, tmp_path: Path, before: Callable[[Database], None] | None = None, **settings: Any
+) -> Iterator[Door]:
     database = Database(database_url)
     for tenant in TENANTS:
         with database.writing(tenant) as uow:
@@ -103,7 +105,7 @@ def open_door(database_url: str, tmp_path: Path, before: Callable[[Database], No
     group = GroupCommit(database, PriceBookDirectory(), lambda: clock[0])
     (tmp_path / "key.pem").write_bytes(SIGNER.private_pem())
     services = Services(
-        Settings(database_url, tmp_path / "key.pem", webhook_networks="127.0.0.0/8"),
+        Settings(database_url, tmp_path / "key.pem", webhook_networks="127.0.0.0/8", **settings),
         database,
         SIGNER,
         group,
