@@ -35,6 +35,7 @@ _COMMANDS = (
     "dunning",
     "ledger",
     "wallet",
+    "demand",
     "webhooks",
 )
 """Modules of this package, each adding its command with `register`."""

@@ -8,12 +8,13 @@ from datetime import datetime
 from threading import Lock
 from typing import Generic, TypeVar
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, insert, select
 
+from billing.repositories.inserting import insert_new
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.catalog import PriceBookReleaseRow, PriceBookRow, PriceSheetRow
-from models.values.errors import NotFoundError
+from models.values.errors import ConflictError, NotFoundError
 from pricing_engine.price_book import PriceBook, parse_price_book, price_book_document
 from pricing_engine.price_sheet import PriceSheet, parse_price_sheet, price_sheet_document
 from pricing_engine.quoting import CompiledBook
@@ -182,21 +183,24 @@ class PriceBookRepository:
         return max(fitting, key=lambda stored: (stored.book.channel is not None, stored.book.effective_from))
 
     def add_sheet(self, sheet_hash: str, sheet: PriceSheet, salt: bytes, at: datetime) -> None:
-        """Store a price sheet; one a book, segment and epoch."""
+        """Store a price sheet; one a book, segment and epoch. Raises ConflictError for a second one."""
         self._uow.facts_change()
-        self._uow.connection.execute(
-            insert(_SHEET).values(
-                tenant=self._uow.tenant,
-                sheet_hash=sheet_hash,
-                book_hash=sheet.book_hash,
-                segment=sheet.segment,
-                epoch=sheet.epoch,
-                effective_from=sheet.effective_from,
-                document=price_sheet_document(sheet),
-                salt=salt.hex(),
-                recorded_at=at,
-            )
-        )
+        row = {
+            "tenant": self._uow.tenant,
+            "sheet_hash": sheet_hash,
+            "book_hash": sheet.book_hash,
+            "segment": sheet.segment,
+            "epoch": sheet.epoch,
+            "effective_from": sheet.effective_from,
+            "document": price_sheet_document(sheet),
+            "salt": salt.hex(),
+            "recorded_at": at,
+        }
+        if not insert_new(self._uow, _SHEET, row):
+            raise ConflictError(
+                "another sheet was published for this epoch", field="price_sheet.epoch", value=sheet.epoch,
+                code="epoch_taken",
+            )  # fmt: skip
 
     def sheet(self, sheet_hash: str) -> StoredSheet:
         """Return a sheet by its hash. Raises NotFoundError."""
@@ -236,14 +240,14 @@ class PriceBookRepository:
         )
         return self.sheet(found or "")
 
-    def next_epoch(self, book_hash: str, segment: str) -> int:
-        """Return the number of the next sheet of a segment."""
-        newest = self._uow.connection.scalar(
-            select(func.max(_SHEET.c.epoch)).where(
-                _SHEET.c.tenant == self._uow.tenant, _SHEET.c.book_hash == book_hash, _SHEET.c.segment == segment
-            )
+    def sheets(self, book_hash: str) -> list[StoredSheet]:
+        """Return every sheet of a version, oldest epoch first."""
+        hashes = self._uow.connection.scalars(
+            select(_SHEET.c.sheet_hash)
+            .where(_SHEET.c.tenant == self._uow.tenant, _SHEET.c.book_hash == book_hash)
+            .order_by(_SHEET.c.epoch, _SHEET.c.segment)
         )
-        return 0 if newest is None else int(newest) + 1
+        return [self.sheet(sheet_hash) for sheet_hash in hashes.all()]
 
 
 DEFAULT_SEGMENT = "default"

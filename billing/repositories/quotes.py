@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -38,6 +38,7 @@ class StoredQuote:
     accept_key: str | None = None
 
 
+_CHUNK = 1_000
 _FIELDS = [name for name in StoredQuote.__slots__ if name != "sealed"]
 
 
@@ -93,14 +94,24 @@ class QuoteRepository:
         )
         return [row.id for row in rows]
 
-    def since(self, after: datetime, before: datetime) -> list[StoredQuote]:
-        """Return the quotes made in [after, before), oldest first: what demand is learned from."""
+    def of_books(
+        self, book_hashes: Sequence[str], currency: str, after: datetime, before: datetime
+    ) -> Iterator[StoredQuote]:
+        """Yield the quotes on some price books made in [after, before), oldest first: what demand is learned from."""
         rows = self._uow.connection.execute(
             select(_QUOTE)
-            .where(_QUOTE.c.tenant == self._uow.tenant, _QUOTE.c.created_at >= after, _QUOTE.c.created_at < before)
-            .order_by(_QUOTE.c.created_at, _QUOTE.c.id)
-        ).mappings()
-        return [StoredQuote(**{name: row[name] for name in _FIELDS}, sealed=row["document"]) for row in rows]
+            .where(
+                _QUOTE.c.tenant == self._uow.tenant,
+                _QUOTE.c.book_hash.in_(book_hashes),
+                _QUOTE.c.currency == currency,
+                _QUOTE.c.created_at >= after,
+                _QUOTE.c.created_at < before,
+            )
+            .order_by(_QUOTE.c.created_at, _QUOTE.c.id),
+            execution_options={"yield_per": _CHUNK},
+        )
+        for row in rows.mappings():
+            yield StoredQuote(**{name: row[name] for name in _FIELDS}, sealed=row["document"])
 
     def hold(self, quote_id: str, feature: str, units: int) -> bool:
         """Hold units of a limited feature; False where not so many are left. Atomic under any concurrency."""

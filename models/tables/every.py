@@ -4,6 +4,7 @@ import models.tables.access
 import models.tables.catalog
 import models.tables.console
 import models.tables.customer
+import models.tables.demand
 import models.tables.invoice
 import models.tables.ledger
 import models.tables.outbox

@@ -9,32 +9,19 @@ Without a model, or where the model gives no finite price, the list price stands
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from models.values.errors import InvalidValueError
-from pricing_engine.demand.design import QuoteDesign
-from pricing_engine.demand.feature_posterior import FeatureDemand, FeaturePosterior
+from pricing_engine.demand.epoch_market import EpochMarket, market_of
+from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.guardrails import Rail, RailContext, RailedPrice, RailHit, Rails, project_segments
 from pricing_engine.demand.one_core import on_one_core
 from pricing_engine.demand.price_basis import Floats
-
-_HIGHEST_OVER_LIST = 4.0
-_LOWEST_OVER_LIST = 0.01
-_STARTS = (1.0, 1.6)
-
-
-@dataclass(frozen=True, slots=True)
-class Selections:
-    """What is asked for: `chosen` (m, K) distinct selections in the model's units, `weight` (G, m) how often."""
-
-    chosen: Floats
-    weight: Floats
+from pricing_engine.demand.selections import Selections
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,144 +67,92 @@ class EpochProposal:
         raise InvalidValueError("is not in the proposal", field="proposal", value=f"{segment}/{feature}")
 
 
-def selections_of(design: QuoteDesign) -> Selections:
-    """Return the selections of a design and how often each segment asked for them."""
-    chosen, index = np.unique(design.chosen, axis=0, return_inverse=True)
-    weight = np.zeros((len(design.segments), len(chosen)))
-    np.add.at(weight, (design.segment, index.ravel()), design.offered)
-    return Selections(chosen, weight)
-
-
 @on_one_core
 def propose_epoch(
     posterior: FeaturePosterior | None,
-    selections: Selections,
+    selections: Selections | None,
     contexts: Mapping[str, Mapping[str, RailContext]],
     rails: Mapping[str, Rails],
     *,
     epoch: int,
     seed: int,
-    discounts: Floats | None = None,
     explore: bool = True,
 ) -> EpochProposal:
     """Return the prices of `epoch`: `contexts` feature -> segment -> facts, `rails` feature -> rails.
 
-    `discounts` (K,): shares off by number of features, as the catalog grants them. With `explore` the
-    optimum is that of one posterior draw, else of the mode. The same arguments give the same proposal.
-    Raises InvalidValueError where features or segments do not match the posterior's.
+    Every feature of `contexts` is priced for every segment of it; one that the posterior does not know keeps its list
+    price. With `explore` the optimum is that of one posterior draw, else of the mode. The same arguments give the same
+    proposal. Without a posterior no selections are needed. Raises InvalidValueError where `contexts` is empty, lacks a
+    segment of the posterior, or does not fit `rails`.
     """
-    if posterior is None:
-        return _list_prices(contexts, rails, epoch, "no model")
-    if set(contexts) != set(posterior.features) or any(set(of) != set(posterior.segments) for of in contexts.values()):
-        raise InvalidValueError("features and segments must be the posterior's", field="contexts")
+    _check(posterior, contexts, rails)
+    if posterior is None or selections is None:
+        return _list_prices(contexts, epoch, "no model")
     try:
         demand = posterior.draw(np.random.default_rng([seed, epoch])) if explore else posterior.mode()
     except np.linalg.LinAlgError:
-        return _list_prices(contexts, rails, epoch, "the model's posterior is no distribution")
-    off = np.zeros(len(posterior.features)) if discounts is None else discounts
-    markets = [_market(demand, selections, posterior.unit_sizes, contexts, off, g) for g in range(len(demand.segments))]
+        return _list_prices(contexts, epoch, "the model's posterior is no distribution")
+    priced = [feature for feature in posterior.features if feature in contexts]
+    markets = [
+        market_of(demand, selections, posterior.unit_sizes, contexts, priced, g) for g in range(len(demand.segments))
+    ]
     wanted = np.array([market.optimum() for market in markets])
     if not np.all(np.isfinite(wanted)):
-        return _list_prices(contexts, rails, epoch, "the model gave no finite price")
-    prices = _railed(demand, wanted, contexts, rails)
-    return EpochProposal(epoch, prices, posterior.content_hash, _effect(demand, markets, wanted, prices))
+        return _list_prices(contexts, epoch, "the model gave no finite price")
+    prices = _railed(_candidates(demand.segments, priced, wanted, contexts), contexts, rails)
+    effect = _effect(demand.segments, priced, markets, wanted, prices)
+    return EpochProposal(epoch, prices, posterior.content_hash, effect)
 
 
-@dataclass(frozen=True, slots=True)
-class _Market:
-    """One segment under one demand: quantities (m, K) with shares (m,), log-odds before price (m,)."""
-
-    demand: FeatureDemand
-    quantity: Floats
-    kept: Floats
-    share: Floats
-    utility: Floats
-    slope: float
-    cost: Floats
-    list_price: Floats
-
-    def profit(self, prices: Floats) -> float:
-        """Return expected profit a quote at feature prices (K,)."""
-        total = self._total(prices)
-        phi = self.demand.basis.phi(total, self.demand.ramp_log_weights)
-        return float(self.share @ ((total - self.quantity @ self.cost) * expit(self.utility - self.slope * phi)))
-
-    def optimum(self) -> Floats:
-        """Return the feature prices (K,) with the largest profit between cost and the cap, by L-BFGS-B."""
-        lowest = np.log(np.maximum(self.cost, _LOWEST_OVER_LIST * self.list_price))
-        highest = np.maximum(np.log(_HIGHEST_OVER_LIST * self.list_price), lowest)
-        found = [
-            minimize(
-                self._loss,
-                np.clip(np.log(self.list_price * factor), lowest, highest),
-                jac=True,
-                method="L-BFGS-B",
-                bounds=np.column_stack([lowest, highest]),
-            )
-            for factor in _STARTS
-        ]
-        best = min(found, key=lambda result: float(result.fun))
-        return np.asarray(np.exp(best.x)) if np.isfinite(best.fun) else np.full(len(lowest), np.nan)
-
-    def _total(self, prices: Floats) -> Floats:
-        return np.maximum(self.kept * (self.quantity @ prices), 1e-12)
-
-    def _loss(self, log_prices: Floats) -> tuple[float, Floats]:
-        prices = np.exp(log_prices)
-        total = self._total(prices)
-        weights = self.demand.ramp_log_weights
-        chance = expit(self.utility - self.slope * self.demand.basis.phi(total, weights))
-        margin = total - self.quantity @ self.cost
-        fall = self.slope * self.demand.basis.phi_slope(total, weights) * chance * (1 - chance)
-        by_total = self.share * self.kept * (chance - margin * fall)
-        return -float(self.share @ (margin * chance)), np.asarray(-(by_total @ self.quantity) * prices)
-
-
-def _market(
-    demand: FeatureDemand,
-    selections: Selections,
-    units: Floats,
+def _check(
+    posterior: FeaturePosterior | None,
     contexts: Mapping[str, Mapping[str, RailContext]],
-    discounts: Floats,
-    g: int,
-) -> _Market:
-    asked = np.flatnonzero((selections.weight[g] > 0) & (selections.chosen != 0).any(axis=1))
-    chosen = selections.chosen[asked]
-    sizes = np.count_nonzero(chosen, axis=1)
-    facts = [contexts[feature][demand.segments[g]] for feature in demand.features]
-    weight = selections.weight[g][asked]
-    return _Market(
-        demand,
-        chosen * units,
-        1.0 - discounts[sizes - 1],
-        weight / max(float(weight.sum()), 1e-300),
-        demand.utility(chosen, np.full(len(asked), g, dtype=np.int64)),
-        float(np.exp(demand.log_slope[g])),
-        np.array([float(fact.unit_cost) for fact in facts]),
-        np.array([max(float(fact.list_price), 1e-12) for fact in facts]),
-    )
+    rails: Mapping[str, Rails],
+) -> None:
+    """Refuse contexts from which no whole sheet follows."""
+    segments = [set(of) for of in contexts.values()]
+    known = set() if posterior is None else set(posterior.segments)
+    if not segments or any(of != segments[0] for of in segments) or not known <= segments[0]:
+        raise InvalidValueError("needs every segment for every feature", field="contexts")
+    if not set(contexts) <= set(rails):
+        raise InvalidValueError("must name every feature", field="rails", value=sorted(set(contexts) - set(rails)))
+
+
+def _candidates(
+    segments: Sequence[str],
+    priced: Sequence[str],
+    wanted: Floats,
+    contexts: Mapping[str, Mapping[str, RailContext]],
+) -> dict[str, dict[str, Decimal]]:
+    """Return feature -> segment -> what goes into the rails: the model's price, or the list price where it has none."""
+    candidates = {feature: {name: fact.list_price for name, fact in of.items()} for feature, of in contexts.items()}
+    for k, feature in enumerate(priced):
+        # Twelve significant digits: far below any ladder, and the same text on every machine.
+        candidates[feature] |= {segment: Decimal(f"{wanted[g, k]:.12g}") for g, segment in enumerate(segments)}
+    return candidates
 
 
 def _railed(
-    demand: FeatureDemand,
-    wanted: Floats,
+    candidates: Mapping[str, Mapping[str, Decimal]],
     contexts: Mapping[str, Mapping[str, RailContext]],
     rails: Mapping[str, Rails],
 ) -> tuple[ProposedPrice, ...]:
     proposed = []
-    for k, feature in enumerate(demand.features):
-        # Twelve significant digits: far below any ladder, and the same text on every machine.
-        candidates = {segment: Decimal(f"{wanted[g, k]:.12g}") for g, segment in enumerate(demand.segments)}
-        settled = project_segments(candidates, rails[feature], contexts[feature])
-        for segment in demand.segments:
+    for feature, of in candidates.items():
+        settled = project_segments(of, rails[feature], contexts[feature])
+        for segment, candidate in of.items():
             railed = settled[segment]
             jitter = Decimal(0) if railed.is_list_price else rails[feature].jitter
-            proposed.append(ProposedPrice(segment, feature, candidates[segment], railed, jitter))
+            proposed.append(ProposedPrice(segment, feature, candidate, railed, jitter))
     return tuple(proposed)
 
 
 def _effect(
-    demand: FeatureDemand, markets: list[_Market], wanted: Floats, prices: tuple[ProposedPrice, ...]
+    segments: Sequence[str],
+    priced: Sequence[str],
+    markets: list[EpochMarket],
+    wanted: Floats,
+    prices: tuple[ProposedPrice, ...],
 ) -> ProfitEffect:
     """Replay the rails one kind after the other over all prices; profits given up then add up."""
     at = {(p.segment, p.feature): i for i, p in enumerate(prices)}
@@ -229,8 +164,8 @@ def _effect(
     earned = wanted_value = value(current)
     given_up: dict[Rail, float] = {}
     for rail in Rail:
-        for g, segment in enumerate(demand.segments):
-            for k, feature in enumerate(demand.features):
+        for g, segment in enumerate(segments):
+            for k, feature in enumerate(priced):
                 hit = _hit_of(prices[at[segment, feature]].railed.hits, rail)
                 if hit is not None:
                     current[g, k] = float(hit.after)
@@ -246,9 +181,7 @@ def _hit_of(hits: tuple[RailHit, ...], rail: Rail) -> RailHit | None:
     return next((hit for hit in hits if hit.rail is rail), None)
 
 
-def _list_prices(
-    contexts: Mapping[str, Mapping[str, RailContext]], rails: Mapping[str, Rails], epoch: int, why: str
-) -> EpochProposal:
+def _list_prices(contexts: Mapping[str, Mapping[str, RailContext]], epoch: int, why: str) -> EpochProposal:
     prices = tuple(
         ProposedPrice(
             segment,
@@ -259,6 +192,5 @@ def _list_prices(
         )
         for feature, of in contexts.items()
         for segment, fact in of.items()
-        if feature in rails
     )
     return EpochProposal(epoch, prices, "", None, why)

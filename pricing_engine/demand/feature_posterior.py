@@ -113,6 +113,13 @@ class FeaturePosterior:
         """Weighted number of quotes behind the posterior."""
         return float(self.quotes_by_segment.sum())
 
+    def quotes_behind(self, segment: str, feature: str) -> float:
+        """Return how many quotes stand behind a price: of its segment or with its feature, whichever are fewer."""
+        if segment not in self.segments or feature not in self.features:
+            return 0.0
+        by_segment = self.quotes_by_segment[self.segments.index(segment)]
+        return float(min(by_segment, self.quotes_by_feature[self.features.index(feature)]))
+
     def mode(self) -> FeatureDemand:
         """Return the most probable demand."""
         return self._demand(self.shared, self.deviations)

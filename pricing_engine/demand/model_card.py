@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -29,7 +29,7 @@ from pricing_engine.demand.fairness import Parity, parity, parity_ratio
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Floats
-from pricing_engine.demand.quote_log import logged_quotes, outcome_counts
+from pricing_engine.demand.quote_log import logged_draws, logged_quotes, outcome_counts
 
 _DRAWS = 200
 _FOLDS = 5
@@ -144,8 +144,8 @@ def model_card(
     """Write the card of `posterior`, fitted on the checked quote log `log` by `fit`.
 
     Calibration and drift come from cross-fitted predictions, so no quote judges a model it taught.
-    `instruments` (decisions in order of time, J): see `diagnostics.confounding`. Without them, prices that
-    were all drawn at random clear the log, and others leave it untestable.
+    `instruments` (decisions in order of time, J): see `diagnostics.confounding`; by default the log's draws. Prices
+    that were all drawn at random clear the log without; where there is no instrument either, it is untestable.
     """
     quotes = logged_quotes(log, features=posterior.features, units=posterior.units)
     rng = np.random.default_rng(seed)
@@ -161,8 +161,8 @@ def model_card(
         drift=drift(predicted, quotes.accepted, drift_window),
         effect=price_effect(design),
         placebo=placebo(design, rng),
-        confounding=_confounding(quotes, instruments),
-        elasticities=elasticity_table(posterior, quotes, rng),
+        confounding=_confounding(log, quotes, instruments),
+        elasticities=elasticity_table(posterior, quotes, np.random.default_rng(seed)),
         segments=parity(log, "segment"),
         channels=parity(log, "channel"),
     )
@@ -198,11 +198,10 @@ def _cross_fitted(quotes: LoggedQuotes, fit: Fit, rng: np.random.Generator) -> F
     return predicted
 
 
-def _confounding(quotes: LoggedQuotes, instruments: Floats | None) -> Confounding:
-    found = confounding(quotes, instruments)
+def _confounding(log: pl.DataFrame, quotes: LoggedQuotes, instruments: Floats | None) -> Confounding:
     if instruments is None and bool(np.all(quotes.density > 0)):
-        return Confounding(Verdict.CLEAR, 0.0, 0.0, found.naive, found.naive)
-    return found
+        return replace(confounding(quotes, None), verdict=Verdict.CLEAR)
+    return confounding(quotes, logged_draws(log) if instruments is None else instruments)
 
 
 def _effect(effect: PriceEffect) -> dict[str, Json]:

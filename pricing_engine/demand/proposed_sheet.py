@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 
 from pricing_engine.demand.epoch_proposal import EpochProposal
 from pricing_engine.demand.guardrails import Rails
@@ -11,11 +12,16 @@ from pricing_engine.price_sheet import PriceSheet, SheetPrice
 
 
 def price_sheets(
-    proposal: EpochProposal, rails: Mapping[str, Rails], *, book_hash: str, effective_from: datetime
+    proposal: EpochProposal,
+    rails: Mapping[str, Rails],
+    *,
+    book_hash: str,
+    effective_from: datetime,
+    holdout: Decimal = Decimal(0),
 ) -> dict[str, PriceSheet]:
     """Return segment -> unsigned sheet, prices by feature key; `rails` are those of the proposal.
 
-    A sheet of list prices names no model.
+    `holdout`: share of customers who stay on list prices. A sheet of list prices names no model and says why.
     """
     by_segment: dict[str, list[SheetPrice]] = {}
     for price in sorted(proposal.prices, key=lambda one: (one.segment, one.feature)):
@@ -40,6 +46,8 @@ def price_sheets(
             effective_from=effective_from,
             prices=tuple(prices),
             model_hash=proposal.model_hash,
+            holdout=holdout,
+            fallback=proposal.fallback,
         )
         for segment, prices in by_segment.items()
     }

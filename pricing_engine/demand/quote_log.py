@@ -64,6 +64,13 @@ COLUMNS: dict[str, str] = {
 QUANTITIES = "quantities"
 """The optional column: how much of each feature was asked for, in its units, above zero."""
 
+DRAW = "draw"
+"""The optional column: by how much a known draw moved the log of the price, 0 for quotes without one."""
+
+BILLED, REST, REST_COST = "billed", "rest", "rest_cost"
+"""Optional columns, major units, that say what the same selection would come to at other feature prices: how many times
+each feature's price enters the total, and what features without a price to set add to total and cost."""
+
 
 def check_quote_log(log: pl.DataFrame) -> pl.DataFrame:
     """Return `log` if it has the documented columns and legal values; raises InvalidValueError."""
@@ -137,11 +144,11 @@ def design_from_log(
     segments = log["segment"].unique().sort().to_list()
     units = typical_quantities(log, keys)
     return quote_design(
-        _chosen(rows, keys, units),
+        quantities_in_units(rows, keys, units),
         rows["price"].cast(pl.Float64).to_numpy(),
         rows["accepted"].to_numpy(),
         features=keys,
-        segment=_segment_index(rows, segments),
+        segment=positions(rows["segment"], segments),
         segments=segments,
         weight=rows["weight"].to_numpy(),
         units=units,
@@ -162,8 +169,8 @@ def logged_quotes(
     return LoggedQuotes(
         tuple(keys),
         tuple(segments),
-        _chosen(rows, keys, units or typical_quantities(log, keys)),
-        _segment_index(rows, segments),
+        quantities_in_units(rows, keys, units or typical_quantities(log, keys)),
+        positions(rows["segment"], segments),
         rows["price"].cast(pl.Float64).to_numpy(),
         rows["unit_cost"].cast(pl.Float64).to_numpy(),
         rows["accepted"].to_numpy(),
@@ -171,27 +178,43 @@ def logged_quotes(
     )
 
 
-def _segment_index(rows: pl.DataFrame, segments: Sequence[str]) -> NDArray[np.int64]:
-    index = rows["segment"].replace_strict(list(segments), list(range(len(segments))), return_dtype=pl.Int64)
-    return index.to_numpy()
+def logged_draws(log: pl.DataFrame) -> Floats | None:
+    """Return the draws (n, 1) of the decisions that `logged_quotes` returns: what moved prices but not demand.
+
+    None where the log has none.
+    """
+    if DRAW not in log.columns:
+        return None
+    draws = decisions(log).sort("quoted_at", "quote_id")[DRAW].cast(pl.Float64).to_numpy()
+    return draws[:, None] if np.any(draws) else None
 
 
-def _chosen(rows: pl.DataFrame, features: Sequence[str], units: Sequence[float]) -> Floats:
+def positions(values: pl.Series, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return where each value stands in `names`, which holds them all."""
+    index = values.replace_strict(list(names), list(range(len(names))), return_dtype=pl.Int64)
+    return np.asarray(index.to_numpy(), dtype=np.int64)  # An empty column has no type of its own.
+
+
+def quantities_in_units(rows: pl.DataFrame, features: Sequence[str], units: Sequence[float]) -> Floats:
+    """Return how much of each feature a quote holds (n, K), in `units` (K,); 1 for each where the log names none."""
     if QUANTITIES in rows.columns:
-        index = {feature: k for k, feature in enumerate(features)}
-        known = _exploded(rows.with_row_index("row")).filter(pl.col("features").is_in(list(index)))
-        column = known["features"].replace_strict(index, return_dtype=pl.Int64).to_numpy()
-        chosen = np.zeros((rows.height, len(features)))
-        chosen[known["row"].to_numpy(), column] = known[QUANTITIES].to_numpy() / np.asarray(units)[column]
-        return chosen
+        return feature_matrix(rows, features, QUANTITIES) / (np.array(units) if units else np.ones(len(features)))
     columns = [pl.col("features").list.contains(feature).cast(pl.Float64).alias(feature) for feature in features]
     return rows.select(columns).to_numpy() if columns else np.empty((rows.height, 0))
 
 
-def _exploded(log: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a quote and feature, quantities as floats."""
-    paired = log.filter(pl.col("features").list.len() > 0).explode("features", QUANTITIES)
-    return paired.with_columns(pl.col(QUANTITIES).cast(pl.Float64))
+def feature_matrix(rows: pl.DataFrame, features: Sequence[str], column: str) -> Floats:
+    """Return a column of lists beside `features` as a matrix (n, K), 0 where a quote lacks the feature."""
+    known = _exploded(rows.with_row_index("row"), column).filter(pl.col("features").is_in(list(features)))
+    matrix = np.zeros((rows.height, len(features)))
+    matrix[known["row"].to_numpy(), positions(known["features"], features)] = known[column].to_numpy()
+    return matrix
+
+
+def _exploded(log: pl.DataFrame, column: str = QUANTITIES) -> pl.DataFrame:
+    """Return one row a quote and feature, with the feature's entry of a column of lists as a float."""
+    paired = log.filter(pl.col("features").list.len() > 0).explode("features", column)
+    return paired.with_columns(pl.col(column).cast(pl.Float64))
 
 
 def _check_quantities(log: pl.DataFrame) -> None:

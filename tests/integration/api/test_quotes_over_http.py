@@ -25,7 +25,9 @@ def test_a_preview_is_what_the_quote_then_says_and_stores_nothing(door: Door) ->
     assert preview.status_code == 200
     assert preview.json()["rounded_total"] == "51.2"  # (3 x 8 + 40) less the bundle's 20 percent
     with door.database.reading("default") as uow:
-        assert QuoteRepository(uow).since(START.replace(year=2000), START.replace(year=2100)) == []
+        books = [release.content_hash for release in PriceBookRepository(uow).releases()]
+        stored = QuoteRepository(uow).of_books(books, "USD", START.replace(year=2000), START.replace(year=2100))
+        assert list(stored) == []
     assert quoted(door)["total"] == preview.json()["total"]
 
 

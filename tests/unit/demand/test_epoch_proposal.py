@@ -10,11 +10,12 @@ import pytest
 
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.design import quote_design
-from pricing_engine.demand.epoch_proposal import EpochProposal, propose_epoch, selections_of
+from pricing_engine.demand.epoch_proposal import EpochProposal, propose_epoch
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.guardrails import PriceLadder, Rail, RailContext, Rails
 from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Scale
+from pricing_engine.demand.selections import selections_of
 from tests.unit.demand.worlds import World
 
 D = Decimal
@@ -39,7 +40,7 @@ def propose(
     posterior: FeaturePosterior | None, selections: object, rails: Rails = FREE, **facts: object
 ) -> EpochProposal:
     known = posterior if posterior is not None else fitted(500)[0]
-    options = {name: facts.pop(name) for name in ("seed", "epoch", "explore", "discounts") if name in facts}
+    options = {name: facts.pop(name) for name in ("seed", "epoch", "explore") if name in facts}
     settings = {"seed": 1, "epoch": 7, "explore": False} | options
     return propose_epoch(
         posterior, selections, contexts(known, **facts), dict.fromkeys(known.features, rails), **settings
@@ -95,7 +96,9 @@ def test_an_epoch_has_one_price_for_the_same_facts_and_epochs_explore() -> None:
 def test_a_discount_schedule_raises_list_prices() -> None:
     """What customers of many features pay after the discount is what is optimised."""
     posterior, selections = fitted()
-    plain, stepped = (propose(posterior, selections, discounts=d) for d in (None, np.array([0.0, 0.3])))
+    design = TRUTH.quotes(np.random.default_rng(1), 20_000)
+    stepped_selections = selections_of(design, np.array([0.0, 0.3]))
+    plain, stepped = (propose(posterior, each) for each in (selections, stepped_selections))
     listed = [sum(p.railed.price for p in found.prices) for found in (plain, stepped)]
     assert listed[1] > listed[0]
 

@@ -8,11 +8,12 @@ from decimal import Decimal
 import numpy as np
 
 from pricing_engine.demand.design import quote_design
-from pricing_engine.demand.epoch_proposal import propose_epoch, selections_of
+from pricing_engine.demand.epoch_proposal import propose_epoch
 from pricing_engine.demand.guardrails import RailContext, Rails
 from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Scale
 from pricing_engine.demand.proposed_sheet import price_sheets
+from pricing_engine.demand.selections import selections_of
 from pricing_engine.price_sheet import shown_price
 
 D = Decimal
@@ -53,4 +54,4 @@ def test_list_prices_stand_on_a_sheet_without_model_and_jitter() -> None:
     sheet = price_sheets(proposal, {"api": Rails()}, book_hash="b" * 64, effective_from=AT)["eu"]
     price = sheet.price_of("api")
     assert (price.price, price.lowest, price.highest, price.jitter) == (D("9.37"), D("9.37"), D("9.37"), D(0))
-    assert sheet.model_hash == ""
+    assert (sheet.model_hash, sheet.fallback) == ("", "no model")

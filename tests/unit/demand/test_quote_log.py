@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from models.values.errors import InvalidValueError
-from pricing_engine.demand.epoch_proposal import propose_epoch, selections_of
+from pricing_engine.demand.epoch_proposal import propose_epoch
 from pricing_engine.demand.feature_posterior import read_posterior
 from pricing_engine.demand.guardrails import PriceLadder, RailContext, Rails
 from pricing_engine.demand.posterior_fit import fit_posterior
@@ -23,6 +23,7 @@ from pricing_engine.demand.quote_log import (
     outcome_counts,
     typical_quantities,
 )
+from pricing_engine.demand.selections import selections_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -1,0 +1,147 @@
+"""What `alacarte demand` prints: models, cards, proposals and sheets in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from billing.repositories.demand_models import StoredModel
+from billing.repositories.price_books import StoredSheet
+from models.values.errors import InvalidValueError
+from pricing_engine.demand.diagnostics import DRIFT_ALARM_Z, Drift
+from pricing_engine.demand.evaluation import PolicyEvaluation, PolicyValue
+from pricing_engine.demand.explanation import figure
+from pricing_engine.demand.model_card import ElasticityRow, ModelCard, elasticity_table
+from pricing_engine.demand.proposal_document import EpochDraft
+from pricing_engine.demand.quote_log import logged_quotes, outcome_counts
+
+_DIGITS = 3
+
+
+def fit_lines(model: StoredModel, log: pl.DataFrame) -> list[str]:
+    """Return what was learned."""
+    posterior = model.posterior
+    quotes = logged_quotes(log, features=posterior.features, units=posterior.units)
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in outcome_counts(log).items() if count)
+    pairs = [f"{posterior.features[first]} + {posterior.features[second]}" for first, second in posterior.pairs]
+    return [
+        f"{log.height} quotes: {outcomes}; learned from {len(quotes.price)} of them",
+        f"scale: {posterior.basis.scale}, by evidence",
+        *_elasticities(elasticity_table(posterior, quotes, np.random.default_rng(0))),
+        *([f"worth more or less together: {', '.join(pairs)}"] if pairs else []),
+        f"model {model.version} of {model.book_key}: {model.content_hash}",
+    ]
+
+
+def card_lines(card: ModelCard, model: StoredModel) -> list[str]:
+    """Return a card in words; `--json` has every figure."""
+    effect = card.effect
+    return [
+        f"model {model.version} of {model.book_key}: {card.model_hash}",
+        f"quotes from {card.first_quote:%Y-%m-%d} to {card.last_quote:%Y-%m-%d}: "
+        + ", ".join(f"{count} {outcome}" for outcome, count in card.outcomes.items() if count),
+        *(["quotes that ran out of time count as declined"] if model.silence_is_refusal else []),
+        f"scale: {card.scale}",
+        f"calibration on quotes that taught nothing: off by {_short(card.calibration.expected_error)}, "
+        f"slope {_short(card.calibration.slope)}",
+        f"drift: {len(card.drift.alarms)} alarms in {len(card.drift.z)} windows",
+        f"effect of price on log odds: {_short(effect.effect)} ({_short(effect.low)} to {_short(effect.high)})",
+        f"confounding: {card.confounding.verdict}",
+        *_elasticities(card.elasticities),
+        *[f"warning: {warning}" for warning in card.warnings],
+    ]
+
+
+def proposal_lines(draft: EpochDraft) -> list[str]:
+    """Return what a proposal would change, and why."""
+    epoch = draft.document()
+    lines = [
+        f"{draft.book_key}, epoch {epoch['epoch']}, " + (f"model {epoch['model']}" if epoch["model"] else "no model")
+    ]
+    if epoch["fallback"]:
+        lines.append(f"list prices: {epoch['fallback']}")
+    segment = None
+    for change in draft.changes():
+        if change["segment"] != segment:
+            segment = change["segment"]
+            lines.append(f"{segment}:")
+        lines.append("  " + _change_line(change))
+    effect = draft.proposal.effect
+    if effect is not None:
+        lines.append(
+            f"expected profit a quote, by this draw: {_short(effect.at_list)} at list prices, "
+            f"{_short(effect.proposed)} as proposed, {_short(effect.wanted)} without rails"
+        )
+        lines += [f"  given up to {rail}: {_short(lost)}" for rail, lost in effect.given_up.items()]
+    return lines
+
+
+def evaluation_lines(evaluate: Callable[[], PolicyEvaluation]) -> list[str]:
+    """Return what the logged quotes would have earned at the proposed prices, or why nobody can tell."""
+    try:
+        found = evaluate()
+    except InvalidValueError as error:
+        return [f"not evaluated on the log: {error}"]
+    return [
+        f"earned a quote by the log: {_value(found.logged)}",
+        *[f"  as proposed, {estimate.estimator.replace('_', ' ')}: {_value(estimate)}" for estimate in found.estimates],
+    ]
+
+
+def sheet_lines(sheets: Sequence[StoredSheet]) -> list[str]:
+    """Return what was put in force."""
+    lines = []
+    for stored in sheets:
+        sheet = stored.sheet
+        source = f"model {sheet.model_hash}" if sheet.model_hash else f"list prices: {sheet.fallback}"
+        lines.append(f"{sheet.segment}: epoch {sheet.epoch}, sheet {stored.sheet_hash}, {source}")
+    return lines
+
+
+def drift_line(found: Drift, model: StoredModel) -> str:
+    """Return how far acceptance is from a model."""
+    worst = max(found.z, key=abs, default=0.0)
+    return (
+        f"model {model.version}: {len(found.alarms)} alarms in {len(found.z)} windows of {found.window_quotes} quotes, "
+        f"largest z {_short(worst)} (alarm beyond {DRIFT_ALARM_Z})"
+    )
+
+
+def _change_line(change: Mapping[str, Any]) -> str:
+    rails = "; ".join(f"{hit['rail']} at {hit['bound']}" for hit in change["rails"])
+    worth = change.get("worth_90")
+    reasons = [
+        f"wanted {_rounded(change['wanted'])}",
+        *([f"rails: {rails}"] if rails else []),
+        *([f"worth {_rounded(worth[1])}, 90 % {_rounded(worth[0])} to {_rounded(worth[2])}"] if worth else []),
+        f"{_rounded(change['quotes'])} quotes",
+    ]
+    kept = change["before"] == change["after"]
+    moved = f"stays {change['after']}" if kept else f"{change['before']} -> {change['after']}"
+    return f"{change['feature']}: {moved} ({', '.join(reasons)})"
+
+
+def _elasticities(rows: Sequence[ElasticityRow]) -> list[str]:
+    return [
+        f"elasticity of {row.segment}: {_short(row.elasticity[1])}, "
+        f"90 % {_short(row.elasticity[0])} to {_short(row.elasticity[2])}, {row.quotes:.0f} quotes"
+        for row in rows
+    ]
+
+
+def _value(value: PolicyValue) -> str:
+    if value.value is None or value.low is None or value.high is None:
+        return f"refused, {value.refused}"
+    return f"{_short(value.value)}, 90 % {_short(value.low)} to {_short(value.high)}"
+
+
+def _rounded(text: str) -> str:
+    """Shorten an estimate that is kept with more digits."""
+    return _short(float(text))
+
+
+def _short(value: float) -> str:
+    return figure(value, _DIGITS)

@@ -1,0 +1,77 @@
+"""Fitted demand models: rows <-> values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, insert, select
+
+from billing.unit_of_work import UnitOfWork
+from models.tables.base import table_of
+from models.tables.demand import DemandModelRow
+from models.values.errors import NotFoundError
+from pricing_engine.demand.feature_posterior import FeaturePosterior, read_posterior
+
+_MODEL = table_of(DemandModelRow)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A fitted model and what it learned from: see `DemandModelRow`."""
+
+    book_key: str
+    version: int
+    content_hash: str
+    posterior: FeaturePosterior
+    learned_from: datetime
+    learned_until: datetime
+    silence_is_refusal: bool
+    recorded_at: datetime
+
+
+_FIELDS = [name for name in StoredModel.__slots__ if name != "posterior"]
+
+
+class DemandModelRepository:
+    """The fitted models of one tenant."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    def add(self, model: StoredModel) -> None:
+        """Store a model; the database refuses a second one under the same book and version."""
+        self._uow.connection.execute(
+            insert(_MODEL).values(
+                tenant=self._uow.tenant,
+                document=model.posterior.document(),
+                **{name: getattr(model, name) for name in _FIELDS},
+            )
+        )
+
+    def find(self, book_key: str, content_hash: str) -> StoredModel | None:
+        """Return a book's model by its hash, or None."""
+        return self._first(self._of(book_key).where(_MODEL.c.content_hash == content_hash))
+
+    def newest(self, book_key: str) -> StoredModel | None:
+        """Return the model of a book that was fitted last, or None."""
+        return self._first(self._of(book_key).order_by(_MODEL.c.version.desc()).limit(1))
+
+    def get(self, book_key: str, version: int) -> StoredModel:
+        """Return one model of a book. Raises NotFoundError."""
+        found = self._first(self._of(book_key).where(_MODEL.c.version == version))
+        if found is None:
+            raise NotFoundError("no such demand model", field="model", value=version, code="unknown_demand_model")
+        return found
+
+    def _of(self, book_key: str) -> Select[Any]:
+        return select(_MODEL).where(_MODEL.c.tenant == self._uow.tenant, _MODEL.c.book_key == book_key)
+
+    def _first(self, query: Select[Any]) -> StoredModel | None:
+        row = self._uow.connection.execute(query).mappings().first()
+        return None if row is None else _model(row)
+
+
+def _model(row: RowMapping) -> StoredModel:
+    return StoredModel(posterior=read_posterior(row["document"]), **{name: row[name] for name in _FIELDS})

@@ -1,0 +1,105 @@
+"""One segment under one demand: what it would earn at any feature prices, and the prices at which it earns most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from pricing_engine.demand.feature_posterior import FeatureDemand
+from pricing_engine.demand.guardrails import RailContext
+from pricing_engine.demand.price_basis import Floats
+from pricing_engine.demand.selections import Selections
+
+_HIGHEST_OVER_LIST = 4.0
+_LOWEST_OVER_LIST = 0.01
+_STARTS = (1.0, 1.6)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMarket:
+    """What m selections come to and cost, their shares (m,) and log-odds before price (m,).
+
+    `billed` (m, P), `cost`, `list_price` (P,): of the P features that are priced. `rest`: see `Selections`.
+    """
+
+    demand: FeatureDemand
+    billed: Floats
+    rest: Floats
+    selection_cost: Floats
+    share: Floats
+    utility: Floats
+    slope: float
+    cost: Floats
+    list_price: Floats
+
+    def profit(self, prices: Floats) -> float:
+        """Return expected profit a quote at feature prices (P,)."""
+        total = self._total(prices)
+        phi = self.demand.basis.phi(total, self.demand.ramp_log_weights)
+        return float(self.share @ ((total - self.selection_cost) * expit(self.utility - self.slope * phi)))
+
+    def optimum(self) -> Floats:
+        """Return the feature prices (P,) with the largest profit between cost and the cap, by L-BFGS-B."""
+        if not len(self.list_price):
+            return self.list_price
+        lowest = np.log(np.maximum(self.cost, _LOWEST_OVER_LIST * self.list_price))
+        highest = np.maximum(np.log(_HIGHEST_OVER_LIST * self.list_price), lowest)
+        found = [
+            minimize(
+                self._loss,
+                np.clip(np.log(self.list_price * factor), lowest, highest),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=np.column_stack([lowest, highest]),
+            )
+            for factor in _STARTS
+        ]
+        best = min(found, key=lambda result: float(result.fun))
+        return np.asarray(np.exp(best.x)) if np.isfinite(best.fun) else np.full(len(lowest), np.nan)
+
+    def _total(self, prices: Floats) -> Floats:
+        return np.maximum(self.billed @ prices + self.rest, 1e-12)
+
+    def _loss(self, log_prices: Floats) -> tuple[float, Floats]:
+        prices = np.exp(log_prices)
+        total = self._total(prices)
+        weights = self.demand.ramp_log_weights
+        chance = expit(self.utility - self.slope * self.demand.basis.phi(total, weights))
+        margin = total - self.selection_cost
+        fall = self.slope * self.demand.basis.phi_slope(total, weights) * chance * (1 - chance)
+        by_total = self.share * (chance - margin * fall)
+        return -float(self.share @ (margin * chance)), np.asarray(-(by_total @ self.billed) * prices)
+
+
+def market_of(
+    demand: FeatureDemand,
+    selections: Selections,
+    units: Floats,
+    contexts: Mapping[str, Mapping[str, RailContext]],
+    priced: Sequence[str],
+    g: int,
+) -> EpochMarket:
+    """Return segment `g` of a demand: `priced` features have a price to set, `units` (K,) are the model's."""
+    asked = np.flatnonzero((selections.weight[g] > 0) & (selections.chosen != 0).any(axis=1))
+    columns = [demand.features.index(feature) for feature in priced]
+    chosen = selections.chosen[asked]
+    facts = [contexts[feature][demand.segments[g]] for feature in priced]
+    cost = np.array([float(fact.unit_cost) for fact in facts])
+    billed = selections.billed[asked][:, columns]
+    held = np.where(billed > 0, (chosen * units)[:, columns], 0.0)  # What is not billed here is part of the rest.
+    weight = selections.weight[g][asked]
+    return EpochMarket(
+        demand,
+        billed,
+        selections.rest[asked],
+        held @ cost + selections.rest_cost[asked],
+        weight / max(float(weight.sum()), 1e-300),
+        demand.utility(chosen, np.full(len(asked), g, dtype=np.int64)),
+        float(np.exp(demand.log_slope[g])),
+        cost,
+        np.array([max(float(fact.list_price), 1e-12) for fact in facts]),
+    )

@@ -1,0 +1,42 @@
+"""From a quote log to a fitted model, and whether what came later still follows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from pricing_engine.demand.diagnostics import Drift, drift
+from pricing_engine.demand.feature_posterior import FeaturePosterior
+from pricing_engine.demand.posterior_fit import find_pairs, fit_posterior
+from pricing_engine.demand.price_basis import Scale
+from pricing_engine.demand.quote_log import design_from_log, logged_quotes
+
+
+def learn(log: pl.DataFrame) -> FeaturePosterior:
+    """Fit feature demand on a checked log: the scale by evidence, then those pairs of features that evidence bears out.
+
+    Raises NoQuotesError where nothing in the log was decided.
+    """
+    design = design_from_log(log)
+    alone = fit_posterior(design)
+    pairs = find_pairs(design, alone)
+    if not pairs:
+        return alone
+    paired = fit_posterior(design, alone.basis.scale, pairs=pairs)
+    return paired if paired.log_evidence > alone.log_evidence else alone
+
+
+def drift_from(posterior: FeaturePosterior, log: pl.DataFrame, window_quotes: int = 100) -> Drift:
+    """Compare the decisions of a log that the model did not learn from with its predictions, in order of time.
+
+    Quotes of segments or with features that the model has not seen say nothing about it and are left out.
+    """
+    known = pl.col("segment").is_in(list(posterior.segments)) & (
+        pl.col("features").list.eval(pl.element().is_in(list(posterior.features))).list.all()
+    )
+    if posterior.basis.scale is not Scale.ADDITIVE:
+        known &= pl.col("price") > 0
+    quotes = logged_quotes(log.filter(known), features=posterior.features, units=posterior.units)
+    segments = np.array([posterior.segments.index(name) for name in quotes.segments], dtype=np.int64)
+    predicted = posterior.mode().acceptance(quotes.chosen, quotes.price, segments[quotes.segment])
+    return drift(predicted, quotes.accepted, window_quotes)

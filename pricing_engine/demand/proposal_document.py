@@ -1,0 +1,101 @@
+"""An epoch's proposal as a sealed document: the sheets to publish, and for people what changes and why.
+
+It is sealed as a whole, so that what is published is what was proposed and approved: no price can be altered on the
+way, no segment left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.values.canonical_json import Json
+from models.values.errors import InvalidValueError
+from models.values.quantity import plain
+from pricing_engine.demand.epoch_proposal import EpochProposal, ProfitEffect, ProposedPrice
+from pricing_engine.demand.explanation import figure
+from pricing_engine.demand.feature_posterior import FeaturePosterior
+from pricing_engine.demand.price_basis import Scale
+from pricing_engine.price_sheet import PriceSheet, parse_price_sheet, price_sheet_document
+from pricing_engine.sealing import Disclosure, Opened, Section
+
+PROPOSAL_KIND = "alacarte.epoch_proposal.v1"
+_SHEETS = "sheets/"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDraft:
+    """One epoch's sheets by segment as proposed, those they would follow, and the proposal they come from."""
+
+    book_key: str
+    sheets: Mapping[str, PriceSheet]
+    before: Mapping[str, PriceSheet]
+    proposal: EpochProposal
+    posterior: FeaturePosterior | None
+
+    def changes(self) -> list[dict[str, Json]]:
+        """Return each price before and after, what the model wanted, which rails moved it, and what it rests on."""
+        ordered = sorted(self.proposal.prices, key=lambda price: (price.segment, price.feature))
+        return [self._change(price) for price in ordered]
+
+    def document(self) -> dict[str, Json]:
+        """Return what concerns the whole epoch; estimates have 6 digits."""
+        first = next(iter(self.sheets.values()))
+        effect = self.proposal.effect
+        return {
+            "book": self.book_key,
+            "price_book": first.book_hash,
+            "epoch": first.epoch,
+            "model": first.model_hash,
+            "fallback": first.fallback,
+            "holdout": plain(first.holdout),
+            "effect": None if effect is None else _effect_document(effect),
+        }
+
+    def sections(self) -> list[Section]:
+        """Split for sealing; all of it is for the company's own people."""
+        sections = [Section("proposal", Disclosure.AUDITOR, {**self.document(), "segments": sorted(self.sheets)})]
+        sections += [
+            Section(f"{_SHEETS}{segment}", Disclosure.AUDITOR, price_sheet_document(sheet))
+            for segment, sheet in self.sheets.items()
+        ]
+        return [*sections, Section("changes", Disclosure.AUDITOR, self.changes())]
+
+    def _change(self, price: ProposedPrice) -> dict[str, Json]:
+        return {
+            "segment": price.segment,
+            "feature": price.feature,
+            "before": plain(self.before[price.segment].price_of(price.feature).price),
+            "after": plain(price.railed.price),
+            "wanted": plain(price.candidate),
+            "rails": [{"rail": str(hit.rail), "bound": plain(hit.bound)} for hit in price.railed.hits],
+            **_evidence(self.posterior, price.segment, price.feature),
+        }
+
+
+def _evidence(posterior: FeaturePosterior | None, segment: str, feature: str) -> dict[str, Json]:
+    """Return how many quotes stand behind a price, and the feature's worth with a 90 percent interval if in money."""
+    quotes = 0.0 if posterior is None else posterior.quotes_behind(segment, feature)
+    if posterior is None or quotes == 0 or posterior.basis.scale is not Scale.ADDITIVE:
+        return {"quotes": figure(quotes)}
+    g, k = posterior.segments.index(segment), posterior.features.index(feature)
+    return {"quotes": figure(quotes), "worth_90": [figure(end) for end in posterior.worth_interval(g, k)]}
+
+
+def _effect_document(effect: ProfitEffect) -> dict[str, Json]:
+    return {
+        "profit_at_list": figure(effect.at_list),
+        "profit_wanted": figure(effect.wanted),
+        "profit_proposed": figure(effect.proposed),
+        "given_up": {str(rail): figure(lost) for rail, lost in effect.given_up.items()},
+    }
+
+
+def proposed_sheets(opened: Opened) -> dict[str, PriceSheet]:
+    """Return the sheets of an opened proposal by segment. Raises SealBrokenError, InvalidValueError."""
+    head: Mapping[str, Any] = opened.content("proposal")
+    sheets = {segment: parse_price_sheet(opened.content(f"{_SHEETS}{segment}")) for segment in head["segments"]}
+    if any(sheet.segment != segment for segment, sheet in sheets.items()):
+        raise InvalidValueError("a sheet is for another segment", field="proposal.sheets", value=sorted(sheets))
+    return sheets
