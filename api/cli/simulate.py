@@ -1,7 +1,8 @@
 """`alacarte simulate`: a closed month's ledger under a draft price book; who would pay less, and who more.
 
-Usage is taken as it was. Exit status 1 where the month, rated again at the prices in force, is not what was invoiced:
-then something was changed since, and the comparison is named for what it is.
+Usage is taken as it was; `--demand` adds what to expect where customers respond as the newest demand model has it. Exit
+status 1 where the month, rated again at the prices in force, is not what was invoiced: then something was changed
+since, and the comparison is named for what it is.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 from rich.console import Console
@@ -18,9 +21,12 @@ from api.catalog_file import read_catalog
 from api.cli.whole_files import write_whole
 from api.cli.workspace import open_workspace
 from billing.simulating import DraftPrices, simulate
-from billing.simulation import SimulatedCustomer, Simulation
+from billing.simulation import FeatureAmounts, Interval, SimulatedCustomer, SimulatedTotal, Simulation
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import NotFoundError
 from models.values.money import currency, from_minor
 from models.values.quantity import plain
+from pricing_engine.price_book import PriceBook
 
 _SHOWN = 5
 _COLUMNS = ("customer", "segment", "currency", "issued_net", "live_net", "draft_net", "difference", "not_sold")
@@ -33,6 +39,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     command.add_argument("file", type=Path, help="the draft, a catalog file with the key of the book it would replace")
     command.add_argument("--period", help="a closed month, like 2026-01 (default: the last one)")
+    command.add_argument("--demand", action="store_true", help="say what is to be expected where demand responds")
     command.add_argument("--csv", type=Path, metavar="FILE", help="write one row a customer here")
     command.add_argument("--plot", type=Path, metavar="FILE", help="draw each customer's change here, as PNG")
     command.set_defaults(run=run)
@@ -50,12 +57,24 @@ def run(options: argparse.Namespace) -> int:
         found = simulate(
             uow, draft, options.period, progress=lambda done, of: bar.update(task, completed=done, total=of)
         )
+        if options.demand:
+            found = _responded(uow, draft.book, found)
     _print(found)
     if options.csv is not None:
         write_whole(options.csv, [csv_text(found).encode()])
     if options.plot is not None:
         plot(found, options.plot)
     return 0 if found.reproduced else 1
+
+
+def _responded(uow: UnitOfWork, book: PriceBook, found: Simulation) -> Simulation:
+    from billing.demand_response import with_response  # NumPy and what it needs: not for every command.
+    from billing.repositories.demand_models import DemandModelRepository
+
+    model = DemandModelRepository(uow).newest(book.key)
+    if model is None:
+        raise NotFoundError("nothing was fitted yet", field="model", code="unknown_demand_model")
+    return with_response(found, {book.currency: model.posterior}, seed=0)
 
 
 def csv_text(found: Simulation) -> str:
@@ -96,15 +115,7 @@ def plot(found: Simulation, path: Path) -> None:
 def _print(found: Simulation) -> None:
     print(f"{found.period} under {found.draft}, usage as it was, net of tax")
     for total in found.totals:
-        before, after = (_money(each.net_minor, total.currency) for each in (total.live, total.draft))
-        change = _money(total.draft.net_minor - total.live.net_minor, total.currency)
-        print(
-            f"{total.currency}: invoiced {before}, draft {after}, change {change}; "
-            f"{total.customers} customers, {total.winners} pay less, {total.losers} pay more"
-        )
-        for feature, amounts in found.by_feature(total.currency).items():
-            if amounts.live != amounts.draft:
-                print(f"  {feature}: {plain(round(amounts.live, 2))} -> {plain(round(amounts.draft, 2))}")
+        _print_total(total, found.by_feature(total.currency))
     for title, people in (("pay less", found.winners()), ("pay more", found.losers())):
         for each in people[:_SHOWN]:
             print(f"{title}: {each.customer} {_money(each.difference_minor, each.currency)} {each.currency}")
@@ -116,6 +127,29 @@ def _print(found: Simulation) -> None:
             print(f"differs: {each.customer} was invoiced {issued} {each.currency}, rated again {live}")
     if found.reproduced:
         print("rated again at the prices in force, the month equals its invoices to the cent")
+
+
+def _print_total(total: SimulatedTotal, features: Mapping[str, FeatureAmounts]) -> None:
+    before, after = (_money(each.net_minor, total.currency) for each in (total.live, total.draft))
+    change = _money(total.draft.net_minor - total.live.net_minor, total.currency)
+    print(
+        f"{total.currency}: invoiced {before}, draft {after}, change {change}; "
+        f"{total.customers} customers, {total.winners} pay less, {total.losers} pay more"
+    )
+    cost = round(sum((amounts.cost for amounts in features.values()), Decimal(0)), 2)
+    print(f"margin {plain(Decimal(before) - cost)} -> {plain(Decimal(after) - cost)}, over a cost of {plain(cost)}")
+    if total.expected is not None and total.expected_margin is not None:
+        print(
+            f"where demand responds ({total.responding} of {total.customers} customers), expected: "
+            f"{_interval(total.expected)}; margin {_interval(total.expected_margin)}"
+        )
+    for feature, amounts in features.items():
+        if amounts.live != amounts.draft:
+            print(f"  {feature}: {plain(round(amounts.live, 2))} -> {plain(round(amounts.draft, 2))}")
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.mean:.2f}, 90 % {interval.low:.2f} to {interval.high:.2f}"
 
 
 def _money(minor: int, asset: str) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import csv
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from api.cli.main import main
 from billing.database import Database
+from billing.demand_models import keep_model
+from pricing_engine.demand.design import quote_design
+from pricing_engine.demand.posterior_fit import fit_posterior
 from tests.billing_story import BOOK, Company, repriced
 
 
@@ -41,6 +47,36 @@ def test_a_draft_is_tried_on_last_month(folder: Path, capsys: pytest.CaptureFixt
     assert (row["customer"], row["difference"]) == ("acme", "3")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
+    assert "margin 154 -> 157, over a cost of 0" in told
+    assert main(["simulate", str(draft), "--demand"]) == 3
+    assert "nothing was fitted yet" in capsys.readouterr().err
     assert main(["simulate", str(draft), "--period", "2026-07"]) == 3
     assert "is not closed" in capsys.readouterr().err
     assert main(["simulate", str(folder / "nowhere.yaml")]) == 3
+
+
+def test_with_a_model_it_says_what_to_expect(
+    folder: Path, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dearer seats bring less than they would if everybody stayed, and the model says within what bounds."""
+    rng = np.random.default_rng(1)
+    price, chosen = rng.uniform(100, 210, 3_000), np.ones((3_000, 2)) * [3.0, 1.0]
+    accepted = (rng.random(3_000) < 1 / (1 + np.exp(0.05 * (price - 154)))).astype(float)
+    design = quote_design(
+        chosen, price, accepted, features=["seats", "support"], segments=["default"],
+        segment=np.zeros(3_000, dtype=np.int64),
+    )  # fmt: skip
+    with database.writing("default") as uow:
+        span = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+        keep_model(uow, "gateway", fit_posterior(design), span, span[1], silence_is_refusal=False)
+    draft = folder / "draft.yaml"
+    draft.write_text(yaml.safe_dump(repriced("seats", {"model": "unit", "unit_amount": "15"})))
+    assert main(["simulate", str(draft), "--demand"]) == 0
+    found = re.search(
+        r"\(1 of 1 customers\), expected: ([\d.]+), 90 % ([\d.]+) to ([\d.]+); margin", capsys.readouterr().out
+    )
+    assert found is not None
+    mean, low, high = map(float, found.groups())
+    truth = 169 * 2 / (1 + np.exp(0.05 * 15))  # q(169) / q(154), where q(154) is a half.
+    assert low < truth < high < 169
+    assert low < mean < high
