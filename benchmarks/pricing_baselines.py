@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from scipy.special import expit
 
-from pricing_engine.demand.markets import Market
+from pricing_engine.demand.markets import Market, Pricer
 from pricing_engine.demand.price_basis import Floats
 
 _MENU = 12
@@ -91,7 +93,7 @@ class LogitThompson:
         return np.asarray((self._columns * weight[:, None]).T @ self._columns + self._prior_precision)
 
 
-BASELINES = {
+BASELINES: Mapping[str, Callable[[Market, int], Pricer]] = {
     "fixed middle": FixedMiddle,
     "cost-plus": CostPlus,
     "menu Thompson": MenuThompson,

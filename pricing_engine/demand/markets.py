@@ -18,6 +18,7 @@ from scipy.special import expit, ndtr
 from pricing_engine.demand.price_basis import Floats
 
 _GRID = 400
+_AT_ONCE = 1_000
 _FEATURES = 8
 _NOISE = 0.45
 
@@ -78,7 +79,7 @@ class Sales:
 def sell(market: Market, pricer: Pricer, offers: int, rng: np.random.Generator, batch: int = 1) -> Sales:
     """Drive `pricer` through `offers` offers, `batch` at a time; customers are drawn from `rng`."""
     stock = np.inf if market.stock_share is None else float(int(market.stock_share * offers))
-    earned, possible = [], []
+    earned, asked = [], []
     for start in range(0, offers, batch):
         count = min(batch, offers - start)
         when, features = (start + np.arange(count)) / offers, market.features(count, rng)
@@ -90,9 +91,11 @@ def sell(market: Market, pricer: Pricer, offers: int, rng: np.random.Generator, 
         accepted = (wanted & in_stock).astype(np.float64)
         stock -= accepted.sum()
         earned.append((price - market.unit_cost) * chance * in_stock)
-        possible.append(market.best_profit(when, features))
+        asked.append(features)
         pricer.observe(price, accepted, given)
-    return Sales(np.concatenate(earned), np.concatenate(possible))
+    times, rows = np.arange(offers) / offers, np.concatenate(asked)
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, offers, _AT_ONCE)]
+    return Sales(np.concatenate(earned), np.concatenate([market.best_profit(times[p], rows[p]) for p in parts]))
 
 
 def _logit(price: Floats) -> Floats:
@@ -133,7 +136,7 @@ def _two_normals(price: Floats) -> Floats:
 STEADY: Mapping[str, Market] = {
     "linear": _steady(lambda price: np.clip(1.05 - 0.11 * price, 0.0, 1.0)),
     "logit": _steady(_logit),
-    "log_normal": _steady(lambda price: 1.0 - ndtr((np.log(price) - 1.3) / 0.6)),
+    "lognormal": _steady(lambda price: 1.0 - ndtr((np.log(price) - 1.3) / 0.6)),
     "bimodal": _steady(_two_normals),
     "exponential": _steady(lambda price: np.exp(-price / 3.0)),
     "kinked": _steady(lambda price: np.interp(price, [0, 4, 6, 12], [0.95, 0.8, 0.15, 0.02])),
@@ -148,9 +151,9 @@ _JUMPS = np.array([1.0, 1.6, 0.8])
 
 MARKETS: Mapping[str, Callable[[np.random.Generator], Market]] = {
     **{name: partial(_as_it_is, market) for name, market in STEADY.items()},
-    "two_jumps": lambda _: _moving(lambda when: _JUMPS[(3 * when).astype(np.int64)]),
-    "two_waves": lambda _: _moving(lambda when: 1.15 + 0.4 * np.sin(4 * np.pi * when)),
-    "features": _features,
+    "jumps": lambda _: _moving(lambda when: _JUMPS[(3 * when).astype(np.int64)]),
+    "waves": lambda _: _moving(lambda when: 1.15 + 0.4 * np.sin(4 * np.pi * when)),
+    "features8": _features,
     "capacity": lambda _: Market((1.0, 12.0), 0.5, STEADY["logit"].acceptance, stock_share=0.25),
 }
 """By name; those with something random about them draw it from the generator."""

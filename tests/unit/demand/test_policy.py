@@ -7,6 +7,8 @@ import pytest
 from scipy.special import expit
 
 from models.values.errors import InvalidValueError, RuleBrokenError
+from pricing_engine.demand.markets import MARKETS
+from pricing_engine.demand.markets import sell as run_market
 from pricing_engine.demand.policy import AdaptivePricer
 from pricing_engine.demand.price_basis import Floats
 
@@ -109,6 +111,16 @@ def test_features_that_are_worth_more_are_priced_higher() -> None:
         pricer.observe(price, price < worth, features)
     plain, with_worth = pricer.propose([[0.0, 0.0], [1.0, 0.0]], n=2)
     assert 1.8 * plain < with_worth < 4.0 * plain
+
+
+def test_with_features_it_soon_earns_most_of_what_a_clairvoyant_would() -> None:
+    shares = []
+    for seed in (1, 2, 3):
+        market = MARKETS["features8"](np.random.default_rng(seed))
+        pricer = AdaptivePricer(market.price_range, market.unit_cost, n_features=market.n_features, seed=seed)
+        shares.append(run_market(market, pricer, 500, np.random.default_rng([seed, 1])).share)
+    assert np.mean(shares) > 0.94
+    assert min(shares) > 0.88
 
 
 def test_without_list_price_there_is_nothing_to_return_to() -> None:
