@@ -32,7 +32,7 @@ class Visit:
         )
         self._contexts.append(opened)
         self.page = opened.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(30_000)
         self.page.on("request", self._asked)
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
