@@ -14,7 +14,7 @@ import polars as pl
 from pricing_engine.int128 import INT128, half_away, int128, require
 from pricing_engine.tariffs.conversion import CEILING, HALF_UP, CompiledConversion
 from pricing_engine.tariffs.modifiers import CompiledModifiers
-from pricing_engine.tariffs.table import PackageTable, SegmentTable, Table
+from pricing_engine.tariffs.table import PackagedTable, PackageTable, SegmentTable, Table
 
 _AMOUNT = "amount"
 _CHAINED_EDGES = 8
@@ -67,10 +67,24 @@ def _segment_price(units: Quantity, table: SegmentTable) -> tuple[pl.Expr, int]:
     bound = require(max(highest, abs(table.at_free)), _AMOUNT)
     level, rate = (_by_tier(units, edges, values) for values in (levels, list(rates)))
     price = level + rate * units.wide
-    if table.free_up_to == 0 and table.at_free == levels[0]:
+    if isinstance(table, PackagedTable):
+        packages, bound = _packages(units, table, edges, bound)
+        price = price + packages
+    elif table.free_up_to == 0 and table.at_free == levels[0]:
         return price, bound  # Nothing used costs what the first tier's line says at zero.
     free = pl.lit(min(table.free_up_to, units.most), dtype=units.dtype)
     return pl.when(units.narrow <= free).then(int128(table.at_free)).otherwise(price), bound
+
+
+def _packages(units: Quantity, table: PackagedTable, edges: tuple[int, ...], bound: int) -> tuple[pl.Expr, int]:
+    reached = len(edges) + 1
+    starts, sold = list(table.starts[:reached]), table.packages[:reached]
+    require(units.most + max(starts) + max(each.size for each in sold))
+    bound = require(bound + max((units.most // each.size + 1) * each.amount for each in sold), _AMOUNT)
+    start = _by_tier(units, edges, starts)
+    size = _by_tier(units, edges, [each.size for each in sold])
+    amount = _by_tier(units, edges, [each.amount for each in sold])
+    return (units.wide - start + size - int128(1)) // size * amount, bound
 
 
 def _by_tier(units: Quantity, edges: tuple[int, ...], values: list[int]) -> pl.Expr:

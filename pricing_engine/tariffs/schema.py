@@ -50,6 +50,8 @@ _TIER = _object(
         "unit_amount": _number("Price of each unit that falls into the tier."),
         "rate": _number("Percent of each unit's value (graduated_percentage)."),
         "flat_amount": _number("Due once the tier is entered."),
+        "package_size": _number("Units in a package, where the tier is sold by the package (graduated, volume)."),
+        "package_amount": _number("Price of a package; one begun is a whole one."),
     }
 )
 _PRICE_FIELDS: Schema = {

@@ -8,7 +8,7 @@ Where a unit conversion divides by what has no finite decimal form, quantities a
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -121,9 +121,13 @@ class SegmentTable:
             quantity = (units if i == last else self.edges[i]) - self.starts[i]
             if piece.unit_amount is not None:
                 lines.append(LineDraft(piece.unit_component, quantity, piece.unit_amount, self.rates[i] * quantity))
+            lines += self._package_lines(i, quantity)
             if piece.flat_amount is not None:
                 lines.append(LineDraft(piece.flat_component, self.unit_one, piece.flat_amount, piece.flat_scaled))
         return lines
+
+    def _package_lines(self, tier: int, quantity: int) -> list[LineDraft]:
+        return []
 
     def _free_lines(self) -> list[LineDraft]:
         first = self.pieces[0]
@@ -133,6 +137,54 @@ class SegmentTable:
         if self.at_free and first.flat_amount is not None:
             lines.append(LineDraft(first.flat_component, self.unit_one, first.flat_amount, first.flat_scaled))
         return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """Packages of `size` units at `amount`, a package begun as a whole one; both scaled, but for `unit_amount`."""
+
+    size: int
+    amount: int
+    unit_amount: Decimal | None
+
+    def count(self, units: int) -> int:
+        """Return how many packages hold `units`."""
+        return -(-units // self.size)
+
+    def price(self, units: int) -> int:
+        """Return what they cost."""
+        return self.count(units) * self.amount
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedTable(SegmentTable):
+    """Straight pieces some of which are sold by the package: to piece i's price comes that of its packages.
+
+    `bases` hold the packages of the pieces before.
+    """
+
+    packages: tuple[Packages, ...]
+
+    @staticmethod
+    def of(segments: SegmentTable, packages: tuple[Packages, ...]) -> PackagedTable:
+        """Return the segments with the packages of each."""
+        shared = {each.name: getattr(segments, each.name) for each in fields(segments)}
+        return PackagedTable(**shared, packages=packages)
+
+    def price(self, units: int) -> int:
+        """Return the cumulative amount of `units`."""
+        if units <= self.free_up_to:
+            return self.at_free
+        i = bisect_left(self.edges, units)
+        beyond = units - self.starts[i]
+        return self.bases[i] + self.rates[i] * beyond + self.packages[i].price(beyond)
+
+    def _package_lines(self, tier: int, quantity: int) -> list[LineDraft]:
+        sold = self.packages[tier]
+        if sold.unit_amount is None:
+            return []
+        count = sold.count(quantity)
+        return [LineDraft(f"tier-{tier + 1}-package", count * self.unit_one, sold.unit_amount, count * sold.amount)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from pricing_engine.tariffs.modifiers import Overage
 from pricing_engine.tariffs.package import Package
 from pricing_engine.tariffs.percentage import Percentage
 from pricing_engine.tariffs.reading import Fields
+from pricing_engine.tariffs.tier import sells_packages
 from pricing_engine.tariffs.unit import Unit
 from pricing_engine.tariffs.volume import Volume
 from pricing_engine.tariffs.windows import Windows
@@ -163,6 +164,8 @@ def _check(tariff: Tariff, field: str) -> None:
             raise InvalidValueError(
                 "a flat price has no units to weigh, convert, include or discount", field=field, code="flat_with_units"
             )
+    if isinstance(tariff.shape, Graduated | Volume) and sells_packages(tariff.shape.tiers):
+        _check_packages(tariff, field)
     if tariff.billing_units is not None:
         if not isinstance(tariff.shape, Unit | Graduated | Volume):
             raise InvalidValueError(
@@ -174,6 +177,17 @@ def _check(tariff: Tariff, field: str) -> None:
             raise InvalidValueError(
                 "is itself a conversion: give one of both", field=f"{field}.billing_units", code="two_conversions"
             )
+
+
+def _check_packages(tariff: Tariff, field: str) -> None:
+    if tariff.billing_units is not None:
+        raise InvalidValueError(
+            "tiers have packages of their own", field=f"{field}.billing_units", code="blocks_and_packages"
+        )
+    if tariff.prorated:
+        raise InvalidValueError(
+            "a package is due whole: it has no part of a period", field=f"{field}.prorated", code="prorated_packages"
+        )
 
 
 _NUMBERS = (

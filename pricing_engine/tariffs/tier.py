@@ -10,10 +10,11 @@ from typing import Any
 from models.values.errors import InvalidValueError
 from models.values.quantity import EXACT, plain
 from pricing_engine.tariffs.reading import Fields
-from pricing_engine.tariffs.scaling import decimals_of
-from pricing_engine.tariffs.table import Piece, Scale, SegmentTable
+from pricing_engine.tariffs.scaling import decimals_of_all
+from pricing_engine.tariffs.table import PackagedTable, Packages, Piece, Scale, SegmentTable
 
 MAX_TIERS = 10_000
+UNIT_AMOUNT = "unit_amount"
 _ZERO = Decimal(0)
 
 
@@ -21,12 +22,15 @@ _ZERO = Decimal(0)
 class Tier:
     """One tier. `unit_amount` is per unit, or in percent of the unit's value where tiers carry `rate`.
 
+    A tier with a `package_size` sells its units by the package instead, a package begun as a whole one.
     None is an absent component, which differs from 0: it makes no line.
     """
 
     up_to: Decimal | None
     unit_amount: Decimal | None
     flat_amount: Decimal | None
+    package_size: Decimal | None = None
+    package_amount: Decimal | None = None
 
 
 def read_tiers(fields: Fields, amount_name: str) -> tuple[Tier, ...]:
@@ -46,8 +50,29 @@ def _read_tier(row: object, path: str, amount_name: str) -> Tier:
         fields.amount(amount_name, "negative_price"),
         fields.amount("flat_amount", "negative_price"),
     )
+    if amount_name == UNIT_AMOUNT:
+        tier = replace(
+            tier,
+            package_size=fields.positive("package_size", "package_size_not_positive"),
+            package_amount=fields.amount("package_amount", "negative_price"),
+        )
+        _check_package(tier, fields)
     fields.finish("unknown_tier_field")
     return tier
+
+
+def _check_package(tier: Tier, fields: Fields) -> None:
+    if (tier.package_size is None) != (tier.package_amount is None):
+        raise InvalidValueError(
+            "package_size and package_amount come together", field=fields.path("package_size"), code="half_a_package"
+        )
+    if tier.package_size is not None and tier.unit_amount is not None:
+        raise InvalidValueError(
+            "a tier is sold by the unit or by the package",
+            field=fields.path(UNIT_AMOUNT),
+            value=tier.unit_amount,
+            code="unit_and_package",
+        )
 
 
 def _check_edges(tiers: Sequence[Tier], path: str) -> None:
@@ -77,7 +102,16 @@ def _check_edges(tiers: Sequence[Tier], path: str) -> None:
 
 def tiers_document(tiers: Iterable[Tier], amount_name: str) -> list[dict[str, Any]]:
     """Write tiers in wire form, absent components left out."""
-    named = ((("up_to", t.up_to), (amount_name, t.unit_amount), ("flat_amount", t.flat_amount)) for t in tiers)
+    named = (
+        (
+            ("up_to", tier.up_to),
+            (amount_name, tier.unit_amount),
+            ("flat_amount", tier.flat_amount),
+            ("package_size", tier.package_size),
+            ("package_amount", tier.package_amount),
+        )
+        for tier in tiers
+    )
     return [{name: plain(number) for name, number in row if number is not None} for row in named]
 
 
@@ -99,14 +133,19 @@ def in_block(units: Decimal, block: Decimal) -> Decimal:
         ) from error
 
 
+def sells_packages(tiers: Iterable[Tier]) -> bool:
+    """Return whether any tier has a package size of its own."""
+    return any(tier.package_size is not None for tier in tiers)
+
+
 def edge_decimals(tiers: Iterable[Tier]) -> int:
-    """Return the most digits behind the point of any edge."""
-    return max(decimals_of(tier.up_to) for tier in tiers)
+    """Return the most digits behind the point of any edge or package size."""
+    return max(decimals_of_all((tier.up_to, tier.package_size)) for tier in tiers)
 
 
 def amount_decimals(tiers: Iterable[Tier]) -> int:
     """Return the most digits behind the point of any amount."""
-    return max(max(decimals_of(tier.unit_amount), decimals_of(tier.flat_amount)) for tier in tiers)
+    return max(decimals_of_all((tier.unit_amount, tier.flat_amount, tier.package_amount)) for tier in tiers)
 
 
 def graduated_table(tiers: Sequence[Tier], scale: Scale) -> SegmentTable:
@@ -114,12 +153,11 @@ def graduated_table(tiers: Sequence[Tier], scale: Scale) -> SegmentTable:
     front = scale.units(scale.free_front)
     edges = tuple(scale.units(tier.up_to) + front for tier in tiers if tier.up_to is not None)
     starts = (front, *edges)
-    rates = tuple(scale.rate(tier.unit_amount or _ZERO) for tier in tiers)
-    flats = tuple(scale.amount(tier.flat_amount or _ZERO) for tier in tiers)
+    rates, flats, packages = _rates(tiers, scale), _flats(tiers, scale), _packages(tiers, scale)
     bases = [flats[0]]
     for i, edge in enumerate(edges):
-        bases.append(bases[i] + rates[i] * (edge - starts[i]) + flats[i + 1])
-    return _table(tiers, scale, edges, starts, rates, tuple(bases), flats, cumulative=True)
+        bases.append(bases[i] + rates[i] * (edge - starts[i]) + packages[i].price(edge - starts[i]) + flats[i + 1])
+    return _table(tiers, scale, edges, starts, tuple(bases), cumulative=True)
 
 
 def volume_table(tiers: Sequence[Tier], scale: Scale) -> SegmentTable:
@@ -131,9 +169,24 @@ def volume_table(tiers: Sequence[Tier], scale: Scale) -> SegmentTable:
     front = scale.units(scale.free_front)
     start = scale.units(scale.usage_discount)
     edges = tuple(scale.units(tier.up_to) + front for tier in tiers if tier.up_to is not None)
-    rates = tuple(scale.rate(tier.unit_amount or _ZERO) for tier in tiers)
-    flats = tuple(scale.amount(tier.flat_amount or _ZERO) for tier in tiers)
-    return _table(tiers, scale, edges, (start,) * len(tiers), rates, flats, flats, cumulative=False)
+    return _table(tiers, scale, edges, (start,) * len(tiers), _flats(tiers, scale), cumulative=False)
+
+
+def _rates(tiers: Iterable[Tier], scale: Scale) -> tuple[int, ...]:
+    return tuple(scale.rate(tier.unit_amount or _ZERO) for tier in tiers)
+
+
+def _flats(tiers: Iterable[Tier], scale: Scale) -> tuple[int, ...]:
+    return tuple(scale.amount(tier.flat_amount or _ZERO) for tier in tiers)
+
+
+def _packages(tiers: Iterable[Tier], scale: Scale) -> tuple[Packages, ...]:
+    """Return the packages of each tier; a tier without is one of packages that cost nothing."""
+    one = Decimal(1)
+    return tuple(
+        Packages(scale.units(tier.package_size or one), scale.amount(tier.package_amount or _ZERO), tier.package_amount)
+        for tier in tiers
+    )
 
 
 def _table(
@@ -141,24 +194,24 @@ def _table(
     scale: Scale,
     edges: tuple[int, ...],
     starts: tuple[int, ...],
-    rates: tuple[int, ...],
     bases: tuple[int, ...],
-    flats: tuple[int, ...],
     *,
     cumulative: bool,
 ) -> SegmentTable:
+    flats = _flats(tiers, scale)
     pieces = tuple(
         Piece(f"tier-{i}-unit", tier.unit_amount, f"tier-{i}-flat", tier.flat_amount, flat)
         for i, (tier, flat) in enumerate(zip(tiers, flats, strict=True), start=1)
     )
-    return SegmentTable(
+    segments = SegmentTable(
         unit_one=scale.unit_one,
         free_up_to=scale.units(scale.free_front),
         at_free=flats[0] if scale.zero_fee and scale.included == 0 else 0,
         edges=edges,
         starts=starts,
-        rates=rates,
+        rates=_rates(tiers, scale),
         bases=bases,
         cumulative=cumulative,
         pieces=pieces,
     )
+    return PackagedTable.of(segments, _packages(tiers, scale)) if sells_packages(tiers) else segments

@@ -37,7 +37,7 @@ class Volume:
         """Return whether passing the edge of a tier can lower the amount; `included` shifts the edges."""
         for tier, following in pairwise(self.tiers):
             reached = EXACT.add(tier.up_to or _ZERO, included)
-            if _amount(following, reached) < _amount(tier, reached):
+            if _just_above(following, reached) < _at(tier, reached):
                 return True
         return False
 
@@ -58,5 +58,21 @@ class Volume:
         return TablePricer(self.table(scale))
 
 
-def _amount(tier: Tier, units: Decimal) -> Decimal:
-    return EXACT.add(EXACT.multiply(units, tier.unit_amount or _ZERO), tier.flat_amount or _ZERO)
+def _at(tier: Tier, units: Decimal) -> Decimal:
+    full, rest = _packages(tier, units)
+    return _amount(tier, units, full + 1 if rest else full)
+
+
+def _just_above(tier: Tier, units: Decimal) -> Decimal:
+    """Return the least price of more than `units`: a package beyond the full ones has begun."""
+    full, _ = _packages(tier, units)
+    return _amount(tier, units, full + 1)
+
+
+def _packages(tier: Tier, units: Decimal) -> tuple[Decimal, Decimal]:
+    return (_ZERO, _ZERO) if tier.package_size is None else EXACT.divmod(units, tier.package_size)
+
+
+def _amount(tier: Tier, units: Decimal, packages: Decimal) -> Decimal:
+    metered = EXACT.add(EXACT.multiply(units, tier.unit_amount or _ZERO), tier.flat_amount or _ZERO)
+    return EXACT.add(metered, EXACT.multiply(packages, tier.package_amount or _ZERO))

@@ -90,16 +90,14 @@ def account_balance(company: Company) -> str:
 
 
 def tier_amounts(_: Company, given: Given) -> Told:
-    """Blocks of one size: tiers with a bound in blocks."""
-    edges, reached = [], 0
+    """Each tier is sold in blocks of its own size, its bound given in blocks."""
+    tiers, reached = [], 0
     for tier in given["tiers"]:
         reached += tier["block_size"] * max(tier["max_blocks"], 0)
-        last = tier is given["tiers"][-1]
-        edges.append({"up_to": None if last else str(reached), "unit_amount": tier["price_per_block"]})
-    model = "graduated" if given["policy"].startswith("ALL") else "volume"
-    tariff = {"model": model, "tiers": edges}
-    if given["tiers"][0]["block_size"] != 1:
-        tariff["billing_units"] = str(given["tiers"][0]["block_size"])
+        up_to = None if tier is given["tiers"][-1] else str(reached)
+        price = {"package_size": str(tier["block_size"]), "package_amount": tier["price_per_block"]}
+        tiers.append({"up_to": up_to, **price})
+    tariff = {"model": "graduated" if given["policy"].startswith("ALL") else "volume", "tiers": tiers}
     rating = rate(parse_tariff(tariff), Usage(units=Decimal(given["quantity"])), USD)
     return {"tier_amounts": [plain(line.amount) for line in rating.lines]}
 
@@ -393,6 +391,10 @@ def _note(lines: Sequence[CreditedLine], number: int) -> CreditNote:
 STORIES: dict[str, Callable[[Company, Given], Told]] = {
     "kb-use-01": tier_amounts,
     "kb-use-02": tier_amounts,
+    "kb-use-03": tier_amounts,
+    "kb-use-04": tier_amounts,
+    "kb-use-05a": tier_amounts,
+    "kb-use-05c": tier_amounts,
     "kb-use-06": tier_amounts,
     "kb-use-09": usage_on_the_day_of_cancellation,
     "kb-pay-01": partial_refunds,
@@ -416,10 +418,6 @@ NOT_TOLD: dict[str, frozenset[str]] = {
 """Parts of an expectation that have no counterpart."""
 
 NOT_OFFERED: dict[str, str] = {
-    "kb-use-03": "a block size of its own for each tier",
-    "kb-use-04": "a block size of its own for each tier",
-    "kb-use-05a": "a block size of its own for each tier",
-    "kb-use-05c": "a block size of its own for each tier",
     "kb-tax-01": "a tax that is a fixed amount an invoice: our port answers with rates",
     "lago-wallet-rounding-1": "a top-up in more digits than money has: such an amount is refused, not rounded",
     "lago-fixed-units-1": "no refund when units billed in advance go down: we credit the difference",

@@ -27,9 +27,11 @@ sizes = (decimals(0, 500, 3).filter(bool)).map(plain)
 def tiers(draw: st.DrawFn, amount_name: str = "unit_amount") -> list[dict[str, Any]]:
     """Up to 20 tiers, past the number at which the frame changes its method."""
     edges = sorted(draw(st.sets(decimals(0, 2_000, 3).filter(bool), max_size=draw(st.sampled_from([3, 5, 20])))))
-    optional = st.none() | prices
+    sold = [st.fixed_dictionaries({amount_name: st.none() | prices})]
+    if amount_name == "unit_amount":
+        sold.append(st.fixed_dictionaries({"package_size": sizes, "package_amount": amounts}))
     return [
-        {"up_to": edge, amount_name: draw(optional), "flat_amount": draw(st.none() | amounts)}
+        {"up_to": edge, "flat_amount": draw(st.none() | amounts), **draw(st.one_of(sold))}
         for edge in [*map(plain, edges), None]
     ]
 

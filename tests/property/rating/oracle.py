@@ -54,16 +54,20 @@ def priced(tariff: Json, quantity: Fraction) -> Fraction:
     if model == "volume":
         for tier in tariff["tiers"]:
             if tier["up_to"] is None or left <= number(tier["up_to"]):
-                return (quantity - discount) * number(tier["unit_amount"]) + number(tier["flat_amount"])
-    share = Fraction(1, 100) if model == "graduated_percentage" else Fraction(1)
-    name = "rate" if model == "graduated_percentage" else "unit_amount"
+                return sold(tier, quantity - discount) + number(tier["flat_amount"])
     total, reached = Fraction(0), Fraction(0)
     for tier in tariff["tiers"]:
         end = left if tier["up_to"] is None else min(left, number(tier["up_to"]))
         if left > reached:
-            total += (end - reached) * number(tier[name]) * share + number(tier["flat_amount"])
+            total += sold(tier, end - reached) + number(tier["flat_amount"])
         reached = end
     return total
+
+
+def sold(tier: Json, units: Fraction) -> Fraction:
+    if tier.get("package_size") is not None:
+        return ceil(units / number(tier["package_size"])) * number(tier["package_amount"])
+    return units * (number(tier.get("unit_amount")) + number(tier.get("rate")) / 100)
 
 
 def finished(tariff: Json, price: Fraction, *, final: bool = True) -> Fraction:

@@ -26,13 +26,17 @@ huge = st.builds(lambda digits: plain(Decimal(digits).scaleb(-24, EXACT)), st.in
 quantities = decimals(2_000, 4) | huge
 prices = decimals(50, 5) | huge
 optional_prices = st.none() | prices
+package_sizes = decimals(100, 2).filter(lambda text: text != "0")
 
 
 @st.composite
-def tiers(draw: st.DrawFn, amount_name: str = "unit_amount") -> list[Json]:
+def tiers(draw: st.DrawFn, amount_name: str = "unit_amount", *, packaged: bool = True) -> list[Json]:
     edges = sorted({Decimal(text) for text in draw(st.lists(decimals(1_500, 2), max_size=4))} - {Decimal(0)})
     ends = [plain(edge) for edge in edges] + [None]
-    return [{"up_to": end, amount_name: draw(optional_prices), "flat_amount": draw(optional_prices)} for end in ends]
+    sold = [st.fixed_dictionaries({amount_name: optional_prices})]
+    if packaged and amount_name == "unit_amount":
+        sold.append(st.fixed_dictionaries({"package_size": package_sizes, "package_amount": prices}))
+    return [{"up_to": end, "flat_amount": draw(optional_prices), **draw(st.one_of(sold))} for end in ends]
 
 
 @st.composite
@@ -44,7 +48,7 @@ def table_shapes(draw: st.DrawFn) -> Json:
     if model == "package":
         return {
             "model": model,
-            "package_size": draw(decimals(100, 2).filter(lambda text: text != "0")),
+            "package_size": draw(package_sizes),
             "package_amount": draw(prices),
             "free_units": draw(quantities),
             "package_rounding": draw(st.sampled_from(["up", "down"])),

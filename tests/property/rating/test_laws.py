@@ -86,6 +86,8 @@ def test_each_step_begins_where_the_one_before_ended(tariff: Json, units: str) -
     assert steps[-1].after == rated(tariff, {"units": units}).amount
 
 
+LARGEST = Decimal(10) ** 26
+"""No number read may be larger, though an amount may."""
 cuts = st.lists(decimals(500, 3), min_size=1, max_size=5)
 
 
@@ -96,7 +98,8 @@ def test_splits_sum_to_the_whole(tariff: Json, pieces: list[str], rounded: bool,
     for i, piece in enumerate(pieces):
         usage: Json = {"units": piece, "final": i == len(pieces) - 1}
         if i:
-            usage |= {"prior_units": plain(used)} | ({"prior_billed": plain(billed)} if told else {})
+            is_told = told and billed < LARGEST
+            usage |= {"prior_units": plain(used)} | ({"prior_billed": plain(billed)} if is_told else {})
         split = rated(tariff, usage, rounded=rounded)
         assert total_of_lines(split) == split.amount
         billed = exact_sum((billed, split.amount))
@@ -133,7 +136,7 @@ def test_a_volume_price_said_to_fall_does(rows: list[Json]) -> None:
     assert falls == price_can_fall(parse_tariff(tariff))
 
 
-@given(rows=tiers(), units=quantities, step=decimals(1, 4))
+@given(rows=tiers(packaged=False), units=quantities, step=decimals(1, 4))
 def test_graduated_prices_have_no_jumps_but_flat_amounts(rows: list[Json], units: str, step: str) -> None:
     bare = [tier | {"flat_amount": None} for tier in rows]
     tariff = {"model": "graduated", "tiers": bare}

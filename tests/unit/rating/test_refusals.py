@@ -44,6 +44,22 @@ BAD_TARIFFS: list[tuple[str, str, Any]] = [
     ("tier_after_open_end", "tariff.tiers[0].up_to", graduated(TIER, TIER)),
     ("tiers_unsorted", "tariff.tiers[1].up_to", graduated({"up_to": "5"}, {"up_to": "4"}, TIER)),
     ("tiers_overlap", "tariff.tiers[1].up_to", graduated({"up_to": "5"}, {"up_to": "5.0"}, TIER)),
+    ("half_a_package", "tariff.tiers[0].package_size", graduated({"package_size": "5"})),
+    (
+        "unit_and_package",
+        "tariff.tiers[0].unit_amount",
+        graduated({"unit_amount": "1", "package_size": "5", "package_amount": "1"}),
+    ),
+    (
+        "blocks_and_packages",
+        "tariff.billing_units",
+        {**graduated({"package_size": "5", "package_amount": "1"}), "billing_units": "10"},
+    ),
+    (
+        "prorated_packages",
+        "tariff.prorated",
+        {**graduated({"package_size": "5", "package_amount": "1"}), "prorated": True},
+    ),
     ("tier_not_positive", "tariff.tiers[0].up_to", graduated({"up_to": "0"}, TIER)),
     ("unknown_tier_field", "tariff.tiers[0].price", graduated({"up_to": None, "price": "1"})),
     ("missing_package_size", "tariff.package_size", {"model": "package", "package_amount": "1"}),
