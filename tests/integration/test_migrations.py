@@ -38,10 +38,14 @@ def test_migrating_twice_changes_nothing(database: Database) -> None:
         assert sorted(inspect(connection).get_table_names()) == before
 
 
-def test_sqlite_is_opened_durably(database: Database) -> None:
+def test_a_commit_is_durable(database: Database) -> None:
     if not database.is_sqlite:
-        with database.engine.connect() as connection:
+        as_users_open_it = Database(
+            database.engine.url.difference_update_query(["options"]).render_as_string(hide_password=False)
+        )
+        with as_users_open_it.engine.connect() as connection:
             assert connection.scalar(text("show synchronous_commit")) == "on"
+        as_users_open_it.close()
         return
     with database.engine.connect() as connection:
         pragmas = {

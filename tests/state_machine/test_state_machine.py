@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from billing.database import Database
 from tests.billing_story import Company
+from tests.postgres_server import PostgresServer
 from tests.state_machine.machine import Books
 
 
@@ -44,21 +45,17 @@ def on_sqlite(sqlite_template: Path, tmp_path: Path) -> type[Books]:
 
 
 @pytest.fixture
-def on_both(sqlite_template: Path, tmp_path: Path, postgres_server: Any) -> Iterator[type[Books]]:
+def on_both(sqlite_template: Path, tmp_path: Path, postgres_server: PostgresServer) -> Iterator[type[Books]]:
     """Books kept twice, on SQLite and on PostgreSQL: they answer alike, and their registers are equal to the byte."""
-    made: list[str] = []
+    with ExitStack() as made:
 
-    class OnBoth(Books):
-        @staticmethod
-        def open_companies() -> Sequence[Company]:
-            made.append(f"alacarte_test_{uuid4().hex[:12]}")
-            postgres_server.create(made[-1], postgres_server.template)
-            postgres = Database(postgres_server.url_of(made[-1]))
-            return [Company(_sqlite(sqlite_template, tmp_path)), Company(postgres)]
+        class OnBoth(Books):
+            @staticmethod
+            def open_companies() -> Sequence[Company]:
+                postgres = Database(made.enter_context(postgres_server.database()))
+                return [Company(_sqlite(sqlite_template, tmp_path)), Company(postgres)]
 
-    yield OnBoth
-    for name in made:
-        postgres_server.drop(name)
+        yield OnBoth
 
 
 def _sqlite(template: Path, folder: Path) -> Database:

@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from billing.database import Database
 from billing.invoices import InvoiceState
+from tests.postgres_server import PostgresServer
 from tests.stripe import worker_process
 from tests.stripe.bridge import Bridge, an_invoice, settings_for
 from tests.stripe.company import balance, closed_month, invoices
@@ -104,15 +103,13 @@ def january(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def postgres_january(postgres_server: Any) -> Iterator[str]:
+def postgres_january(postgres_server: PostgresServer) -> Iterator[str]:
     """The same on PostgreSQL, as a template."""
-    name = f"alacarte_test_{uuid4().hex[:12]}"
-    postgres_server.create(name, postgres_server.template)
-    database = Database(postgres_server.url_of(name))
-    closed_month(database)
-    database.close()
-    yield name
-    postgres_server.drop(name)
+    with postgres_server.database() as url:
+        database = Database(url)
+        closed_month(database)
+        database.close()
+        yield url
 
 
 @pytest.fixture
@@ -123,11 +120,9 @@ def billed_url(seed: int, request: pytest.FixtureRequest, tmp_path: Path) -> Ite
         shutil.copy(request.getfixturevalue("january"), path)
         yield f"sqlite:///{path}"
         return
-    server = request.getfixturevalue("postgres_server")
-    name = f"alacarte_test_{uuid4().hex[:12]}"
-    server.create(name, request.getfixturevalue("postgres_january"))
-    yield server.url_of(name)
-    server.drop(name)
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.database(copy_of=request.getfixturevalue("postgres_january")) as url:
+        yield url
 
 
 def _settings(url: str, rate: float = 1_000.0) -> dict[str, object]:

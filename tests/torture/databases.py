@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from billing.database import Database
-from tests.conftest import _postgres_url, _Server
+from tests.postgres_server import PostgresServer, postgres_url
 
 NAMES = ("sqlite", "postgresql")
 
@@ -23,17 +23,18 @@ def database_at(name: str) -> Iterator[str | None]:
             _migrate(url)
             yield url
         return
-    server_url = _postgres_url()
+    server_url = postgres_url()
     if server_url is None:
         if os.environ.get("CI") == "true":
             raise SystemExit("no PostgreSQL answers")
         yield None
         return
-    server = _Server(server_url)
+    server = PostgresServer(server_url, durable=True)
     try:
-        yield server.url_of(server.template)
+        with server.database() as url:
+            yield url
     finally:
-        server.drop(server.template)
+        server.close()
 
 
 def _migrate(url: str) -> None:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -26,13 +25,10 @@ def shared_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
         yield database
         database.close()
         return
-    server = request.getfixturevalue("postgres_server")
-    name = f"alacarte_test_{uuid4().hex[:12]}"
-    server.create(name, server.template)
-    database = Database(server.url_of(name))
-    yield database
-    database.close()
-    server.drop(name)
+    with request.getfixturevalue("postgres_server").database() as url:
+        database = Database(url)
+        yield database
+        database.close()
 
 
 def fresh_tenant() -> str:
