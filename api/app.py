@@ -32,7 +32,7 @@ from api.metrics import Metrics, forget_dead_workers
 from api.openapi import openapi_config
 from api.problems import AnswerRefusals, domain_error, http_error, unexpected_error
 from api.rate_limits import LimitKeys, RateLimits, state_limits
-from api.requests import StrictRequest, identify, refuse_nul, state_methods
+from api.requests import StrictRequest, before_answers, identify, refuse_nul, state_methods
 from api.security import KeyAuthentication
 from api.services import Services, system_clock
 from api.settings import Settings, load_settings
@@ -110,7 +110,9 @@ def create_app(services: Services | None = None) -> Litestar:
         ],
         middleware=[metrics.middleware],
         plugins=[tracing_plugin(tracer)] if tracer else [],
-        before_send=[identify, state_limits, state_methods, harden, *([name_span] if tracer else [])],
+        before_send=[
+            before_answers(identify, state_limits, state_methods, harden, *([name_span] if tracer else [])),
+        ],
         exception_handlers={DomainError: domain_error, HTTPException: http_error, Exception: unexpected_error},
         lifespan=[lifespan],
         openapi_config=openapi_config(),

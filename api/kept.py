@@ -1,7 +1,8 @@
 """What requests read again and again (keys, what a price depends on, what a customer may use), kept for a second.
 
 A change through this process is seen at once: an entry counts only while the tenant's facts are those it was read
-from. Other processes see it within a second.
+from. Other processes see it within a second. A fact that is asked for in the second half of its time is read again
+meanwhile, so that nobody waits for what is asked for all the time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
 
 import anyio.to_thread
 
@@ -18,8 +20,20 @@ from billing.database import Database
 from billing.unit_of_work import UnitOfWork
 
 KEPT_SECONDS = 1.0
+_SPAN = timedelta(seconds=KEPT_SECONDS)
+_FRESH = _SPAN / 2
 
 Fact = TypeVar("Fact")
+Name = tuple[str, Hashable]
+
+
+class _Entry(NamedTuple):
+    """A fact, read when the tenant's facts had changed `changes` times, true as of `at`, kept until `until`."""
+
+    changes: int
+    at: datetime
+    until: float
+    fact: Any
 
 
 class Kept:
@@ -27,41 +41,64 @@ class Kept:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._entries: dict[tuple[str, Hashable], tuple[int, float, Any]] = {}
-        self._reading: dict[tuple[str, Hashable, int], Future[Any]] = {}
+        self._entries: dict[Name, _Entry] = {}
+        self._reading: dict[tuple[Name, int], Future[Any]] = {}
+        self._ahead: set[asyncio.Task[Any]] = set()
         self._swept_at = time.monotonic()
 
-    async def get(self, tenant: str, name: Hashable, read: Callable[[UnitOfWork], Fact]) -> Fact:
-        """Return a fact, reading it where it is not known. None is not kept. Raises what `read` raises."""
+    async def get(self, tenant: str, name: Hashable, read: Callable[[UnitOfWork], Fact], *, at: datetime) -> Fact:
+        """Return a fact as of `at` or at most a second before, reading it where it is not known.
+
+        None is not kept. Raises what `read` raises.
+        """
         changes = self._database.changes(tenant)
-        kept = self._entries.get((tenant, name))
-        if kept is not None and kept[0] == changes and time.monotonic() < kept[1]:
-            found: Fact = kept[2]
-            return found
-        key = (tenant, name, changes)
-        if key in self._reading:
-            return await asyncio.wrap_future(self._reading[key])
-        reading: Future[Fact] = Future()
-        self._reading[key] = reading
+        entry = self._entries.get((tenant, name))
+        if entry is not None and entry.changes == changes and time.monotonic() < entry.until:
+            age = at - entry.at
+            if -_SPAN < age < _SPAN:
+                if age > _FRESH:
+                    self._read_ahead((tenant, name), changes, read, at)
+                found: Fact = entry.fact
+                return found
+        reading = self._reading.get(((tenant, name), changes))
+        if reading is not None:
+            return await asyncio.wrap_future(reading)
+        return await self._read((tenant, name), changes, read, at)
+
+    def _read_ahead(self, name: Name, changes: int, read: Callable[[UnitOfWork], Any], at: datetime) -> None:
+        """Read a fact again for those who come later; whoever needs it then meets the error, if there is one."""
+        if (name, changes) not in self._reading:
+            self._reading[name, changes] = Future()
+            task = asyncio.ensure_future(self._read(name, changes, read, at))
+            self._ahead.add(task)
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._ahead.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def _read(self, name: Name, changes: int, read: Callable[[UnitOfWork], Fact], at: datetime) -> Fact:
+        reading: Future[Fact] = self._reading.setdefault((name, changes), Future())
         try:
-            found = await anyio.to_thread.run_sync(self._read, tenant, read)
+            found = await anyio.to_thread.run_sync(self._in_thread, name[0], read)
         except BaseException as error:
             reading.set_exception(error)
             raise
         finally:
-            del self._reading[key]
+            del self._reading[name, changes]
         reading.set_result(found)
         if found is not None:
-            self._keep(tenant, name, changes, found)
+            self._keep(name, changes, at, found)
         return found
 
-    def _read(self, tenant: str, read: Callable[[UnitOfWork], Fact]) -> Fact:
+    def _in_thread(self, tenant: str, read: Callable[[UnitOfWork], Fact]) -> Fact:
         with self._database.reading(tenant) as uow:
             return read(uow)
 
-    def _keep(self, tenant: str, name: Hashable, changes: int, found: object) -> None:
+    def _keep(self, name: Name, changes: int, at: datetime, found: object) -> None:
         now = time.monotonic()
         if now >= self._swept_at + KEPT_SECONDS:  # Names that nobody asks for again would stay for ever.
-            self._entries = {each: entry for each, entry in self._entries.items() if now < entry[1]}
+            self._entries = {each: entry for each, entry in self._entries.items() if now < entry.until}
             self._swept_at = now
-        self._entries[tenant, name] = (changes, now + KEPT_SECONDS, found)
+        self._entries[name] = _Entry(changes, at, now + KEPT_SECONDS, found)

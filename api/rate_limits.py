@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Receive, Scope, Send
 
 from api.requests import ApiRequest
 from api.security import Caller
@@ -82,10 +82,10 @@ def _note(scope: Scope, standing: Standing) -> None:
     scope["state"][_STANDINGS][standing.policy.name] = standing
 
 
-async def state_limits(message: Message, scope: Scope) -> None:
+def state_limits(message: HTTPResponseStartEvent, scope: Scope) -> None:
     """Add `RateLimit-Policy` and `RateLimit` to every answer to a key, refusals included."""
     standings: dict[str, Standing] = scope["state"].get(_STANDINGS, {})
-    if message["type"] == "http.response.start" and standings:
+    if standings:
         policies = ", ".join(each.policy.header() for each in standings.values())
         left = ", ".join(each.header() for each in standings.values())
         headers = [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]

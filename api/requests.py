@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -12,17 +13,20 @@ from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import ClientException
 from litestar.routes import HTTPRoute
-from litestar.types import Message, Scope
+from litestar.types import BeforeMessageSendHookHandler, HTTPResponseStartEvent, Message, Scope
 
 from api.security import Caller
 from billing.audit import Actor
 
 API_VERSION = "2026-11-01"
+_VERSION = (b"alacarte-version", API_VERSION.encode())
 _NUL = "\x00"
 
 Body = TypeVar("Body")
 
 ApiRequest = Request[Caller, Any, State]
+AnswerHook = Callable[[HTTPResponseStartEvent, Scope], None]
+"""Changes the head of an answer before it is sent."""
 
 
 def request_id(scope: Scope) -> str:
@@ -42,16 +46,25 @@ def json_answer(body: object, status: int) -> Response[bytes]:
     return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
 
 
-async def identify(message: Message, scope: Scope) -> None:
+def before_answers(*hooks: AnswerHook) -> BeforeMessageSendHookHandler:
+    """Return what calls `hooks` one after the other before an answer's head is sent, and lets its body pass."""
+
+    async def call(message: Message, scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            for hook in hooks:
+                hook(message, scope)
+
+    return call
+
+
+def identify(message: HTTPResponseStartEvent, scope: Scope) -> None:
     """Add the request id and the API version to every answer, those of unknown routes included."""
-    if message["type"] == "http.response.start":
-        headers = [(b"x-request-id", request_id(scope).encode()), (b"alacarte-version", API_VERSION.encode())]
-        message["headers"] = [*message.get("headers", ()), *headers]
+    message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id(scope).encode()), _VERSION]
 
 
-async def state_methods(message: Message, scope: Scope) -> None:
+def state_methods(message: HTTPResponseStartEvent, scope: Scope) -> None:
     """Let `OPTIONS` name every method of a path: the framework knows those of the handler it met first."""
-    if message["type"] == "http.response.start" and scope.get("method") == "OPTIONS" and "path_template" in scope:
+    if scope.get("method") == "OPTIONS" and "path_template" in scope:
         here = [route for route in scope["litestar_app"].routes if route.path_format == scope["path_template"]]
         methods = sorted({method for route in here if isinstance(route, HTTPRoute) for method in route.methods})
         kept = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"allow"]
@@ -60,7 +73,7 @@ async def state_methods(message: Message, scope: Scope) -> None:
 
 async def refuse_nul(request: Request[Any, Any, Any]) -> None:
     """Refuse what no database takes as text, before it gets there."""
-    if _NUL in request.url.path or "%00" in (request.url.query or ""):
+    if _NUL in request.scope["path"] or b"%00" in request.scope["query_string"]:
         raise ClientException("the address must not contain NUL")
 
 

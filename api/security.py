@@ -43,7 +43,8 @@ class KeyAuthentication(AbstractAuthenticationMiddleware):
 
     async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
         """Return the caller. Raises UnauthenticatedError."""
-        header = connection.headers.get("authorization", "")
+        headers = connection.scope["headers"]  # As they came: one is needed, and reading all of them takes long.
+        header = next((value for name, value in headers if name == b"authorization"), b"").decode("latin-1")
         kind, _, token = header.partition(" ")
         presented = parse_token(token.strip()) if kind.lower() == "bearer" else None
         services: Services = connection.app.state.services
@@ -54,7 +55,8 @@ class KeyAuthentication(AbstractAuthenticationMiddleware):
         now = services.now()
         # Named by the hash of its secret, so that no secret stays in memory.
         name = ("key", presented.key_id, hashlib.sha256(presented.secret.encode()).digest())
-        key = await services.kept.get(presented.tenant, name, partial(authenticate, presented=presented, at=now))
+        read = partial(authenticate, presented=presented, at=now)
+        key = await services.kept.get(presented.tenant, name, read, at=now)
         if key is None or not key.is_live_at(now):
             raise UnauthenticatedError("key is unknown, revoked or expired", field="authorization")
         return AuthenticationResult(user=Caller(presented.tenant, key), auth=key)

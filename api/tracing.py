@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from litestar.plugins.opentelemetry import OpenTelemetryConfig, OpenTelemetryPlugin
-from litestar.types import Message, Scope
+from litestar.types import HTTPResponseStartEvent, Scope
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import get_current_span
@@ -50,11 +50,10 @@ def _before_routing(scope: Scope) -> tuple[str, dict[Any, str]]:
     return str(scope.get("method", "")), dict.fromkeys(_ADDRESSES, "")
 
 
-async def name_span(message: Message, scope: Scope) -> None:
+def name_span(_message: HTTPResponseStartEvent, scope: Scope) -> None:
     """Name the span by the route, known only now, and by the request id that the caller sees."""
-    if message["type"] == "http.response.start":
-        span = get_current_span()
-        span.set_attribute("alacarte.request_id", request_id(scope))
-        if template := scope.get("path_template"):
-            span.update_name(f"{scope.get('method')} {template}")
-            span.set_attribute("http.route", str(template))
+    span = get_current_span()
+    span.set_attribute("alacarte.request_id", request_id(scope))
+    if template := scope.get("path_template"):
+        span.update_name(f"{scope.get('method')} {template}")
+        span.set_attribute("http.route", str(template))

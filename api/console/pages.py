@@ -12,7 +12,7 @@ from litestar.datastructures import Cookie
 from litestar.response import Redirect
 from litestar.status_codes import HTTP_303_SEE_OTHER
 from litestar.template.base import csrf_token
-from litestar.types import Message, Scope
+from litestar.types import HTTPResponseStartEvent, Scope
 from markupsafe import Markup
 
 from api.console import charts, figures
@@ -42,9 +42,9 @@ _HEADERS = [
 ]
 
 
-async def harden(message: Message, scope: Scope) -> None:
+def harden(message: HTTPResponseStartEvent, scope: Scope) -> None:
     """Tell the browser what a page of the console may do; pages, unlike static files, are kept by nobody."""
-    if message["type"] != "http.response.start" or not scope["path"].startswith("/console"):
+    if not scope["path"].startswith("/console"):
         return
     cached = [] if scope["path"].startswith("/console/static/") else [(b"cache-control", b"no-store")]
     message["headers"] = [*message.get("headers", ()), *_HEADERS, *cached]

@@ -37,18 +37,15 @@ class EntitlementController(Controller):
         guards=[requires(Scope.READ, Scope.QUOTE)],
         answer=EntitlementView,
     )
-    async def check(
-        self, key: FromPath[str], feature: FromPath[str], request: ApiRequest, state: State
-    ) -> Response[bytes]:
+    async def check(self, key: FromPath[str], feature: FromPath[str], request: ApiRequest) -> Response[bytes]:
         """Say whether the customer may use a feature now, and what is left. The answer is at most a second old."""
-        services: Services = state.services
+        services: Services = request.app.state.services
         tenant, now = request.user.tenant, services.now()
-        second = now.replace(microsecond=0)
-        rights = await services.kept.get(tenant, ("rights", key, second), partial(read_rights, customer=key, at=now))
+        rights = await services.kept.get(tenant, ("rights", key), partial(read_rights, customer=key, at=now), at=now)
         right = rights.to(feature)
         given = right.allowance
         if given is not None:
-            name = ("used", key, given.book_hash, given.meter.key, given.period, second)
-            used = await services.kept.get(tenant, name, partial(read_used, customer=key, given=given))
+            name = ("used", key, given.book_hash, given.meter.key, given.period)
+            used = await services.kept.get(tenant, name, partial(read_used, customer=key, given=given), at=now)
             right = replace(right, used=used)
         return json_answer(entitlement_view(right), 200)

@@ -51,9 +51,9 @@ class QuoteController(Controller):
         body=QuoteBody,
         answer=PreviewView,
     )
-    async def preview(self, request: ApiRequest, state: State) -> Response[bytes]:
+    async def preview(self, request: ApiRequest) -> Response[bytes]:
         """Price and explain a selection; nothing is signed or stored."""
-        services: Services = state.services
+        services: Services = request.app.state.services
         wanted = read_body(await request.body(), QuoteBody).request()
         now = services.now()
 
@@ -62,15 +62,13 @@ class QuoteController(Controller):
 
         # Which book is in force depends on the time: facts of another second are other facts.
         name = ("pricing", wanted.customer, wanted.channel, now.replace(microsecond=0))
-        facts = await services.kept.get(request.user.tenant, name, read)
+        facts = await services.kept.get(request.user.tenant, name, read, at=now)
         return json_answer(preview_view(price_with(facts, wanted, now)), 200)
 
     @post("/", operation_id="CreateQuote", guards=[requires(Scope.QUOTE)], body=QuoteBody, answer=QuoteView)
-    async def create(
-        self, request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
-    ) -> Response[bytes]:
+    async def create(self, request: ApiRequest, idempotency_key: IdempotencyKey = None) -> Response[bytes]:
         """Price, seal, hold and store a quote. Those that are asked for together share one commit."""
-        services: Services = state.services
+        services: Services = request.app.state.services
         wanted = read_body(await request.body(), QuoteBody).request()
         key = needed(idempotency_key)
         order = QuoteOrder(key, await digest_of(request), wanted, _shown)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from billing.database import Database
 from tests.integration.api.door import Door
 from tests.quote_facts import BOOK
 
+NOW = datetime(2026, 2, 3, tzinfo=UTC)
 QUOTE = {"customer": "acme-default", "selection": {"seats": "3", "sso": True}}
 
 
@@ -92,13 +94,34 @@ def test_what_nobody_asks_for_again_does_not_stay(database: Database, monkeypatc
 
     async def ask() -> tuple[list[bool], bool]:
         kept = Kept(database)
-        first, alive = weakref.ref(await kept.get("default", "first", lambda _uow: Fact())), []
+        first, alive = weakref.ref(await kept.get("default", "first", lambda _uow: Fact(), at=NOW)), []
         for name in ("second", "third"):
             gc.collect()
             alive.append(first() is not None)
             clock[0] += 1.5 * KEPT_SECONDS
-            await kept.get("default", name, lambda _uow: Fact())
+            await kept.get("default", name, lambda _uow: Fact(), at=NOW)
         gc.collect()
         return alive, first() is not None
 
     assert asyncio.run(ask()) == ([True, False], False)
+
+
+def test_a_fact_that_is_asked_for_again_is_read_again_before_its_time_is_over(database: Database) -> None:
+    reads: list[int] = []
+
+    def read(_uow: object) -> int:
+        reads.append(len(reads) + 1)
+        if len(reads) == 2:
+            raise ValueError("nobody waits for this one")
+        return reads[-1]
+
+    async def ask() -> list[int]:
+        kept, found = Kept(database), []
+        for second in (0, 0.4, 0.6, 0.6, 0.7, 1.1, 2.5, -1):
+            found.append(await kept.get("default", "count", read, at=NOW + timedelta(seconds=second)))
+            meanwhile = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*meanwhile, return_exceptions=True)
+        return found
+
+    # Read at 0, again at 0.6 (in vain) and at 0.6; at 1.1 that is half a second old; 2.5 and -1 are too far away.
+    assert asyncio.run(ask()) == [1, 1, 1, 1, 3, 3, 4, 5]
