@@ -16,6 +16,7 @@ from litestar.types import ControllerRouterHandler
 from api.console.pages import harden
 from api.console.routes import console_routes
 from api.controllers.customers import CustomerController
+from api.controllers.demand import DemandController
 from api.controllers.entitlements import EntitlementController
 from api.controllers.health import HealthController
 from api.controllers.invoices import CloseController, InvoiceController
@@ -59,6 +60,7 @@ _HANDLERS: list[ControllerRouterHandler] = [
     LedgerController,
     PriceBookController,
     PriceSheetController,
+    DemandController,
     SubscriptionController,
     UnmatchedController,
     KeyController,

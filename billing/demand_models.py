@@ -1,27 +1,63 @@
-"""Keeping fitted demand models: numbered for each price book, one model under one number."""
+"""Fitted demand models: what they learned from, read again; kept with their card, one model under one number."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import polars as pl
+
+from billing.demand_log import read_quote_log
 from billing.repositories.demand_models import DemandModelRepository, StoredModel
 from billing.unit_of_work import UnitOfWork
+from models.values.errors import NotFoundError
 from pricing_engine.demand.feature_posterior import FeaturePosterior
+from pricing_engine.price_book import PriceBook
+
+
+@dataclass(frozen=True, slots=True)
+class LogWindow:
+    """Which quotes: made in [after, before), as they stood at its end; see `read_quote_log`."""
+
+    after: datetime
+    before: datetime
+    silence_is_refusal: bool = False
+
+    def read(
+        self, uow: UnitOfWork, book: PriceBook, progress: Callable[[int], None] = lambda _read: None
+    ) -> pl.DataFrame:
+        """Return the log of a book's quotes."""
+        return read_quote_log(
+            uow, book, self.after, self.before, silence_is_refusal=self.silence_is_refusal, progress=progress
+        )
+
+
+def window_of(model: StoredModel) -> LogWindow:
+    """Return what a model learned from, as it stood then."""
+    return LogWindow(model.learned_from, model.learned_until, model.silence_is_refusal)
+
+
+def kept_model(uow: UnitOfWork, book_key: str, version: int | None = None) -> StoredModel:
+    """Return a book's model by its version, by default the newest. Raises NotFoundError."""
+    models = DemandModelRepository(uow)
+    found = models.newest(book_key) if version is None else models.get(book_key, version)
+    if found is None:
+        raise NotFoundError("nothing was fitted yet", field="model", code="unknown_demand_model")
+    return found
 
 
 def keep_model(
     uow: UnitOfWork,
     book_key: str,
     posterior: FeaturePosterior,
-    learned: tuple[datetime, datetime],
+    window: LogWindow,
     at: datetime,
     *,
-    silence_is_refusal: bool,
+    card: Mapping[str, Any] | None = None,
 ) -> StoredModel:
-    """Store a fitted model under the next version of its book; the same model again changes nothing.
-
-    `learned`: from when, inclusive, until when, exclusive, the quotes were made that it was fitted on.
-    """
+    """Store a model fitted on a window under the next version of its book; the same model again changes nothing."""
     models = DemandModelRepository(uow)
     known = models.find(book_key, posterior.content_hash)
     if known is not None:
@@ -32,10 +68,11 @@ def keep_model(
         version=1 if newest is None else newest.version + 1,
         content_hash=posterior.content_hash,
         posterior=posterior,
-        learned_from=learned[0],
-        learned_until=learned[1],
-        silence_is_refusal=silence_is_refusal,
+        learned_from=window.after,
+        learned_until=window.before,
+        silence_is_refusal=window.silence_is_refusal,
         recorded_at=at,
+        card=card,
     )
     models.add(model)
     return model

@@ -47,8 +47,8 @@ def propose(
     """Propose the next epoch of a book's adaptive features from a model and the log it learned from.
 
     There is a sheet for every segment of the model and for every one that has sheets; prices of a segment or feature
-    that the model does not know stay at the list price. Without a model all do. Raises RuleBrokenError where the book
-    has no adaptive feature.
+    that the model does not know stay at the list price. Without a model, or with one whose card says that it must not
+    be believed, all do. Raises RuleBrokenError where the book has no adaptive feature.
     """
     _check_adaptive(book.book)
     known = [stored.sheet for stored in PriceBookRepository(uow).sheets(book.content_hash)]
@@ -72,10 +72,14 @@ def propose(
     }
     rails = {feature.key: feature.rails.rails() for feature in features}
     selections = None if posterior is None or log is None else selections_from_log(log, posterior)
-    proposal = propose_epoch(posterior, selections, contexts, rails, epoch=_next_epoch(known), seed=seed)
+    proposal = propose_epoch(
+        posterior, selections, contexts, rails, epoch=next_epoch(known), seed=seed,
+        distrust="" if model is None else model.distrust,
+    )  # fmt: skip
     sheets = price_sheets(proposal, rails, book_hash=book.content_hash, effective_from=at, holdout=holdout)
     before = {segment: history[segment][-1] for segment in segments}
-    return EpochDraft(book.book.key, sheets, before, proposal, posterior)
+    warnings = None if model is None else model.warnings
+    return EpochDraft(book.book.key, sheets, before, proposal, posterior, warnings)
 
 
 def publish_epoch(uow: UnitOfWork, document: object, signer: Signer, actor: Actor) -> list[StoredSheet]:
@@ -90,7 +94,7 @@ def publish_epoch(uow: UnitOfWork, document: object, signer: Signer, actor: Acto
     first = next(iter(sheets.values()))
     book = _in_force(uow, first.book_hash, actor.at)
     known = [stored.sheet for stored in PriceBookRepository(uow).sheets(book.content_hash)]
-    if first.epoch != _next_epoch(known):
+    if first.epoch != next_epoch(known):
         raise StaleProposalError("another epoch was published since", field="proposal.epoch", value=first.epoch)
     if first.model_hash and DemandModelRepository(uow).find(book.book.key, first.model_hash) is None:
         raise StaleProposalError("its model is not kept here", field="proposal.model", value=first.model_hash)
@@ -107,7 +111,7 @@ def stop(uow: UnitOfWork, book: StoredBook, reason: str, signer: Signer, actor: 
     _check_adaptive(book.book)
     known = [stored.sheet for stored in PriceBookRepository(uow).sheets(book.content_hash)]
     sheets = {
-        segment: list_price_sheet(book.book, book.content_hash, segment, _next_epoch(known), actor.at, reason)
+        segment: list_price_sheet(book.book, book.content_hash, segment, next_epoch(known), actor.at, reason)
         for segment in _segments(known)
     }
     return _put_in_force(uow, book.book, known, sheets, signer, actor, "price_epoch.stop")
@@ -119,6 +123,18 @@ def model_in_force(uow: UnitOfWork, book: StoredBook, at: datetime) -> StoredMod
     current = [_in_force_since(known, segment, at)[-1] for segment in _segments(known)]
     hashes = [sheet.model_hash for sheet in current if sheet.model_hash]
     return DemandModelRepository(uow).find(book.book.key, hashes[0]) if hashes else None
+
+
+def newest_epoch_began(uow: UnitOfWork, book: StoredBook) -> datetime:
+    """Return when a book's newest epoch came into force, or will."""
+    known = [stored.sheet for stored in PriceBookRepository(uow).sheets(book.content_hash)]
+    newest = next_epoch(known) - 1
+    return max(sheet.effective_from for sheet in known if sheet.epoch == newest)
+
+
+def next_epoch(sheets: Sequence[PriceSheet]) -> int:
+    """Return the number of the epoch that would follow a book's sheets."""
+    return max((sheet.epoch for sheet in sheets), default=-1) + 1
 
 
 def _put_in_force(
@@ -165,10 +181,6 @@ def _in_force(uow: UnitOfWork, book_hash: str, at: datetime) -> StoredBook:
 def _segments(sheets: Sequence[PriceSheet]) -> list[str]:
     """Return the segments that have sheets; the default one always has."""
     return sorted({DEFAULT_SEGMENT, *(sheet.segment for sheet in sheets)})
-
-
-def _next_epoch(sheets: Sequence[PriceSheet]) -> int:
-    return max((sheet.epoch for sheet in sheets), default=-1) + 1
 
 
 def _in_force_since(sheets: Sequence[PriceSheet], segment: str, at: datetime) -> list[PriceSheet]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import insert, select, update
 
 from billing.repositories.price_books import DEFAULT_SEGMENT, PriceBookRepository, Release, StoredBook, StoredSheet
@@ -75,6 +76,13 @@ def publish(
     books.add_release(release)
     announce(uow, [price_book_published(release, book.version)], at)
     return books.get(content_hash)
+
+
+def next_version(uow: UnitOfWork, book: PriceBook, at: datetime) -> PriceBook:
+    """Return a book as its next version, from `at` on: a draft to change and publish."""
+    books = PriceBookRepository(uow)
+    version = max(books.get(each.content_hash).book.version for each in books.releases(book.key)) + 1
+    return msgspec.structs.replace(book, version=version, effective_from=at.astimezone(UTC).replace(microsecond=0))
 
 
 def archive(uow: UnitOfWork, book_key: str, at: datetime, actor: str) -> None:

@@ -132,6 +132,13 @@ class Simulation:
                     sums[feature] = sums[feature].plus(amounts) if feature in sums else amounts
         return dict(sorted(sums.items(), key=lambda item: (-item[1].live, item[0])))
 
+    def cost(self, currency: str) -> Decimal:
+        """Return what everything billed at the draft's prices costs, exact, in one currency."""
+        cost = Decimal(0)
+        for amounts in self.by_feature(currency).values():
+            cost = EXACT.add(cost, amounts.cost)
+        return cost
+
 
 def totals_without_response(customers: Sequence[SimulatedCustomer]) -> list[SimulatedTotal]:
     """Sum customers by currency."""

@@ -6,91 +6,93 @@ import argparse
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 
 import polars as pl
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from api.catalog_file import decode_json_object
-from api.cli.demand_text import card_lines, drift_line, evaluation_lines, fit_lines, proposal_lines, sheet_lines
+from api.cli.demand_text import (
+    card_lines,
+    evaluation_lines,
+    fit_lines,
+    objection_lines,
+    proposal_lines,
+    sheet_lines,
+    watch_lines,
+)
 from api.cli.whole_files import write_whole
 from api.cli.workspace import open_workspace
 from api.settings import Settings
-from billing import price_epochs
+from billing import demand_watch, price_epochs
 from billing.audit import Actor
 from billing.database import Database
-from billing.demand_log import read_quote_log
-from billing.demand_models import keep_model
-from billing.repositories.demand_models import DemandModelRepository, StoredModel
-from billing.repositories.price_books import PriceBookRepository, StoredBook
+from billing.demand_models import LogWindow, keep_model, kept_model
+from billing.demand_watch import WatchOrder, drift_in_force, drift_sentence
+from billing.epoch_proposals import EpochOrder, draft_epoch, keep_proposal, publish_proposal
+from billing.repositories.demand_models import DemandModelRepository
+from billing.repositories.price_books import PriceBookRepository, StoredSheet
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError, NotFoundError
 from models.values.quantity import parse_decimal
-from pricing_engine.demand.learning import drift_from, learn
-from pricing_engine.demand.model_card import model_card
-from pricing_engine.demand.posterior_fit import fit_posterior
-from pricing_engine.demand.proposal_document import PROPOSAL_KIND
-from pricing_engine.demand.sheet_evaluation import evaluate_sheets
+from pricing_engine.demand.learning import card_document, learn
+from pricing_engine.demand.publishing_gates import Gates
 from pricing_engine.price_book import PriceBook
-from pricing_engine.sealing import seal
 
 
 def fit(options: argparse.Namespace) -> int:
-    """Read, fit, keep, and say what was learned."""
+    """Read, fit, judge, keep, and say what was learned and what should worry."""
     until = datetime.now(UTC)
     if options.days < 1:
         raise InvalidValueError("must be >= 1", field="days", value=options.days)
-    since, silence = until - timedelta(days=options.days), options.silence_is_refusal
+    window = LogWindow(until - timedelta(days=options.days), until, options.silence_is_refusal)
     with open_workspace() as (settings, database):
         with database.reading(settings.tenant) as uow:
-            book = _book(uow, options.book, until).book
-            log = _read(uow, book, since, until, silence_is_refusal=silence)
+            book = PriceBookRepository(uow).one_in_force(options.book, until).book
+            log = _read(uow, book, window)
         with _step("fitting"):
             posterior = learn(log)
+        with _step("predicting quotes that taught nothing"):
+            card = card_document(log, posterior)
         model = database.write(
-            settings.tenant,
-            lambda uow: keep_model(uow, book.key, posterior, (since, until), until, silence_is_refusal=silence),
+            settings.tenant, lambda uow: keep_model(uow, book.key, posterior, window, until, card=card)
         )
     _print(fit_lines(model, log))
     return 0
 
 
 def card(options: argparse.Namespace) -> int:
-    """Write a model's card."""
+    """Show the card that was written with a model."""
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-        book = _book(uow, options.book, datetime.now(UTC)).book
-        model = _model(uow, book.key, options.model)
-        if model is None:
-            raise NotFoundError("nothing was fitted yet", field="model", code="unknown_demand_model")
-        log = _log_of(uow, book, model)
-    with _step("predicting quotes that taught nothing"):
-        again = partial(fit_posterior, scale=model.posterior.basis.scale, pairs=model.posterior.pairs)
-        found = model_card(log, model.posterior, seed=0, fit=again)
+        book = PriceBookRepository(uow).one_in_force(options.book, datetime.now(UTC)).book
+        model = kept_model(uow, book.key, options.model)
+    found = model.card
+    if found is None:
+        raise NotFoundError("has no card: too few decisions to judge it", field="model", code="no_model_card")
     if options.json:
-        print(json.dumps({"version": model.version, **found.document()}, ensure_ascii=False, indent=2))
+        print(json.dumps({"version": model.version, **found}, ensure_ascii=False, indent=2))
     else:
         _print(card_lines(found, model))
     return 0
 
 
 def propose(options: argparse.Namespace) -> int:
-    """Propose, say what would change and why, and write the sealed proposal."""
-    now, holdout = datetime.now(UTC), parse_decimal(options.holdout, "holdout", minimum=Decimal(0))
-    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-        book = _book(uow, options.book, now)
-        model = _model(uow, book.book.key, options.model)
-        log = None if model is None else _log_of(uow, book.book, model)
-        with _step("proposing"):
-            draft = price_epochs.propose(uow, book, model, log, now, seed=options.seed, holdout=holdout)
+    """Propose, say what would change and why, keep the sealed proposal and write it."""
+    holdout = parse_decimal(options.holdout, "holdout", minimum=Decimal(0))
+    order = EpochOrder(holdout=holdout, seed=options.seed)
+    actor = Actor(options.actor, datetime.now(UTC))
+    with open_workspace() as (settings, database):
         signer = settings.signer()
-    _print(proposal_lines(draft))
-    if model is not None and log is not None and not draft.proposal.fallback:
-        with _step("evaluating"):
-            lines = evaluation_lines(partial(evaluate_sheets, log, model.posterior, draft.sheets, seed=options.seed))
-        _print(lines)
-    sealed = seal(PROPOSAL_KIND, draft.sections(), signer.salt_for(PROPOSAL_KIND, draft.document()), signer)
-    write_whole(options.out, [json.dumps(sealed, ensure_ascii=False, indent=1).encode(), b"\n"])
+        with database.reading(settings.tenant) as uow:
+            book = PriceBookRepository(uow).one_in_force(options.book, actor.at)
+            models = DemandModelRepository(uow)
+            key = book.book.key
+            model = models.newest(key) if options.model is None else models.get(key, options.model)
+            with _step("proposing"):
+                draft = draft_epoch(uow, book, model, actor.at, order)
+        kept = database.write(settings.tenant, lambda uow: keep_proposal(uow, book, draft, order, signer, actor))
+    _print([*proposal_lines(draft), *evaluation_lines(draft), *objection_lines(kept)])
+    write_whole(options.out, [json.dumps(kept.document, ensure_ascii=False, indent=1).encode(), b"\n"])
     print(f"put it in force with: alacarte demand publish {options.out}")
     return 0
 
@@ -106,7 +108,7 @@ def publish(options: argparse.Namespace) -> int:
     actor = Actor(options.actor, datetime.now(UTC))
     with open_workspace() as (settings, database):
         signer = settings.signer()
-        stored = database.write(settings.tenant, lambda uow: price_epochs.publish_epoch(uow, document, signer, actor))
+        stored = database.write(settings.tenant, lambda uow: publish_proposal(uow, document, signer, actor))
     _print(sheet_lines(stored))
     return 0
 
@@ -122,59 +124,51 @@ def drift(options: argparse.Namespace) -> int:
     """Compare what came after the model in force was fitted with what it predicts."""
     now = datetime.now(UTC)
     with open_workspace() as (settings, database):
-        with database.reading(settings.tenant) as uow:
-            book = _book(uow, options.book, now)
-            model = price_epochs.model_in_force(uow, book, now)
-            if model is None:
-                print("list prices are in force: there is no model to drift from")
-                return 0
-            log = _read(uow, book.book, model.learned_until, now, silence_is_refusal=model.silence_is_refusal)
-        found = drift_from(model.posterior, log)
-        line = drift_line(found, model)
-        print(line)
-        if found.alarmed and options.stop:
-            _stop(settings, database, options, line)
-    return 1 if found.alarmed else 0
+        with database.reading(settings.tenant) as uow, _step("reading quotes"):
+            found = drift_in_force(uow, PriceBookRepository(uow).one_in_force(options.book, now), now)
+        if found is None:
+            print("list prices are in force: there is no model to drift from")
+            return 0
+        sentence = drift_sentence(*found)
+        print(sentence)
+        is_alarmed = found[1].alarmed
+        if is_alarmed and options.stop:
+            _stop(settings, database, options, sentence)
+    return 1 if is_alarmed else 0
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Look once, as a scheduler does: alarm, next epoch, publish what needs no person."""
+    gates = Gates(largest_risk=float(parse_decimal(options.largest_risk, "largest_risk", minimum=Decimal(0))))
+    holdout = parse_decimal(options.holdout, "holdout", minimum=Decimal(0))
+    order = WatchOrder(
+        epoch=timedelta(hours=options.epoch_hours),
+        learn_from=timedelta(days=options.days),
+        silence_is_refusal=options.silence_is_refusal,
+        is_automatic=options.automatic,
+        proposing=EpochOrder(holdout=holdout, seed=options.seed, gates=gates),
+    )
+    actor = Actor(options.actor, datetime.now(UTC))
+    with open_workspace() as (settings, database), _step("watching"):
+        found = demand_watch.watch(database, settings.tenant, options.book, order, settings.signer(), actor)
+    _print(watch_lines(found))
+    return 1 if found.is_alarmed else 0
 
 
 def _stop(settings: Settings, database: Database, options: argparse.Namespace, reason: str) -> None:
     signer, actor = settings.signer(), Actor(options.actor, datetime.now(UTC))
-    stored = database.write(
-        settings.tenant, lambda uow: price_epochs.stop(uow, _book(uow, options.book, actor.at), reason, signer, actor)
-    )
-    _print(sheet_lines(stored))
+
+    def stopped(uow: UnitOfWork) -> list[StoredSheet]:
+        book = PriceBookRepository(uow).one_in_force(options.book, actor.at)
+        return price_epochs.stop(uow, book, reason, signer, actor)
+
+    _print(sheet_lines(database.write(settings.tenant, stopped)))
 
 
-def _book(uow: UnitOfWork, key: str | None, at: datetime) -> StoredBook:
-    """Return the book that is named, or the only one in force."""
-    found = {stored.book.key: stored for stored in PriceBookRepository(uow).in_force(at)}
-    if key is None and len(found) > 1:
-        raise InvalidValueError(f"name one of {', '.join(sorted(found))}", field="book")
-    stored = next(iter(found.values()), None) if key is None else found.get(key)
-    if stored is None:
-        raise NotFoundError("no such price book is in force", field="book", value=key, code="unknown_price_book")
-    return stored
-
-
-def _model(uow: UnitOfWork, book_key: str, version: int | None) -> StoredModel | None:
-    models = DemandModelRepository(uow)
-    return models.newest(book_key) if version is None else models.get(book_key, version)
-
-
-def _log_of(uow: UnitOfWork, book: PriceBook, model: StoredModel) -> pl.DataFrame:
-    """Return the log a model learned from, as it stood then."""
-    return _read(uow, book, model.learned_from, model.learned_until, silence_is_refusal=model.silence_is_refusal)
-
-
-def _read(
-    uow: UnitOfWork, book: PriceBook, after: datetime, before: datetime, *, silence_is_refusal: bool
-) -> pl.DataFrame:
+def _read(uow: UnitOfWork, book: PriceBook, window: LogWindow) -> pl.DataFrame:
     with _step("reading quotes") as bar:
         task = bar.task_ids[0]
-        return read_quote_log(
-            uow, book, after, before, silence_is_refusal=silence_is_refusal,
-            progress=lambda read: bar.update(task, description=f"reading quotes: {read}"),
-        )  # fmt: skip
+        return window.read(uow, book, lambda read: bar.update(task, description=f"reading quotes: {read}"))
 
 
 def _step(title: str) -> Progress:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from billing.demand_watch import Watched, drift_sentence
+from billing.epoch_proposals import KeptProposal
 from billing.repositories.demand_models import StoredModel
 from billing.repositories.price_books import StoredSheet
-from models.values.errors import InvalidValueError
-from pricing_engine.demand.diagnostics import DRIFT_ALARM_Z, Drift
-from pricing_engine.demand.evaluation import PolicyEvaluation, PolicyValue
+from pricing_engine.demand.evaluation import PolicyValue
 from pricing_engine.demand.explanation import figure
-from pricing_engine.demand.model_card import ElasticityRow, ModelCard, elasticity_table
+from pricing_engine.demand.model_card import ElasticityRow, elasticity_table
 from pricing_engine.demand.proposal_document import EpochDraft
 from pricing_engine.demand.quote_log import logged_quotes, outcome_counts
 
@@ -32,27 +32,42 @@ def fit_lines(model: StoredModel, log: pl.DataFrame) -> list[str]:
         f"scale: {posterior.basis.scale}, by evidence",
         *_elasticities(elasticity_table(posterior, quotes, np.random.default_rng(0))),
         *([f"worth more or less together: {', '.join(pairs)}"] if pairs else []),
+        *warning_lines(model),
         f"model {model.version} of {model.book_key}: {model.content_hash}",
     ]
 
 
-def card_lines(card: ModelCard, model: StoredModel) -> list[str]:
+def card_lines(card: Mapping[str, Any], model: StoredModel) -> list[str]:
     """Return a card in words; `--json` has every figure."""
-    effect = card.effect
+    effect, data, drift = card["price_effect"], card["data"], card["drift"]
     return [
-        f"model {model.version} of {model.book_key}: {card.model_hash}",
-        f"quotes from {card.first_quote:%Y-%m-%d} to {card.last_quote:%Y-%m-%d}: "
-        + ", ".join(f"{count} {outcome}" for outcome, count in card.outcomes.items() if count),
+        f"model {model.version} of {model.book_key}: {card['model_hash']}",
+        f"quotes from {data['first_quote'][:10]} to {data['last_quote'][:10]}: "
+        + ", ".join(f"{count} {outcome}" for outcome, count in data["outcomes"].items() if count),
         *(["quotes that ran out of time count as declined"] if model.silence_is_refusal else []),
-        f"scale: {card.scale}",
-        f"calibration on quotes that taught nothing: off by {_short(card.calibration.expected_error)}, "
-        f"slope {_short(card.calibration.slope)}",
-        f"drift: {len(card.drift.alarms)} alarms in {len(card.drift.z)} windows",
-        f"effect of price on log odds: {_short(effect.effect)} ({_short(effect.low)} to {_short(effect.high)})",
-        f"confounding: {card.confounding.verdict}",
-        *_elasticities(card.elasticities),
-        *[f"warning: {warning}" for warning in card.warnings],
+        f"scale: {card['scale']}",
+        f"calibration on quotes that taught nothing: off by {_rounded(card['calibration']['expected_error'])}, "
+        f"slope {_rounded(card['calibration']['slope'])}",
+        f"drift: {len(drift['alarms'])} alarms in {len(drift['z'])} windows",
+        f"effect of price on log odds: {_rounded(effect['effect'])} "
+        f"({_rounded(effect['low'])} to {_rounded(effect['high'])})",
+        f"confounding: {card['confounding']['verdict']}",
+        *[
+            f"elasticity of {row['segment']}: {_rounded(row['elasticity_90'][1])}, 90 % "
+            f"{_rounded(row['elasticity_90'][0])} to {_rounded(row['elasticity_90'][2])}, "
+            f"{_rounded(row['quotes'])} quotes"
+            for row in card["elasticities"]
+        ],
+        *warning_lines(model),
     ]
+
+
+def warning_lines(model: StoredModel) -> list[str]:
+    """Return what speaks against a model, and what follows from that."""
+    if model.warnings is None:
+        return ["warning: too few decisions for a model card"]
+    held = [f"prices stay at the list: {model.distrust}"] if model.distrust else []
+    return [*[f"warning: {warning}" for warning in model.warnings], *held]
 
 
 def proposal_lines(draft: EpochDraft) -> list[str]:
@@ -79,16 +94,33 @@ def proposal_lines(draft: EpochDraft) -> list[str]:
     return lines
 
 
-def evaluation_lines(evaluate: Callable[[], PolicyEvaluation]) -> list[str]:
+def evaluation_lines(draft: EpochDraft) -> list[str]:
     """Return what the logged quotes would have earned at the proposed prices, or why nobody can tell."""
-    try:
-        found = evaluate()
-    except InvalidValueError as error:
-        return [f"not evaluated on the log: {error}"]
+    found = draft.evaluation
+    if found is None:
+        return [f"not evaluated on the log: {draft.not_evaluated}"] if draft.not_evaluated else []
     return [
         f"earned a quote by the log: {_value(found.logged)}",
         *[f"  as proposed, {estimate.estimator.replace('_', ' ')}: {_value(estimate)}" for estimate in found.estimates],
     ]
+
+
+def objection_lines(proposal: KeptProposal) -> list[str]:
+    """Return what speaks against publishing without a person."""
+    return [f"needs a person: {objection}" for objection in proposal.objections]
+
+
+def watch_lines(found: Watched) -> list[str]:
+    """Return what a look at demand found and did."""
+    lines = [] if found.model is None or found.drift is None else [drift_sentence(found.model, found.drift)]
+    if found.proposal is not None:
+        epoch = found.proposal.content("proposal")
+        prices = [each for each in found.proposal.content("changes") if each["before"] != each["after"]]
+        lines.append(f"proposal {found.proposal.id}: epoch {epoch['epoch']}, {len(prices)} prices move")
+        lines += objection_lines(found.proposal)
+    if found.is_alarmed:
+        lines.append("acceptance left the model: list prices are back")
+    return [*lines, *sheet_lines(found.sheets), *([found.waits] if found.waits else [])]
 
 
 def sheet_lines(sheets: Sequence[StoredSheet]) -> list[str]:
@@ -99,15 +131,6 @@ def sheet_lines(sheets: Sequence[StoredSheet]) -> list[str]:
         source = f"model {sheet.model_hash}" if sheet.model_hash else f"list prices: {sheet.fallback}"
         lines.append(f"{sheet.segment}: epoch {sheet.epoch}, sheet {stored.sheet_hash}, {source}")
     return lines
-
-
-def drift_line(found: Drift, model: StoredModel) -> str:
-    """Return how far acceptance is from a model."""
-    worst = max(found.z, key=abs, default=0.0)
-    return (
-        f"model {model.version}: {len(found.alarms)} alarms in {len(found.z)} windows of {found.window_quotes} quotes, "
-        f"largest z {_short(worst)} (alarm beyond {DRIFT_ALARM_Z})"
-    )
 
 
 def _change_line(change: Mapping[str, Any]) -> str:

@@ -23,7 +23,6 @@ from api.cli.workspace import open_workspace
 from billing.simulating import DraftPrices, simulate
 from billing.simulation import FeatureAmounts, Interval, SimulatedCustomer, SimulatedTotal, Simulation
 from billing.unit_of_work import UnitOfWork
-from models.values.errors import NotFoundError
 from models.values.money import currency, from_minor
 from models.values.quantity import plain
 from pricing_engine.price_book import PriceBook
@@ -68,12 +67,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _responded(uow: UnitOfWork, book: PriceBook, found: Simulation) -> Simulation:
-    from billing.demand_response import with_response  # NumPy and what it needs: not for every command.
-    from billing.repositories.demand_models import DemandModelRepository
+    from billing.demand_models import kept_model  # NumPy and what it needs: not for every command.
+    from billing.demand_response import with_response
 
-    model = DemandModelRepository(uow).newest(book.key)
-    if model is None:
-        raise NotFoundError("nothing was fitted yet", field="model", code="unknown_demand_model")
+    model = kept_model(uow, book.key)
     return with_response(found, {book.currency: model.posterior}, seed=0)
 
 
@@ -115,7 +112,7 @@ def plot(found: Simulation, path: Path) -> None:
 def _print(found: Simulation) -> None:
     print(f"{found.period} under {found.draft}, usage as it was, net of tax")
     for total in found.totals:
-        _print_total(total, found.by_feature(total.currency))
+        _print_total(total, found.by_feature(total.currency), round(found.cost(total.currency), 2))
     for title, people in (("pay less", found.winners()), ("pay more", found.losers())):
         for each in people[:_SHOWN]:
             print(f"{title}: {each.customer} {_money(each.difference_minor, each.currency)} {each.currency}")
@@ -129,14 +126,13 @@ def _print(found: Simulation) -> None:
         print("rated again at the prices in force, the month equals its invoices to the cent")
 
 
-def _print_total(total: SimulatedTotal, features: Mapping[str, FeatureAmounts]) -> None:
+def _print_total(total: SimulatedTotal, features: Mapping[str, FeatureAmounts], cost: Decimal) -> None:
     before, after = (_money(each.net_minor, total.currency) for each in (total.live, total.draft))
     change = _money(total.draft.net_minor - total.live.net_minor, total.currency)
     print(
         f"{total.currency}: invoiced {before}, draft {after}, change {change}; "
         f"{total.customers} customers, {total.winners} pay less, {total.losers} pay more"
     )
-    cost = round(sum((amounts.cost for amounts in features.values()), Decimal(0)), 2)
     print(f"margin {plain(Decimal(before) - cost)} -> {plain(Decimal(after) - cost)}, over a cost of {plain(cost)}")
     if total.expected is not None and total.expected_margin is not None:
         print(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import uuid_utils
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
@@ -22,11 +20,12 @@ from billing import price_proposals
 from billing.audit import Actor
 from billing.people import Role
 from billing.price_proposals import EDITABLE, Proposal, ProposalState
+from billing.publishing import next_version
 from billing.repositories.price_books import PriceBookRepository, StoredBook
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import DomainError, InvalidValueError, NotFoundError
 from models.values.quantity import parse_decimal
-from pricing_engine.price_book import PriceBook, diff_price_books
+from pricing_engine.price_book import diff_price_books
 from pricing_engine.price_sheet import book_at
 
 _PRICES = "/console/product/prices"
@@ -55,7 +54,7 @@ class PricePages(Controller):
         """Offer the book in force as the next version, with one price changed where asked."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            book = _next_version(uow, _in_force(uow, services, request.query_params.get("book")).book, services)
+            book = next_version(uow, _in_force(uow, services, request.query_params.get("book")).book, services.now())
         feature, price = request.query_params.get("feature"), request.query_params.get("price")
         if feature and price:
             book = book_at(book, {feature: parse_decimal(price, "price", minimum=Decimal(0))})
@@ -179,13 +178,6 @@ def _newest(uow: UnitOfWork, found: Proposal) -> StoredBook | None:
     if found.state is not ProposalState.PUBLISHED:
         log = books.releases(found.book.key)
     return books.get(log[-1].content_hash) if log else None
-
-
-def _next_version(uow: UnitOfWork, book: PriceBook, services: Services) -> PriceBook:
-    books = PriceBookRepository(uow)
-    version = max(books.get(each.content_hash).book.version for each in books.releases(book.key)) + 1
-    moment = services.now().astimezone(UTC).replace(microsecond=0)
-    return msgspec.structs.replace(book, version=version, effective_from=moment)
 
 
 def _writing(request: ConsoleRequest, services: Services) -> Any:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,21 +18,38 @@ from pricing_engine.demand.feature_posterior import FeaturePosterior, read_poste
 _MODEL = table_of(DemandModelRow)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredModel:
-    """A fitted model and what it learned from: see `DemandModelRow`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelHead:
+    """What is known of a fitted model without reading it: see `DemandModelRow`."""
 
     book_key: str
     version: int
     content_hash: str
-    posterior: FeaturePosterior
     learned_from: datetime
     learned_until: datetime
     silence_is_refusal: bool
     recorded_at: datetime
+    card: Mapping[str, Any] | None
+
+    @property
+    def warnings(self) -> tuple[str, ...] | None:
+        """What the model's card warns of, None where it has none."""
+        return None if self.card is None else tuple(self.card["warnings"])
+
+    @property
+    def distrust(self) -> str:
+        """Why no price may follow from the model, by its card."""
+        return "" if self.card is None else str(self.card["distrust"])
 
 
-_FIELDS = [name for name in StoredModel.__slots__ if name != "posterior"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredModel(ModelHead):
+    """A fitted model and what it learned from."""
+
+    posterior: FeaturePosterior
+
+
+_FIELDS = [*ModelHead.__slots__]
 
 
 class DemandModelRepository:
@@ -64,6 +82,16 @@ class DemandModelRepository:
         if found is None:
             raise NotFoundError("no such demand model", field="model", value=version, code="unknown_demand_model")
         return found
+
+    def heads(self, book_key: str, limit: int, below: int | None = None) -> list[ModelHead]:
+        """Return a book's models, the newest first, of a version `below` one."""
+        query = select(*[_MODEL.c[name] for name in _FIELDS]).where(
+            _MODEL.c.tenant == self._uow.tenant, _MODEL.c.book_key == book_key
+        )
+        if below is not None:
+            query = query.where(_MODEL.c.version < below)
+        rows = self._uow.connection.execute(query.order_by(_MODEL.c.version.desc()).limit(limit))
+        return [ModelHead(**row) for row in rows.mappings()]
 
     def _of(self, book_key: str) -> Select[Any]:
         return select(_MODEL).where(_MODEL.c.tenant == self._uow.tenant, _MODEL.c.book_key == book_key)

@@ -14,7 +14,7 @@ from billing.repositories.inserting import insert_new
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.catalog import PriceBookReleaseRow, PriceBookRow, PriceSheetRow
-from models.values.errors import ConflictError, NotFoundError
+from models.values.errors import ConflictError, InvalidValueError, NotFoundError
 from pricing_engine.price_book import PriceBook, parse_price_book, price_book_document
 from pricing_engine.price_sheet import PriceSheet, parse_price_sheet, price_sheet_document
 from pricing_engine.quoting import CompiledBook
@@ -165,6 +165,16 @@ class PriceBookRepository:
             if release.effective_from <= at:
                 latest[release.book_key] = release
         return [self.get(release.content_hash) for release in latest.values() if release.state == "published"]
+
+    def one_in_force(self, key: str | None, at: datetime) -> StoredBook:
+        """Return the book in force that is named, or the only one. Raises NotFoundError, InvalidValueError."""
+        found = {stored.book.key: stored for stored in self.in_force(at)}
+        if key is None and len(found) > 1:
+            raise InvalidValueError(f"name one of {', '.join(sorted(found))}", field="book")
+        stored = next(iter(found.values()), None) if key is None else found.get(key)
+        if stored is None:
+            raise NotFoundError("no such price book is in force", field="book", value=key, code="unknown_price_book")
+        return stored
 
     def for_customer(self, currency: str, channel: str, at: datetime) -> StoredBook:
         """Return the book in force for a currency and channel; one for the channel before one for all.

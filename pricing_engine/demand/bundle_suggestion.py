@@ -70,6 +70,23 @@ def suggest_bundle(
     )
 
 
+def bundle_gain(
+    values: Floats,
+    costs: Floats,
+    prices: Sequence[Decimal],
+    percents: Sequence[Decimal],
+    members: tuple[int, ...],
+    percent: Decimal,
+    *,
+    base: Floats,
+) -> tuple[Floats, Floats]:
+    """Return the change in profit (n,) that a bundle of `members` makes with customers, and who takes it (n,)."""
+    market = _Market(
+        np.array([float(p) for p in prices]), np.array([float(d) for d in percents]) / 100, costs, len(prices)
+    )
+    return market.offered(values, -base).gain(members, float(percent) / 100)
+
+
 def _extensions(members: tuple[int, ...], features: int) -> list[tuple[int, ...]]:
     if not members:
         return [(first, second) for first in range(features) for second in range(first + 1, features)]

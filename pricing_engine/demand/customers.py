@@ -44,6 +44,11 @@ def customers_from_quotes(posterior: FeaturePosterior, count: int, rng: np.rando
     return Customers(values, base)
 
 
+def means_by_draw(terms: Floats) -> Floats:
+    """Return the mean of `terms` (n,), one a customer as drawn, for the customers of each draw of the posterior."""
+    return np.array([float(part.mean()) for part in np.array_split(terms, min(_DRAWS, len(terms)))])
+
+
 def customers_from_takes(
     rates: TakeRates, taken: Floats, posted: Floats, count: int, rng: np.random.Generator
 ) -> Customers:

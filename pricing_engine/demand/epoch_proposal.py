@@ -77,17 +77,21 @@ def propose_epoch(
     epoch: int,
     seed: int,
     explore: bool = True,
+    distrust: str = "",
 ) -> EpochProposal:
     """Return the prices of `epoch`: `contexts` feature -> segment -> facts, `rails` feature -> rails.
 
     Every feature of `contexts` is priced for every segment of it; one that the posterior does not know keeps its list
-    price. With `explore` the optimum is that of one posterior draw, else of the mode. The same arguments give the same
-    proposal. Without a posterior no selections are needed. Raises InvalidValueError where `contexts` is empty, lacks a
-    segment of the posterior, or does not fit `rails`.
+    price. With `explore` the optimum is that of one posterior draw, else of the mode. A reason to `distrust` the
+    posterior leaves all prices at the list. The same arguments give the same proposal. Without a posterior no
+    selections are needed. Raises InvalidValueError where `contexts` is empty, lacks a segment of the posterior, or does
+    not fit `rails`.
     """
     _check(posterior, contexts, rails)
     if posterior is None or selections is None:
         return _list_prices(contexts, epoch, "no model")
+    if distrust:
+        return _list_prices(contexts, epoch, distrust)
     try:
         demand = posterior.draw(np.random.default_rng([seed, epoch])) if explore else posterior.mode()
     except np.linalg.LinAlgError:

@@ -1,15 +1,21 @@
-"""From a quote log to a fitted model, and whether what came later still follows it."""
+"""From a quote log to a fitted model and its card, and whether what came later still follows it."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import polars as pl
 
+from models.values.canonical_json import Json
 from pricing_engine.demand.diagnostics import Drift, drift
 from pricing_engine.demand.feature_posterior import FeaturePosterior
+from pricing_engine.demand.model_card import model_card
 from pricing_engine.demand.posterior_fit import find_pairs, fit_posterior
 from pricing_engine.demand.price_basis import Scale
-from pricing_engine.demand.quote_log import design_from_log, logged_quotes
+from pricing_engine.demand.quote_log import decisions, design_from_log, logged_quotes
+
+_LEAST_FOR_A_CARD = 50
 
 
 def learn(log: pl.DataFrame) -> FeaturePosterior:
@@ -24,6 +30,22 @@ def learn(log: pl.DataFrame) -> FeaturePosterior:
         return alone
     paired = fit_posterior(design, alone.basis.scale, pairs=pairs)
     return paired if paired.log_evidence > alone.log_evidence else alone
+
+
+def in_money(log: pl.DataFrame, posterior: FeaturePosterior) -> FeaturePosterior:
+    """Return the posterior where it gives features a value in money, else the additive one of the same log."""
+    if posterior.basis.scale is Scale.ADDITIVE:
+        return posterior
+    design = design_from_log(log, features=posterior.features)
+    return fit_posterior(design, Scale.ADDITIVE, pairs=posterior.pairs)
+
+
+def card_document(log: pl.DataFrame, posterior: FeaturePosterior) -> dict[str, Json] | None:
+    """Return the card of what was learned from a log, None for fewer decisions than could judge it."""
+    if decisions(log).height < _LEAST_FOR_A_CARD:
+        return None
+    again = partial(fit_posterior, scale=posterior.basis.scale, pairs=posterior.pairs)
+    return model_card(log, posterior, seed=0, fit=again).document()
 
 
 def drift_from(posterior: FeaturePosterior, log: pl.DataFrame, window_quotes: int = 100) -> Drift:

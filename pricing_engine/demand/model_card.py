@@ -35,6 +35,8 @@ _DRAWS = 200
 _FOLDS = 5
 _MISCALIBRATED = 0.05
 _UNEQUAL = 1.25
+_CONFOUNDED = "prices moved with demand that the log does not show"
+_WRONG_SIGN = "dearer quotes sold better: price cannot be the cause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,27 @@ class ModelCard:
         found = {
             "acceptance has drifted away from the model": self.drift.alarmed,
             "no effect of price is seen: only the rails bound these prices": not self.effect.seen,
-            "dearer quotes sold better: price cannot be the cause": self.effect.wrong_sign,
+            _WRONG_SIGN: self.effect.wrong_sign,
             "an effect is seen of prices that were dealt out anew: distrust the log": self.placebo.seen,
-            "prices moved with demand that the log does not show": self.confounding.verdict is Verdict.CONFOUNDED,
+            _CONFOUNDED: self.confounding.verdict is Verdict.CONFOUNDED,
             "nobody can tell whether prices moved with demand": self.confounding.verdict is Verdict.UNTESTABLE,
             "predictions are off by more than 5 points": self.calibration.expected_error > _MISCALIBRATED,
             "segments pay more than 25 percent apart for the same": parity_ratio(self.segments) > _UNEQUAL,
             "channels pay more than 25 percent apart for the same": parity_ratio(self.channels) > _UNEQUAL,
         }
         return tuple(text for text, holds in found.items() if holds)
+
+    @property
+    def distrust(self) -> str:
+        """Why no price may follow from the model; empty where prices may, within their rails.
+
+        Its slope is not that of price where prices moved with demand that the log does not show; and where nobody can
+        tell, dearer quotes that sold better say so.
+        """
+        if self.confounding.verdict is Verdict.CONFOUNDED:
+            return _CONFOUNDED
+        unexplained = self.confounding.verdict is Verdict.UNTESTABLE and self.effect.wrong_sign
+        return _WRONG_SIGN if unexplained else ""
 
     def document(self) -> dict[str, Json]:
         """Return the card as JSON; estimates have 6 digits."""
@@ -91,6 +105,7 @@ class ModelCard:
             },
             "scale": self.scale,
             "warnings": list(self.warnings),
+            "distrust": self.distrust,
             "calibration": {
                 "expected_error": figure(self.calibration.expected_error),
                 "slope": figure(self.calibration.slope),

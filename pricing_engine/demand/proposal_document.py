@@ -14,6 +14,7 @@ from models.values.canonical_json import Json
 from models.values.errors import InvalidValueError
 from models.values.quantity import plain
 from pricing_engine.demand.epoch_proposal import EpochProposal, ProfitEffect, ProposedPrice
+from pricing_engine.demand.evaluation import PolicyEvaluation, PolicyValue
 from pricing_engine.demand.explanation import figure
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.price_basis import Scale
@@ -26,13 +27,20 @@ _SHEETS = "sheets/"
 
 @dataclass(frozen=True, slots=True)
 class EpochDraft:
-    """One epoch's sheets by segment as proposed, those they would follow, and the proposal they come from."""
+    """One epoch's sheets by segment as proposed, those they would follow, and the proposal they come from.
+
+    `warnings`: what its model's card warns of, None for a model without a card. `evaluation`: what the logged quotes
+    would have earned at these prices, None where nobody can tell and `not_evaluated` says why.
+    """
 
     book_key: str
     sheets: Mapping[str, PriceSheet]
     before: Mapping[str, PriceSheet]
     proposal: EpochProposal
     posterior: FeaturePosterior | None
+    warnings: tuple[str, ...] | None = None
+    evaluation: PolicyEvaluation | None = None
+    not_evaluated: str = ""
 
     def changes(self) -> list[dict[str, Json]]:
         """Return each price before and after, what the model wanted, which rails moved it, and what it rests on."""
@@ -51,6 +59,9 @@ class EpochDraft:
             "fallback": first.fallback,
             "holdout": plain(first.holdout),
             "effect": None if effect is None else _effect_document(effect),
+            "warnings": None if self.warnings is None else list(self.warnings),
+            "evaluation": None if self.evaluation is None else _evaluation_document(self.evaluation),
+            "not_evaluated": self.not_evaluated,
         }
 
     def sections(self) -> list[Section]:
@@ -90,6 +101,20 @@ def _effect_document(effect: ProfitEffect) -> dict[str, Json]:
         "profit_proposed": figure(effect.proposed),
         "given_up": {str(rail): figure(lost) for rail, lost in effect.given_up.items()},
     }
+
+
+def _evaluation_document(evaluation: PolicyEvaluation) -> dict[str, Json]:
+    return {
+        "logged": _value_document(evaluation.logged),
+        "estimates": {str(each.estimator): _value_document(each) for each in evaluation.estimates},
+        "uplift": _value_document(evaluation.uplift),
+    }
+
+
+def _value_document(value: PolicyValue) -> dict[str, Json]:
+    found = value.low, value.value, value.high
+    interval: list[Json] | None = [figure(end) for end in found if end is not None] or None
+    return {"profit_90": interval, "refused": value.refused, "effective_quotes": figure(value.effective_quotes)}
 
 
 def proposed_sheets(opened: Opened) -> dict[str, PriceSheet]:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from pricing_engine.demand.evaluation import PolicyEvaluation, evaluate_policy
+from pricing_engine.demand.evaluation import LEAST_EFFECTIVE_QUOTES, PolicyEvaluation, evaluate_policy
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.quote_log import BILLED, REST, PriceSource, decisions, feature_matrix, logged_quotes
@@ -16,7 +16,12 @@ from pricing_engine.price_sheet import PriceSheet
 
 
 def evaluate_sheets(
-    log: pl.DataFrame, posterior: FeaturePosterior, sheets: Mapping[str, PriceSheet], *, seed: int
+    log: pl.DataFrame,
+    posterior: FeaturePosterior,
+    sheets: Mapping[str, PriceSheet],
+    *,
+    seed: int,
+    least_effective_quotes: float = LEAST_EFFECTIVE_QUOTES,
 ) -> PolicyEvaluation:
     """Estimate what the decided quotes of a log would have earned at the prices of `sheets`, by segment, before jitter.
 
@@ -37,4 +42,6 @@ def evaluate_sheets(
     billed = feature_matrix(rows, posterior.features, BILLED)
     total = (billed * prices[quotes.segment]).sum(axis=1) + rows[REST].to_numpy()
     fit = partial(fit_posterior, scale=posterior.basis.scale, pairs=posterior.pairs)
-    return evaluate_policy(quotes, np.maximum(total, 1e-9), seed=seed, fit=fit)
+    return evaluate_policy(
+        quotes, np.maximum(total, 1e-9), seed=seed, fit=fit, least_effective_quotes=least_effective_quotes
+    )

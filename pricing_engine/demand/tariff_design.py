@@ -8,7 +8,7 @@ one part of the customers and judged on the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
@@ -38,6 +38,24 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceRange:
+    """The prices that may be asked for one feature: rungs of a ladder, from `lowest` to `highest`."""
+
+    ladder: PriceLadder = field(default_factory=PriceLadder)
+    lowest: Decimal = Decimal(0)
+    highest: Decimal | None = None
+
+    def nearest(self, price: float) -> Decimal:
+        """Return the price above zero nearest to `price`. Raises InvalidValueError where there is none."""
+        least = self.ladder.at_least(max(self.lowest, self.ladder.step))
+        most = None if self.highest is None else self.ladder.at_most(self.highest)
+        if self.highest is not None and (most is None or most < least):
+            raise InvalidValueError("leaves no price", field="range", value=f"{self.lowest}..{self.highest}")
+        shown = max(self.ladder.nearest(Decimal(repr(price))), least)
+        return shown if most is None else min(shown, most)
+
+
+@dataclass(frozen=True, slots=True)
 class TariffDesign:
     """A tariff fit to publish, and what it earns on customers it was not fitted on.
 
@@ -63,15 +81,15 @@ def design_tariff(
     costs: Floats,
     *,
     features: Sequence[str],
-    ladder: PriceLadder | None = None,
+    ranges: Sequence[PriceRange] | None = None,
     base: Floats | None = None,
     held_out: tuple[Floats, Floats | None] | None = None,
 ) -> TariffDesign:
     """Fit prices and schedule on customers' `values` (n, K) and unit `costs` (K,), major units.
 
-    `base` (n,): value of having anything at all. `held_out`: values and base of the customers to judge on;
-    by default every third customer is kept back. Raises InvalidValueError for fewer than 50 customers or
-    arrays that do not match.
+    `ranges`: what may be asked, one a feature. `base` (n,): value of having anything at all. `held_out`: values and
+    base of the customers to judge on; by default every third customer is kept back. Raises InvalidValueError for fewer
+    than 50 customers or arrays that do not match.
     """
     if values.ndim != 2 or values.shape[1] != len(features) or costs.shape != (len(features),) or not len(features):
         raise InvalidValueError("must be (customers, features) and (features,)", field="values", value=values.shape)
@@ -83,8 +101,8 @@ def design_tariff(
         held_out = values[kept_back], None if base is None else base[kept_back]
     component = component_prices(fit_values, costs)
     prices, discounts = _search(fit_values, costs, fit_base, component)
-    rungs = PriceLadder() if ladder is None else ladder
-    shown = tuple(max(rungs.nearest(Decimal(repr(float(p)))), rungs.at_least(rungs.step)) for p in prices)
+    asked = [PriceRange()] * len(features) if ranges is None else ranges
+    shown = tuple(range_.nearest(float(price)) for range_, price in zip(asked, prices, strict=True))
     percents = exact_percents(shown, discounts)
     return _judge(tuple(features), shown, percents, component, costs, held_out)
 

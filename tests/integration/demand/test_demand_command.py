@@ -3,99 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
-import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from api.cli.main import main
-from billing import audit
-from billing.customers import Customer, LegalEntity
-from billing.database import Database
-from billing.publishing import add_sheet, publish, sealed_book, sealed_sheet
-from billing.quotes import QuoteRequest, create_quote
-from billing.repositories.customers import CustomerRepository
-from billing.repositories.demand_models import DemandModelRepository
-from billing.repositories.price_books import PriceBookRepository
-from billing.repositories.quotes import QuoteRepository, StoredQuote
-from pricing_engine.verification import verify_quote
-from tests.quote_facts import SIGNER, jittered_sheet, price_book
-
-QUOTES = 300
-TENANT = "default"
-
-
-class Shop:
-    """A company that sells seats at 8, its database and a folder to work in."""
-
-    def __init__(self, database: Database, folder: Path) -> None:
-        self.database, self.folder = database, folder
-        self.dice = random.Random(5)
-        self.began = datetime(2026, 1, 2, tzinfo=UTC)  # Fixed, as draws depend on when a sheet begins.
-        with database.writing(TENANT) as uow:
-            customers = CustomerRepository(uow)
-            customers.save_legal_entity(LegalEntity("hq", "Alacarte Ltd", "IE"))
-            everyone = [Customer(f"c{number}", "hq", f"c{number}", "DE", "USD") for number in range(QUOTES)]
-            customers.save(everyone, self.began)
-            self.book = publish(uow, price_book(), SIGNER, self.began, "ann")
-
-    def sell(self) -> None:
-        """Draw a price between 6 and 10 for nine customers of ten, whose chance to take it is sigma(6 - 0.75 price)."""
-        sheet = jittered_sheet(self.book.content_hash)
-        wide = structs.replace(
-            sheet.prices[0], price=Decimal(8), lowest=Decimal(6), highest=Decimal(10), jitter=Decimal("0.2")
-        )
-        sheet = structs.replace(sheet, epoch=1, effective_from=self.began, prices=(wide,), holdout=Decimal("0.1"))
-        with self.database.writing(TENANT) as uow:
-            add_sheet(uow, sheet, SIGNER, self.began)
-        for number in range(QUOTES):
-            self.quote(number, self.began + timedelta(hours=number))
-
-    def quote(self, number: int, at: datetime, *, intercept: float = 6.0) -> StoredQuote:
-        """Quote one seat to a customer, who decides at once."""
-        with self.database.writing(TENANT) as uow:
-            made = create_quote(uow, QuoteRequest(f"c{number}", {"seats": "1"}), SIGNER, at, f"{at:%s.%f}-{number}")
-            chance = 1 / (1 + math.exp(0.75 * float(made.total) - intercept))
-            state = "accepted" if self.dice.random() < chance else "released"
-            QuoteRepository(uow).resolve(made.id, state, at)
-        return made
-
-    def quoted_now(self, number: int) -> tuple[Decimal, str]:
-        """Return the total and the model of a quote made now, after verifying it offline."""
-        made = self.quote(number, datetime.now(UTC))
-        with self.database.reading(TENANT) as uow:
-            books = PriceBookRepository(uow)
-            sheet = sealed_sheet(books.sheet(made.sheet_hash), SIGNER)
-        assert verify_quote(made.sealed, sealed_book(self.book, SIGNER), sheet, SIGNER.public_pem).verified
-        return made.total, made.sealed["sections"]["quote"]["content"]["model"]
-
-    def model_hash(self) -> str:
-        """Return the hash of the newest model kept."""
-        with self.database.reading(TENANT) as uow:
-            model = DemandModelRepository(uow).newest("gateway")
-        assert model is not None
-        assert model.posterior.content_hash == model.content_hash
-        return model.content_hash
-
-    def audited(self) -> list[tuple[str, str]]:
-        """Return what the audit trail says of prices: actor and action."""
-        with self.database.reading(TENANT) as uow:
-            entries = audit.entries(uow)
-        return [(entry.actor, entry.action) for entry in entries if entry.action.startswith("price_epoch")]
-
-
-@pytest.fixture
-def shop(database_url: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """A shop whose database and key the commands find."""
-    (tmp_path / "key.pem").write_bytes(SIGNER.private_pem())
-    monkeypatch.setenv("ALACARTE_DATABASE_URL", database_url)
-    monkeypatch.setenv("ALACARTE_SIGNING_KEY", str(tmp_path / "key.pem"))
-    return Shop(database, tmp_path)
+from billing.repositories.quotes import QuoteRepository
+from tests.demand_shop import QUOTES, TENANT, Shop
 
 
 def test_from_logged_quotes_to_prices_in_force_and_back(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from billing.audit import Actor
 from billing.customers import Customer, LegalEntity
 from billing.database import Database
 from billing.demand_log import read_quote_log
-from billing.demand_models import keep_model
+from billing.demand_models import LogWindow, keep_model
 from billing.price_epochs import model_in_force, propose, publish_epoch, stop
 from billing.publishing import add_sheet, publish
 from billing.quotes import QuoteRequest, create_quote, release_quote
@@ -60,7 +60,7 @@ def test_rails_know_the_prices_of_the_last_thirty_days(database: Database, book:
     """8 until day 0, then 7.4, then 7: the model wants far more, and may go to 7 x 1.1."""
     log = log_of(600, slope=0.1).with_columns(segment=pl.lit("default"))
     with database.writing(TENANT) as uow:
-        model = keep_model(uow, "gateway", learn(log), (AT, AT + timedelta(days=1)), AT, silence_is_refusal=False)
+        model = keep_model(uow, "gateway", learn(log), LogWindow(AT, AT + timedelta(days=1)), AT)
         for sheet in (sheet_at(book, 1, 0, "7.4"), sheet_at(book, 2, 20, "7"), sheet_at(book, 2, 20, "7.2", "eu")):
             add_sheet(uow, sheet, SIGNER, AT)
         draft = propose(uow, book, model, log, AT + timedelta(days=25), seed=1, holdout=D("0.1"))
@@ -84,8 +84,8 @@ def test_a_proposal_is_published_whole_once_and_by_its_own_key(database: Databas
     log = log_of(600).with_columns(segment=pl.lit("default"))
     actor = Actor("ann", AT + timedelta(days=2))
     with database.writing(TENANT) as uow:
-        model = keep_model(uow, "gateway", learn(log), (AT, AT + timedelta(days=1)), AT, silence_is_refusal=False)
-        again = keep_model(uow, "gateway", learn(log), (AT, AT + timedelta(days=9)), AT, silence_is_refusal=False)
+        model = keep_model(uow, "gateway", learn(log), LogWindow(AT, AT + timedelta(days=1)), AT)
+        again = keep_model(uow, "gateway", learn(log), LogWindow(AT, AT + timedelta(days=9)), AT)
         assert (again.version, again.learned_until) == (1, model.learned_until)
         draft = propose(uow, book, model, log, AT, seed=1)
         sealed = seal(PROPOSAL_KIND, draft.sections(), SALT, SIGNER)

@@ -13,7 +13,7 @@ import yaml
 
 from api.cli.main import main
 from billing.database import Database
-from billing.demand_models import keep_model
+from billing.demand_models import LogWindow, keep_model
 from pricing_engine.demand.design import quote_design
 from pricing_engine.demand.posterior_fit import fit_posterior
 from tests.billing_story import BOOK, Company, repriced
@@ -67,8 +67,8 @@ def test_with_a_model_it_says_what_to_expect(
         segment=np.zeros(3_000, dtype=np.int64),
     )  # fmt: skip
     with database.writing("default") as uow:
-        span = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
-        keep_model(uow, "gateway", fit_posterior(design), span, span[1], silence_is_refusal=False)
+        window = LogWindow(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+        keep_model(uow, "gateway", fit_posterior(design), window, window.before)
     draft = folder / "draft.yaml"
     draft.write_text(yaml.safe_dump(repriced("seats", {"model": "unit", "unit_amount": "15"})))
     assert main(["simulate", str(draft), "--demand"]) == 0
