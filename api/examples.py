@@ -1,11 +1,124 @@
-"""Examples of the OpenAPI document, by operation: request bodies that the tests send, and which answer leads where."""
+"""Examples of the OpenAPI document, by operation: requests that the tests send, and which answer leads where."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-EXAMPLES: Mapping[str, Mapping[str, Any]] = {}
+_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+PLACES: Mapping[str, str] = {
+    "quote_id": "019a5b1c-7d2e-7c31-9a44-0d7b1e5f9c20",
+    "key": "acme",
+    "feature": "seats",
+    "subscription": "019a5b1c-8f03-7b5a-8c1e-5a2f4f0e7d11",
+    "content_hash": _HASH,
+    "other_hash": _HASH,
+    "sheet_hash": _HASH,
+    "book_key": "gateway",
+    "wallet": "main",
+    "invoice": "INV-2026-000001",
+    "line": "1",
+    "period": "2026-02",
+    "key_id": "5f1c2d3e4b5a6978",
+    "endpoint": "we_019a5b1c90",
+    "event": "evt_019a5b1c91",
+}
+"""By path parameter: what stands there in the examples."""
+
+
+class Example(NamedTuple):
+    """One request: its body, its query, and the status it is answered with, that of success where none is named."""
+
+    body: Any = None
+    query: Mapping[str, str] = {}
+    status: int | None = None
+
+
+_EVENT = {
+    "specversion": "1.0",
+    "id": "req-1",
+    "source": "gateway-eu-1",
+    "type": "llm.request",
+    "subject": "acme",
+    "time": "2026-02-27T09:30:00Z",
+    "data": {"tokens": 1280},
+}
+_BOOK = {
+    "key": "storage",
+    "version": 1,
+    "currency": "EUR",
+    "effective_from": "2026-01-01T00:00:00Z",
+    "features": [
+        {
+            "key": "disks",
+            "name": "Disks",
+            "kind": "quantity",
+            "unit_cost": "1.5",
+            "tariff": {"model": "unit", "unit_amount": "4.90"},
+        }
+    ],
+}
+_SELECTION = {"seats": "5", "sso": True}
+_SEALED_ELSEWHERE = {"kind": "quote", "sections": {}}
+
+EXAMPLES: Mapping[str, Mapping[str, Example]] = {
+    "PreviewQuote": {
+        "seats and single sign-on": Example({"customer": "acme", "selection": _SELECTION}),
+        "nothing chosen": Example({"customer": "acme", "selection": {}}, status=422),
+    },
+    "CreateQuote": {"held for 30 days": Example({"customer": "acme", "selection": _SELECTION, "hold_days": 30})},
+    "AcceptQuote": {"with a trial": Example({"trial_days": 14})},
+    "VerifyQuote": {
+        "no document of ours": Example(
+            {"quote": _SEALED_ELSEWHERE, "price_book": _SEALED_ELSEWHERE, "price_sheet": _SEALED_ELSEWHERE}
+        )
+    },
+    "IngestEvent": {"a request of 1280 tokens": Example(_EVENT)},
+    "IngestEvents": {"two requests": Example([{**_EVENT, "id": "req-2"}, {**_EVENT, "id": "req-3"}])},
+    "SaveCustomer": {
+        "of Berlin": Example(
+            {
+                "legal_entity": "main",
+                "legal_name": "ACME GmbH",
+                "country": "DE",
+                "currency": "USD",
+                "zone": "Europe/Berlin",
+            }
+        )
+    },
+    "OpenWallet": {
+        "topped up by itself": Example({"id": "prepaid", "currency": "USD", "top_up_below": "5", "top_up": "20"})
+    },
+    "GrantCredit": {
+        "a gift": Example({"id": "welcome", "amount": "10", "kind": "promotional"}),
+        "paid": Example({"id": "order-7", "amount": "50.25", "processor": "stripe"}),
+    },
+    "PreviewSubscriptionChange": {"two more seats": Example({"action": "change", "selection": {"seats": "7"}})},
+    "ChangeSubscription": {
+        "two more seats": Example({"action": "change", "selection": {"seats": "7"}}),
+        "an unknown action": Example({"action": "forget"}, status=422),
+    },
+    "PublishPriceBook": {"one feature, in euros": Example(_BOOK)},
+    "ReadPriceBook": {"as the buyer sees it": Example(query={"level": "buyer"})},
+    "VoidInvoice": {"billed twice": Example({"reason": "billed twice"})},
+    "CreditInvoice": {"part of a line": Example({"reason": "outage", "lines": {"1": "1.50"}})},
+    "ExportInvoices": {"January as CSV": Example(query={"period": "2026-01", "format": "csv"})},
+    "VerifyLedger": {"with the books": Example(query={"books": "true"})},
+    "CreateApiKey": {"for a checkout": Example({"name": "checkout", "scopes": ["quote", "read"]})},
+    "RotateApiKey": {"an hour's overlap": Example({"overlap_hours": 1})},
+    "AddWebhookEndpoint": {
+        "accepted quotes only": Example({"url": "https://receiver.example/hooks", "event_types": ["quote.accepted"]})
+    },
+    "RotateWebhookSecret": {"a day's overlap": Example({"old_secret_hours": 24})},
+    "ReplayWebhookEvents": {"after the last that arrived": Example({"after": PLACES["event"]})},
+    "ReceiveStripeEvent": {"where Stripe is not set up": Example(status=503)},
+}
+
+
+def examples_of(operation: str) -> Mapping[str, Example]:
+    """Return the examples of an operation; one that takes no body needs none written down."""
+    return EXAMPLES.get(operation, {"example": Example()})
+
 
 LINKS: Mapping[str, Mapping[int, Mapping[str, Mapping[str, str]]]] = {
     "CreateQuote": {

@@ -17,7 +17,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.routes import HTTPRoute
 
-from api.examples import EXAMPLES, LINKS
+from api.examples import LINKS, PLACES, Example, examples_of
 from api.idempotency import FIELD
 from api.problems import MEDIA_TYPE, Problem
 from api.requests import API_VERSION
@@ -142,12 +142,16 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler, sc
     operation["security"] = [] if is_open else [{SECURITY: []}]
     if scopes := sorted({scope for guard in handler.resolve_guards() for scope in getattr(guard, "scopes", ())}):
         operation["description"] = f"{text}\n\nScopes: any of {', '.join(f'`{scope}`' for scope in scopes)}."
-    operation["parameters"] = [_parameter(each) for each in operation.get("parameters", ())]
+    examples = examples_of(name)
+    operation["parameters"] = [_parameter(each, name, examples) for each in operation.get("parameters", ())]
+    operation["x-examples"] = {
+        each: {"status": example.status or handler.status_code, **({"query": example.query} if example.query else {})}
+        for each, example in examples.items()
+    }
     body = body_type(handler)
     if body is not None:
-        media = {"schema": schema_of[body]}
-        if name in EXAMPLES:
-            media["examples"] = {each: {"value": value} for each, value in EXAMPLES[name].items()}
+        bodies = {each: {"value": example.body} for each, example in examples.items() if example.body is not None}
+        media = {"schema": schema_of[body], "examples": bodies}
         operation["requestBody"] = {"required": True, "content": {"application/json": media}}
     operation["responses"] = {
         **{str(status): _answer(handler, answer, schema_of) for status, answer in _answers(handler).items()},
@@ -163,7 +167,7 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler, sc
         }
 
 
-def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
+def _parameter(parameter: dict[str, Any], operation: str, examples: Mapping[str, Example]) -> dict[str, Any]:
     """Return a parameter without the null that no query, path or header can carry."""
     schema = dict(parameter["schema"])
     schema.pop("description", None)
@@ -172,9 +176,12 @@ def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
     kept = {name: parameter[name] for name in ("name", "in", "description") if name in parameter}
     if parameter["name"] == FIELD:
         schema |= {"minLength": 1, "maxLength": MAX_KEY_CHARS}
-        return {**kept, "schema": schema, "required": "required" in parameter.get("description", "").lower()}
-    if parameter["in"] == "path" and schema.get("type") == "string":
-        schema.setdefault("minLength", 1)
+        required = "required" in parameter.get("description", "").lower()
+        return {**kept, "schema": schema, "required": required, "example": f"{operation}-1"}
+    if parameter["in"] == "path":
+        if schema.get("type") == "string":
+            schema.setdefault("minLength", 1)
+        kept["example"] = int(PLACES[kept["name"]]) if schema.get("type") == "integer" else PLACES[kept["name"]]
     return {**kept, "schema": schema, "required": parameter["required"]}
 
 
