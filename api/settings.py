@@ -32,6 +32,7 @@ class Settings:
     tenant: str = DEFAULT_TENANT
     environment: str = "sandbox"
     webhook_networks: str = ""
+    sealed_usage: Path = DEMO_HOME / "sealed-usage"
     request_limit: Policy = REQUEST_LIMIT
     event_limit: Policy = EVENT_LIMIT
 
@@ -62,7 +63,8 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
     """Read each setting from its ALACARTE_ variable. Raises InvalidValueError.
 
     They are _DATABASE_URL, _SIGNING_KEY, _TENANT, _ENVIRONMENT, _WEBHOOK_NETWORKS (such as 127.0.0.0/8),
-    _REQUEST_LIMIT and _EVENT_LIMIT (such as 6000/60: six thousand a minute).
+    _SEALED_USAGE (the folder in which sealed usage lies), _REQUEST_LIMIT and _EVENT_LIMIT (such as 6000/60: six
+    thousand a minute).
     """
     given = dict(os.environ) if environment is None else environment
     return Settings(
@@ -71,6 +73,7 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
         tenant=given.get("ALACARTE_TENANT", DEFAULT_TENANT),
         environment=given.get("ALACARTE_ENVIRONMENT", "sandbox"),
         webhook_networks=given.get("ALACARTE_WEBHOOK_NETWORKS", ""),
+        sealed_usage=Path(given.get("ALACARTE_SEALED_USAGE", str(DEMO_HOME / "sealed-usage"))),
         request_limit=_policy(given, "ALACARTE_REQUEST_LIMIT", REQUEST_LIMIT),
         event_limit=_policy(given, "ALACARTE_EVENT_LIMIT", EVENT_LIMIT),
     )

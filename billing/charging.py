@@ -15,7 +15,7 @@ from billing.charges import ChargeDraft
 from billing.coupons import HeldCoupon, apply_held_coupons, held_coupons
 from billing.measured_usage import Measured, UsageMeasurer, Window
 from billing.metered_features import windows_of
-from billing.metering.history import effective_events
+from billing.metering.history import EventReader, effective_events
 from billing.metering.live_usage import usage_of
 from billing.metering.worklists import Late, unsettled_late
 from billing.period_rating import rate_period, scope_of
@@ -84,11 +84,12 @@ def charge_customers(
     *,
     instead: Mapping[str, Subscription] | None = None,
     source: PriceSource | None = None,
+    events: EventReader = effective_events,
 ) -> Charged:
     """Work out what `customers` owe; one customer's events are held at a time, and of those only sums.
 
     `instead`: subscriptions by id as they would be, or were; one without a phase is left out. `source`: the prices
-    these stand on, where they are not on record.
+    these stand on, where they are not on record. `events`: where usage is read, the database unless given.
     """
     settled_from = run.period if run.again else None
     waiting = unsettled_late(uow, customers=customers, settled_from=settled_from)
@@ -111,7 +112,7 @@ def charge_customers(
     drafts: list[ChargeDraft] = []
     seen: list[object] = [run.key, run.until.isoformat()]
     for customer, own_plans in plans.items():
-        measured = _measure(uow, customer, own_plans, source, run)
+        measured = _measure(uow, customer, own_plans, source, run, events)
         rows = _rate(own_plans, source, measured, billed)
         drafts += _drafts(customer, own_plans, rows, run, held.get(customer, ()))
         seen.append([customer, *(_fingerprint(key, one) for key, one in sorted(measured.items()))])
@@ -184,7 +185,7 @@ def _interim_plan(subscription: Subscription, at: datetime) -> _Plan:
 
 
 def _measure(
-    uow: UnitOfWork, customer: str, plans: Sequence[_Plan], source: PriceSource, run: Run
+    uow: UnitOfWork, customer: str, plans: Sequence[_Plan], source: PriceSource, run: Run, events: EventReader
 ) -> dict[tuple[str, Window], Measured]:
     """Measure every window the plans need: in one pass over the customer's events, or live from their totals."""
     wanted: dict[str, set[Window]] = {}
@@ -214,8 +215,7 @@ def _measure(
             known = spans.get(event_type, span)
             spans[event_type] = Period(min(known.start, span.start), max(known.end, span.end))
     for event_type, span in sorted(spans.items()):
-        events = effective_events(uow, customer=customer, event_type=event_type, period=span, known_at=run.known_at)
-        for event in events:
+        for event in events(uow, customer=customer, event_type=event_type, period=span, known_at=run.known_at):
             for measurer in measurers.values():
                 measurer.add(event)
     return {

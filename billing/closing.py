@@ -266,6 +266,16 @@ def run_of(month: BillingMonth, others: Sequence[BillingMonth]) -> Run:
     )
 
 
+def run_again(uow: UnitOfWork, key: str) -> tuple[BillingMonth, Run]:
+    """Return a closed month and the run that looks at it as its close did. Raises RuleBrokenError."""
+    months = CloseRepository(uow).all()
+    month = next((each for each in months if each.key == key and each.state == "closed"), None)
+    if month is None:
+        raise RuleBrokenError("is not closed", field="period", value=key, code="period_not_closed")
+    run = run_of(month, [each for each in months if each.key < key and each.state != "open"])
+    return month, replace(run, again=True)
+
+
 def _post(uow: UnitOfWork, month: BillingMonth, outcome: CloseOutcome, now: datetime, options: CloseOptions) -> None:
     """Post one bucket, once: charges, journals, drafts, and the late events that are settled."""
     journals.lock(uow)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from billing.customers import Customer
 from billing.invoices import Invoice, InvoiceState
 from billing.phases import Agreement, PhaseState
-from billing.previews import preview_invoices
+from billing.previews import month_end, preview_invoices
 from billing.quotes import Priced, QuoteRequest, price_request
 from billing.rated_usage import Kind
 from billing.repositories.customers import CustomerRepository
@@ -41,7 +41,7 @@ def customer_account(uow: UnitOfWork, key: str, signer: Signer, at: datetime) ->
     """Return one customer's account; every event of this moment counts, nothing is written. Raises NotFoundError."""
     customer = CustomerRepository(uow).get(key)
     invoices = [each for each in InvoiceRepository(uow).of_customer(key) if each.state is not InvoiceState.DRAFT]
-    until = (at.date().replace(day=1) + timedelta(days=32)).replace(day=1)
+    until = month_end(at)
     selection = _like_last_month(_agreement(uow, key, at), invoices)
     return CustomerAccount(
         customer=customer,

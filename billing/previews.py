@@ -36,6 +36,11 @@ class ChangePreview:
         return totals
 
 
+def month_end(at: datetime) -> date:
+    """Return the first day of the month after an instant, in UTC: what previews look ahead to."""
+    return (at.date().replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
 def preview_invoices(
     uow: UnitOfWork,
     customer: str,

@@ -16,7 +16,7 @@ from decimal import Decimal
 from msgspec import structs
 
 from billing.charging import Run, charge_customers, known_subscriptions, price_source
-from billing.closing import issue_of, run_of
+from billing.closing import issue_of, run_again
 from billing.coupons import HeldCoupon, apply_held_coupons, held_coupons
 from billing.customers import Customer, LegalEntity
 from billing.invoices import Invoice, InvoiceState, draft_invoice
@@ -119,13 +119,9 @@ class _Task:
 
 def _task(uow: UnitOfWork, draft: DraftPrices, period: str | None, rates: TaxRates) -> _Task:
     key = last_closed_month(uow) if period is None else period
-    months = CloseRepository(uow).all()
-    month = next((each for each in months if each.key == key and each.state == "closed"), None)
-    if month is None:
-        raise RuleBrokenError("is not closed", field="period", value=key, code="period_not_closed")
-    run = run_of(month, [each for each in months if each.key < key and each.state != "open"])
+    month, run = run_again(uow, key)
     sellers = {entity.key: entity for entity in CustomerRepository(uow).legal_entities()}
-    return _Task(month, replace(run, again=True), draft, CompiledBook(draft.book), sellers, rates)
+    return _Task(month, run, draft, CompiledBook(draft.book), sellers, rates)
 
 
 def _simulate_some(uow: UnitOfWork, keys: Sequence[str], task: _Task) -> tuple[list[SimulatedCustomer], int]:

@@ -6,9 +6,7 @@ import argparse
 import os
 from datetime import UTC, date, datetime
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
+from api.cli.progress import progress_bar
 from api.cli.workspace import open_workspace
 from billing.close_tasks import InProcesses, InTurn
 from billing.closing import Check, CloseOptions, checklist, close, reopen
@@ -62,18 +60,7 @@ def _reopen(options: argparse.Namespace) -> int:
 
 def _close(options: argparse.Namespace) -> int:
     with open_workspace() as (settings, database):
-        bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=Console(stderr=True), transient=True,
-        )  # fmt: skip
-        shown: dict[str, TaskID] = {}
-
-        def tell(stage: str, done: int, of: int) -> None:
-            if stage not in shown:
-                shown[stage] = bar.add_task(stage, total=of)
-            bar.update(shown[stage], completed=done, total=of)
-
-        with bar:
+        with progress_bar() as tell:
             result = close(
                 database,
                 settings.tenant,

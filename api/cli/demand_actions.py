@@ -21,7 +21,6 @@ from api.cli.demand_text import (
     sheet_lines,
     watch_lines,
 )
-from api.cli.whole_files import write_whole
 from api.cli.workspace import open_workspace
 from api.settings import Settings
 from billing import demand_watch, price_epochs
@@ -33,6 +32,7 @@ from billing.epoch_proposals import EpochOrder, draft_epoch, keep_proposal, publ
 from billing.repositories.demand_models import DemandModelRepository
 from billing.repositories.price_books import PriceBookRepository, StoredSheet
 from billing.unit_of_work import UnitOfWork
+from billing.whole_files import write_whole
 from models.values.errors import InvalidValueError, NotFoundError
 from models.values.quantity import parse_decimal
 from pricing_engine.demand.learning import card_document, learn

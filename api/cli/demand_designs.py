@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from api.catalog_file import write_catalog
-from api.cli.whole_files import write_whole
 from api.cli.workspace import open_workspace
 from billing.demand_models import kept_model, window_of
 from billing.publishing import next_version
 from billing.repositories.price_books import PriceBookRepository
+from billing.whole_files import write_whole
 from models.values.errors import InvalidValueError, RuleBrokenError
 from models.values.quantity import parse_decimal, plain
 from pricing_engine.demand.catalog_drafts import draft_bundle, draft_group_offer, draft_tariff

@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from api.cli.whole_files import write_whole
 from api.cli.workspace import open_workspace
 from billing.database import Database
 from billing.exports.journal import write_journal
 from billing.exports.register import FORMATS, documents, write_headers, write_lines
+from billing.whole_files import write_whole
 from models.values.errors import InvalidValueError
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.whole_files import write_whole
 from api.cli.workspace import open_workspace
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
@@ -29,6 +28,7 @@ from billing.stripe.following import follow
 from billing.stripe.handing_over import configured_hand_over
 from billing.stripe.money_back import enqueue_refund
 from billing.unit_of_work import UnitOfWork
+from billing.whole_files import write_whole
 from models.values.errors import InvalidValueError
 from models.values.money import Currency, currency, from_minor, round_to_minor
 from models.values.quantity import parse_decimal, plain

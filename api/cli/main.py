@@ -25,6 +25,7 @@ _COMMANDS = (
     "keys",
     "people",
     "ingest",
+    "usage",
     "explain_event",
     "close",
     "simulate",

@@ -14,15 +14,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from api.catalog_file import read_catalog
-from api.cli.whole_files import write_whole
+from api.cli.progress import progress_bar
 from api.cli.workspace import open_workspace
 from billing.simulating import DraftPrices, simulate
 from billing.simulation import FeatureAmounts, Interval, SimulatedCustomer, SimulatedTotal, Simulation
 from billing.unit_of_work import UnitOfWork
+from billing.whole_files import write_whole
 from models.values.money import currency, from_minor
 from models.values.quantity import plain
 from pricing_engine.price_book import PriceBook
@@ -47,15 +45,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(options: argparse.Namespace) -> int:
     """Simulate, and say what changes."""
     draft = DraftPrices(read_catalog(options.file))
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True), transient=True,
-    )  # fmt: skip
-    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow, bar:
-        task = bar.add_task("rating again", total=None)
-        found = simulate(
-            uow, draft, options.period, progress=lambda done, of: bar.update(task, completed=done, total=of)
-        )
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow, progress_bar() as tell:
+        found = simulate(uow, draft, options.period, progress=lambda done, of: tell("rating again", done, of))
         if options.demand:
             found = _responded(uow, draft.book, found)
     _print(found)

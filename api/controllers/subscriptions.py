@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -18,7 +17,7 @@ from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
 from billing.phases import Subscription, agreement_document
-from billing.previews import preview_change
+from billing.previews import month_end, preview_change
 from billing.repositories.price_books import PriceBookRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.subscriptions import Change, Who, cancel, change_selection, pause, record, resume
@@ -68,7 +67,7 @@ class SubscriptionController(Controller):
         """Return the next invoices without and with the change; nothing is written."""
         services: Services = state.services
         now = services.now()
-        until = (now.date().replace(day=1) + timedelta(days=32)).replace(day=1)
+        until = month_end(now)
         with services.database.reading(request.user.tenant) as uow:
             seen = preview_change(uow, _change(uow, subscription, data, Who(now)), until, now)
         return {

@@ -7,9 +7,9 @@ or it corrects one that has not come. Whoever cancels a correction cancels what 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from sqlalchemy import Select, Text, and_, exists, func, or_, select, type_coerce
@@ -40,6 +40,16 @@ class StoredEvent(NamedTuple):
     def data(self) -> dict[str, Any]:
         """The event's data."""
         return _DATA.decode(self.data_text)
+
+
+class EventReader(Protocol):
+    """Reads the events of one customer, type and period that count, as known at an instant, in no promised order."""
+
+    def __call__(
+        self, uow: UnitOfWork, /, *, customer: str, event_type: str, period: Period, known_at: datetime
+    ) -> Iterable[StoredEvent]:
+        """Yield them."""
+        ...
 
 
 def effective_events(

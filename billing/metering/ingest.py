@@ -31,6 +31,7 @@ from billing.metering.worklists import (
     Late,
     Reason,
     cutoffs,
+    last_known,
     list_as_unmatched,
     log_conflicts,
     record_late,
@@ -46,8 +47,8 @@ Received = Sequence[CloudEvent | InvalidEvent]
 def ingest(uow: UnitOfWork, received: Received, directory: MeterDirectory, now: datetime) -> list[Outcome]:
     """Store what is new of `received` and return one outcome for each, in order. No event fails another one.
 
-    `now` becomes the time of recording; it is moved up to just behind the last close of one of the customers, so
-    that what a close has seen and what it has not is told by the time of recording alone.
+    `now` becomes the time of recording; it is moved up to just behind the last close, so that what a close has seen
+    and what it has not is told by the time of recording alone.
     """
     batch = take_apart(received)
     known = lock_and_load(uow, batch, directory, now)
@@ -70,8 +71,12 @@ class _Writer:
         """Append, record what depends on it, answer."""
         uow, batch, first = self._uow, self._batch, self._read.first
         events = self._events if len(first) == len(self._events) else [self._events[each] for each in first.values()]
-        closed = cutoffs(uow, {event.customer for event in events})
+        customers = {event.customer for event in events}
+        closed = cutoffs(uow, customers)
         self._now = max([self._now, *(cutoff.recorded_at + _INSTANT for cutoff in closed.values())])
+        if len(closed) < len(customers):  # Somebody has never been billed, yet a close has looked at all there was.
+            known = last_known(uow)
+            self._now = self._now if known is None else max(self._now, known + _INSTANT)
         present = event_store.append(uow, events, self._now)
         added = {key: place for key, place in first.items() if key not in present} if present else first
         special = self._record(added, closed) if added else {}

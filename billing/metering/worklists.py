@@ -16,6 +16,7 @@ from billing.metering.outcome import UnmatchedReason
 from billing.metering.sets import AskedOften, members
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
+from models.tables.invoice import BillingPeriodRow
 from models.tables.usage import UsageConflictRow, UsageCutoffRow, UsageLateRow, UsageUnmatchedRow
 from models.values.errors import RuleBrokenError
 from models.values.period import Period
@@ -24,6 +25,7 @@ UNMATCHED = table_of(UsageUnmatchedRow)
 _CONFLICT = table_of(UsageConflictRow)
 _CUTOFF = table_of(UsageCutoffRow)
 _LATE = table_of(UsageLateRow)
+_MONTH = table_of(BillingPeriodRow)
 
 RESOLVABLE = (
     UnmatchedReason.UNKNOWN_CUSTOMER,
@@ -184,6 +186,12 @@ def last_recorded(uow: UnitOfWork, *, alone: bool = False) -> datetime | None:
     if alone:
         locks.alone(uow)
     query = select(func.max(EVENT.c.recorded_at)).where(EVENT.c.tenant == uow.tenant)
+    return uow.connection.execute(query).scalar_one()  # type: ignore[no-any-return]
+
+
+def last_known(uow: UnitOfWork) -> datetime | None:
+    """Return up to when the last close knew events: none is ever recorded before that again, whoever it is of."""
+    query = select(func.max(_MONTH.c.known_at)).where(_MONTH.c.tenant == uow.tenant)
     return uow.connection.execute(query).scalar_one()  # type: ignore[no-any-return]
 
 

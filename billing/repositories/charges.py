@@ -113,6 +113,15 @@ class ChargeRepository:
         )
         return sorted(map(_charge, self._uow.connection.execute(query)), key=_order)
 
+    def of_period(self, customers: Collection[str], period: str) -> list[Charge]:
+        """Return all that was charged to some customers for a month, by customer and time."""
+        query = select(_CHARGE).where(
+            _CHARGE.c.tenant == self._uow.tenant,
+            members(self._uow, _CHARGE.c.customer, customers),
+            _CHARGE.c.period == period,
+        )
+        return sorted(map(_charge, self._uow.connection.execute(query)), key=_order)
+
     def take_up(self, charges: Sequence[tuple[str, str | None]]) -> None:
         """Say which invoice has taken each charge up; None releases it."""
         if charges:
