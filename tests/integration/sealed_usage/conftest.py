@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -21,11 +20,8 @@ def told_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
-    server = request.getfixturevalue("postgres_server")
-    name = f"alacarte_test_{uuid4().hex[:12]}"
-    server.create(name, server.template)
-    yield server.url_of(name)
-    server.drop(name)
+    with request.getfixturevalue("postgres_server").database() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
