@@ -32,6 +32,8 @@ from models.values.ids import bucket_of
 
 PAYMENT_DAYS = 14
 """Days from the date of an invoice until it is due."""
+MAX_GRACE_DAYS = 366
+"""Drafts that wait longer are not waited for."""
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
 _FINALISED_AT_ONCE = 200
 _SHOWN_UNMATCHED = 1_000
@@ -104,9 +106,14 @@ def close(
 ) -> CloseResult:
     """Close a month, or go on with a close that was interrupted.
 
-    Raises RuleBrokenError where the checklist has an item that blocks.
+    Raises RuleBrokenError where the checklist has an item that blocks, InvalidValueError for days of grace that are
+    below zero or more than a year.
     """
     options = options or CloseOptions()
+    if not 0 <= options.grace_days <= MAX_GRACE_DAYS:
+        raise InvalidValueError(
+            f"must be 0 to {MAX_GRACE_DAYS}", field="grace_days", value=options.grace_days, code="invalid_grace_days"
+        )
     tell = progress or _silent
     begun = database.write(tenant, lambda uow: _begin(uow, key, now, options))
     if begun.was_closed:

@@ -26,7 +26,7 @@ from api.security import requires
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
-from billing.closing import Check, CloseOptions, checklist, close
+from billing.closing import MAX_GRACE_DAYS, Check, CloseOptions, checklist, close, reopen
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.explanation import explain_line
 from billing.exports.invoice_view import invoice_view
@@ -53,6 +53,37 @@ class CreditBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     reason: str
     lines: dict[str, str] | None = None
+
+
+class CloseBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """How to close. Drafts may be changed for `grace_days`; invoices bear the date `issued_on`, or the day after."""
+
+    grace_days: Annotated[int, msgspec.Meta(ge=0, le=MAX_GRACE_DAYS)] = 0
+    issued_on: date | None = None
+
+
+class ReopenBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Why a closed month is opened again."""
+
+    reason: str
+
+
+class CloseView(msgspec.Struct, kw_only=True):
+    """What a close did: invoices and drafts of the month by id; `was_closed` where it found nothing to do."""
+
+    period: str
+    was_closed: bool
+    invoices: list[str]
+    drafts: list[str]
+    checks: list[dict[str, Any]]
+
+
+class MonthView(msgspec.Struct, kw_only=True):
+    """A month: open, closing or closed, and how often it was closed."""
+
+    period: str
+    state: str
+    attempt: int
 
 
 class InvoiceController(Controller):
@@ -230,21 +261,58 @@ class CloseController(Controller):
         status_code=200,
         sync_to_thread=True,
     )
-    def close(self, period: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+    def close(
+        self,
+        period: FromPath[str],
+        request: ApiRequest,
+        state: State,
+        data: JSONBody[CloseBody | None] = None,
+    ) -> CloseView:
         """Close a month, or go on with a close that was interrupted; a closed month is answered as it is."""
         services: Services = state.services
-        now, tenant = services.now(), request.user.tenant
+        now, tenant, how = services.now(), request.user.tenant, data or CloseBody()
         actor = actor_of(request, now)
-        result = close(services.database, tenant, period, now, CloseOptions(actor=actor.name, collect=services.collect))
-        with services.database.writing(tenant) as uow:
-            audit.record(uow, actor, "month.close", ("close", period))
-        return {
-            "period": period,
-            "was_closed": result.was_closed,
-            "invoices": [*result.invoices],
-            "drafts": [*result.drafts],
-            "checks": [_check(each) for each in result.checks],
-        }
+        options = CloseOptions(
+            actor=actor.name, issued_on=how.issued_on, grace_days=how.grace_days, collect=services.collect
+        )
+        result = close(services.database, tenant, period, now, options)
+        services.database.write(tenant, lambda uow: audit.record(uow, actor, "month.close", ("close", period)))
+        return CloseView(
+            period=period,
+            was_closed=result.was_closed,
+            invoices=[*result.invoices],
+            drafts=[*result.drafts],
+            checks=[_check(each) for each in result.checks],
+        )
+
+    @post(
+        "/closes/{period:str}/reopen",
+        operation_id="ReopenMonth",
+        guards=[requires(Scope.FINANCE)],
+        status_code=200,
+        answer=MonthView,
+    )
+    async def reopen(
+        self,
+        period: FromPath[str],
+        data: JSONBody[ReopenBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[bytes]:
+        """Open the month closed last again: its next close bills what has changed. Issued invoices stay."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now()
+            actor = actor_of(request, now)
+            month = reopen(uow, period, data.reason, actor.name, now)
+            after = {"period": month.key, "state": month.state, "attempt": month.attempt}
+            of = ("close", period)
+            audit.record(uow, actor, "month.reopen", of, before={**after, "state": "closed"}, after=after)
+            return 200, MonthView(**after)
+
+        return await in_thread(services, request, idempotency_key, work)
 
     @get(
         "/exports/invoices",

@@ -64,6 +64,7 @@ SCOPES: dict[str, set[str]] = {
     "CreditInvoice": {"refund"},
     "CheckClose": {"read", "finance"},
     "CloseMonth": {"finance"},
+    "ReopenMonth": {"finance"},
     "ExportInvoices": {"read", "finance"},
     "ReadTrialBalance": {"finance"},
     "ListJournals": {"finance"},
