@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from billing.customers import Customer
 from billing.phases import NO_THRESHOLDS, Agreement, Phase, PhaseState, Subscription, Thresholds
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.price_books import PriceBookRepository
@@ -83,7 +84,7 @@ def start_from_quote(
         agreed(
             quote.book_hash,
             {key: one.quantity for key, one in facts.selection.items()},
-            _cycle(uow, quote, terms, starts_at),
+            cycle_of(CustomerRepository(uow).get(quote.customer), terms or SubscriptionTerms(), starts_at),
         ),
         sheet_hash=quote.sheet_hash,
         quote_id=quote.id,
@@ -163,6 +164,14 @@ def record(uow: UnitOfWork, change: Change) -> Subscription:
         SubscriptionRepository(uow).add_phase(change.subscription.id, phase)
         announce(uow, [subscription_changed(change.outcome, phase)], phase.recorded_at)
     return change.outcome
+
+
+def cycle_of(customer: Customer, terms: SubscriptionTerms, starts_at: datetime) -> BillingCycle:
+    """Return the billing cycle that a customer's terms come to. Pure."""
+    zone: ZoneInfo = parse_zone(terms.zone or customer.zone)
+    if terms.anchor_day is None:
+        return BillingCycle.calendar(terms.interval, zone)
+    return BillingCycle.on_day(terms.interval, zone, terms.anchor_day, starts_at)
 
 
 # Changes: pure.
@@ -313,11 +322,3 @@ def _in_force(subscription: Subscription, at: datetime) -> Phase:
             "is not running at that time", field="subscription", value=subscription.id, code="subscription_not_running"
         )
     return phase
-
-
-def _cycle(uow: UnitOfWork, quote: StoredQuote, terms: SubscriptionTerms | None, starts_at: datetime) -> BillingCycle:
-    terms = terms or SubscriptionTerms()
-    zone: ZoneInfo = parse_zone(terms.zone or CustomerRepository(uow).get(quote.customer).zone)
-    if terms.anchor_day is None:
-        return BillingCycle.calendar(terms.interval, zone)
-    return BillingCycle.on_day(terms.interval, zone, terms.anchor_day, starts_at)

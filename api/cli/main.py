@@ -17,6 +17,7 @@ _COMMANDS = (
     "catalog",
     "customers",
     "quote",
+    "subscription",
     "verify",
     "rate",
     "aggregate",

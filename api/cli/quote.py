@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,22 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     release.set_defaults(run=run_release)
 
 
-def _request(options: argparse.Namespace) -> QuoteRequest:
+def read_selection(pairs: Iterable[str]) -> dict[str, Any]:
+    """Read FEATURE or FEATURE=QUANTITY. Raises InvalidValueError for a feature that stands twice."""
     selection: dict[str, Any] = {}
-    for pair in options.selection:
+    for pair in pairs:
         feature, equals, quantity = pair.partition("=")
         if not equals:
             quantity = "1"
         if feature in selection:
             raise InvalidValueError("feature stands twice", field="selection", value=feature)
         selection[feature] = json.loads(quantity) if quantity.startswith("{") else quantity
+    return selection
+
+
+def _request(options: argparse.Namespace) -> QuoteRequest:
     days = getattr(options, "hold_days", 14)
-    return QuoteRequest(options.customer, selection, hold_for=timedelta(days=days))
+    return QuoteRequest(options.customer, read_selection(options.selection), hold_for=timedelta(days=days))
 
 
 def run_preview(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
 from billing.customers import Customer
-from billing.previews import month_end, preview_invoices
+from billing.previews import preview_invoices
 from billing.repositories.customers import CustomerRepository
 
 
@@ -91,7 +92,7 @@ class CustomerController(Controller):
         """Return the next invoices as they would be now: every event of this moment counted, nothing written."""
         services: Services = state.services
         now = services.now()
-        until = month_end(now)
+        until = (now.date().replace(day=1) + timedelta(days=32)).replace(day=1)
         with services.database.reading(request.user.tenant) as uow:
             CustomerRepository(uow).get(key)
             invoices = preview_invoices(uow, key, until, now)

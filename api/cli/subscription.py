@@ -1,0 +1,135 @@
+"""`alacarte subscription`: start, change, pause, resume and cancel subscriptions; each can be previewed first.
+
+`quote accept` starts the subscription of a quote; `start` begins one at list prices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from api.cli.quote import read_selection
+from api.cli.workspace import open_workspace
+from api.schemas.invoices import invoice_document
+from api.schemas.subscriptions import ChangeBody, change_of, difference_document, subscription_document
+from billing import audit
+from billing.phases import Subscription
+from billing.previews import month_end, preview_change, preview_invoices
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.price_books import PriceBookRepository
+from billing.repositories.subscriptions import SubscriptionRepository
+from billing.subscriptions import SubscriptionTerms, Who, agreed, cycle_of, record, start
+from billing.unit_of_work import UnitOfWork
+from models.values.period import Interval, parse_instant
+from pricing_engine.catalog import selection_of
+
+_CHANGES = {
+    "change": "to another selection",
+    "pause": "bill nothing until it is resumed",
+    "resume": "end a pause",
+    "cancel": "end it now, or with the billing period",
+}
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its actions."""
+    command = commands.add_parser("subscription", help="start, change, pause, resume and cancel", description=__doc__)
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    showing = actions.add_parser("show", help="print a subscription with all its phases as JSON")
+    showing.add_argument("subscription")
+    showing.set_defaults(run=run_show)
+    starting = actions.add_parser("start", help="start one at list prices, once by its id")
+    starting.add_argument("subscription", help="an id of your own")
+    starting.add_argument("customer")
+    starting.add_argument("selection", nargs="+", metavar="FEATURE[=QUANTITY]")
+    starting.add_argument("--at", metavar="TIME", help="from when on (default: now)")
+    starting.add_argument("--interval", choices=list(Interval), default=Interval.MONTH)
+    starting.add_argument("--anchor-day", type=int, help="day of the month on which periods begin (default: calendar)")
+    starting.add_argument("--trial-days", type=int, default=0)
+    starting.set_defaults(run=run_start)
+    for name, help_ in _CHANGES.items():
+        changing = actions.add_parser(name, help=help_)
+        changing.add_argument("subscription")
+        if name == "change":
+            changing.add_argument("selection", nargs="+", metavar="FEATURE[=QUANTITY]", help="all it is to have")
+        if name == "cancel":
+            changing.add_argument("--at-period-end", action="store_true", help="with the billing period, not now")
+        changing.add_argument("--reason", default="", help="kept with the change")
+        changing.set_defaults(run=run_change, action=name)
+    for name in ("start", *_CHANGES):
+        actions.choices[name].add_argument("--preview", action="store_true", help="show the next invoices; do nothing")
+        actions.choices[name].add_argument("--actor", default="cli", help="who does it (default: cli)")
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """Print it."""
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        _print(subscription_document(SubscriptionRepository(uow).get(options.subscription)))
+    return 0
+
+
+def run_start(options: argparse.Namespace) -> int:
+    """Start, or show the customer's next invoices as if it were started."""
+    now = datetime.now(UTC)
+    with open_workspace() as (settings, database):
+        if options.preview:
+            with database.reading(settings.tenant) as uow:  # Whatever is written here is rolled back.
+                _start(uow, options, now)
+                _print({"after": _next_invoices(uow, options.customer, now)})
+            return 0
+        _print(subscription_document(database.write(settings.tenant, partial(_start, options=options, now=now))))
+    return 0
+
+
+def run_change(options: argparse.Namespace) -> int:
+    """Change, or show the customer's next invoices without and with the change."""
+    now = datetime.now(UTC)
+    selection = read_selection(options.selection) if options.action == "change" else None
+    at_end = getattr(options, "at_period_end", False)
+    body = ChangeBody(action=options.action, selection=selection, at_period_end=at_end, reason=options.reason)
+    with open_workspace() as (settings, database):
+        if options.preview:
+            with database.reading(settings.tenant) as uow:
+                seen = preview_change(uow, change_of(uow, options.subscription, body, Who(now)), month_end(now), now)
+            before, after = ([*map(invoice_document, each)] for each in (seen.before, seen.after))
+            _print({"before": before, "after": after, "difference": difference_document(seen)})
+            return 0
+        done = database.write(settings.tenant, partial(_change, body=body, options=options, now=now))
+    _print(subscription_document(done))
+    return 0
+
+
+def _start(uow: UnitOfWork, options: argparse.Namespace, now: datetime) -> Subscription:
+    customer = CustomerRepository(uow).get(options.customer)
+    starts_at = now if options.at is None else parse_instant(options.at, "at")
+    stored = PriceBookRepository(uow).for_customer(customer.currency, customer.channel, now)
+    chosen = {key: one.quantity for key, one in selection_of(read_selection(options.selection), stored.book).items()}
+    terms = SubscriptionTerms(Interval(options.interval), options.anchor_day)
+    agreement = agreed(stored.content_hash, chosen, cycle_of(customer, terms, starts_at))
+    done = start(
+        uow, options.subscription, customer.key, customer.currency, agreement, starts_at, now,
+        trial_days=options.trial_days,
+    )  # fmt: skip
+    of = ("subscription", done.id)
+    audit.record(uow, audit.Actor(options.actor, now), "subscription.start", of, after=subscription_document(done))
+    return done
+
+
+def _change(uow: UnitOfWork, body: ChangeBody, options: argparse.Namespace, now: datetime) -> Subscription:
+    wanted = change_of(uow, options.subscription, body, Who(now, options.actor, body.reason))
+    done = record(uow, wanted)
+    before, after = subscription_document(wanted.subscription), subscription_document(done)
+    of = ("subscription", done.id)
+    audit.record(uow, audit.Actor(options.actor, now), f"subscription.{body.action}", of, before=before, after=after)
+    return done
+
+
+def _next_invoices(uow: UnitOfWork, customer: str, now: datetime) -> list[Any]:
+    return [*map(invoice_document, preview_invoices(uow, customer, month_end(now), now))]
+
+
+def _print(document: object) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=1, default=str))

@@ -1,0 +1,61 @@
+"""`alacarte subscription`: each change is previewed without a trace, then done once, with who and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.cli.main import main
+from billing.audit import entries
+from billing.database import Database
+from tests.billing_story import Company
+from tests.quote_facts import SIGNER
+
+
+@pytest.fixture
+def company(database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
+    (tmp_path / "key.pem").write_bytes(SIGNER.private_pem())
+    monkeypatch.setenv("ALACARTE_DATABASE_URL", database_url)
+    monkeypatch.setenv("ALACARTE_SIGNING_KEY", str(tmp_path / "key.pem"))
+    company = Company(database)
+    company.found("acme")
+    company.publish()
+    return company
+
+
+def test_a_subscription_from_start_to_end(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str) -> tuple[int, Any]:
+        status = main(["subscription", *arguments])
+        printed = capsys.readouterr().out
+        return status, json.loads(printed) if printed else None
+
+    start = ("start", "s1", "acme", "seats=2", "tokens", "--trial-days", "0")
+    status, seen = run(*start, "--preview")
+    assert (status, [line["feature"] for line in seen["after"][0]["lines"]]) == (0, ["seats"])
+    assert run("show", "s1") == (3, None)
+    status, started = run(*start, "--actor", "ann")
+    assert (status, started["phases"][0]["agreement"]["selection"]) == (0, {"seats": "2", "tokens": "1"})
+
+    status, seen = run("change", "s1", "seats=5", "tokens", "--preview")
+    assert (status, seen["difference"][0]["amount"] > "0") == (0, True)
+    assert run("show", "s1")[1] == started
+    for arguments, action in (
+        (("change", "s1", "seats=5", "tokens", "--reason", "grown"), "change"),
+        (("pause", "s1"), "pause"),
+        (("resume", "s1"), "resume"),
+        (("cancel", "s1", "--at-period-end"), "cancel"),
+    ):
+        status, after = run(*arguments)
+        assert (status, after["phases"][-1]["action"]) == (0, action)
+    assert [phase["reason"] for phase in after["phases"]] == ["", "grown", "", "", ""]
+    assert run("show", "s1") == (0, after)
+    assert run("resume", "s1") == (3, None)
+    assert run("start", "s2", "acme", "nothing=1") == (3, None)
+    with company.database.reading(company.tenant) as uow:
+        recorded = [(each.actor, each.action) for each in entries(uow) if each.object_type == "subscription"]
+    assert recorded[0] == ("ann", "subscription.start")
+    done = ["change", "pause", "resume", "cancel"]
+    assert [action for _, action in recorded[1:]] == [f"subscription.{each}" for each in done]
