@@ -39,7 +39,7 @@ class StorageFullError(LimitExceededError):
 
 
 class WriteConflictError(ConflictError):
-    """Other writers were in the way at every attempt. Nothing is written; the same request may be sent again."""
+    """Other writers were in the way, at every attempt made. Nothing is written; the same may be done again."""
 
     code = "write_conflict"
 
@@ -75,7 +75,8 @@ class Database:
         """Open a writing unit of work: commits on leaving, rolls back on an exception.
 
         On SQLite it takes the write lock at once, so that no reader has to be upgraded half-way. Raises
-        StorageFullError where there is no room.
+        StorageFullError where there is no room, WriteConflictError where the database undid it for another writer's
+        sake; `write` begins anew then.
         """
         try:
             with self.engine.connect().execution_options(**{_WRITES: True}) as connection:
@@ -89,6 +90,8 @@ class Database:
                 raise StorageFullError(
                     "has no room left", field="database", value=self.engine.url.render_as_string()
                 ) from error
+            if _was_undone(error):
+                raise WriteConflictError("other writers are in the way", field="database") from error
             raise
 
     def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
@@ -101,11 +104,9 @@ class Database:
             try:
                 with self.writing(tenant) as uow:
                     return work(uow)
-            except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, psycopg.OperationalError) as error:
-                if not _was_undone(error):
-                    raise
+            except WriteConflictError:
                 if attempt == _ATTEMPTS:
-                    raise WriteConflictError("other writers are in the way", field="database", value=attempt) from error
+                    raise
             time.sleep(_PAUSE_SECONDS * attempt)
         raise AssertionError("unreachable")
 

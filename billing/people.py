@@ -132,12 +132,13 @@ def sign_in(database: Database, tenant: str, name: str, password: str, token: st
     proven = hmac.compare_digest(_hash(password, salt), row["password_hash"] if row is not None else "")
     if row is None or row["disabled_at"] is not None or _must_wait(row, at):
         return None
-    with database.writing(tenant) as uow:
+
+    def work(uow: UnitOfWork) -> None:
         if not proven:
             uow.connection.execute(
                 update(_PERSON).where(_is(uow, name)).values(failures=_PERSON.c.failures + 1, failed_at=at)
             )
-            return None
+            return
         uow.connection.execute(update(_PERSON).where(_is(uow, name)).values(failures=0, failed_at=None))
         uow.connection.execute(delete(_SESSION).where(_SESSION.c.tenant == tenant, _SESSION.c.expires_at <= at))
         uow.connection.execute(
@@ -145,7 +146,9 @@ def sign_in(database: Database, tenant: str, name: str, password: str, token: st
                 tenant=tenant, token_hash=_digest(token), person=name, opened_at=at, expires_at=at + SESSION_LASTS
             )
         )
-    return _person(row)
+
+    database.write(tenant, work)
+    return _person(row) if proven else None
 
 
 def person_signed_in(uow: UnitOfWork, token: str, at: datetime) -> Person | None:

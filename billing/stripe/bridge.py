@@ -51,8 +51,7 @@ class StripeBridge:
 
     def queue_repairs(self, found: Reconciliation) -> int:
         """Queue what puts the differences right; return how many are left to a person. `sync` performs it."""
-        with self.database.writing(self.tenant) as uow:
-            return queue_repairs(uow, found, self.timing.now())
+        return self.database.write(self.tenant, lambda uow: queue_repairs(uow, found, self.timing.now()))
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from billing.repositories import stripe_mirror as mirror
 from billing.stripe.absorbing import Absorber
 from billing.stripe.timing import Timing
 from billing.stripe.webhooks import subject_of
+from billing.unit_of_work import UnitOfWork
 
 _AT_ONCE = 200
 _FIRST_WAIT = timedelta(seconds=2)
@@ -117,12 +118,12 @@ class EventReader:
             return stripe_events.next_due(uow, now)
 
     def _postpone(self, event_ids: list[str], until: datetime, error: str) -> None:
-        with self._database.writing(self._tenant) as uow:
-            stripe_events.postpone(uow, event_ids, until, error)
+        self._database.write(self._tenant, lambda uow: stripe_events.postpone(uow, event_ids, until, error))
 
     def _take_in(self, seen: _Seen, event_ids: list[str]) -> None:
         now = self._timing.now()
-        with self._database.writing(self._tenant) as uow:
+
+        def work(uow: UnitOfWork) -> None:
             self._absorber.begin(uow)
             row = None if seen.invoice is None else mirror.invoice_by_stripe_id(uow, seen.invoice.id)
             if seen.invoice is None or row is None:
@@ -134,3 +135,5 @@ class EventReader:
             if seen.dispute is not None:
                 self._absorber.dispute(uow, row.invoice_id, seen.dispute, now)
             stripe_events.settle(uow, event_ids, "done")
+
+        self._database.write(self._tenant, work)

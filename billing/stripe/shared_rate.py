@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from billing.database import Database
 from billing.repositories.inserting import insert_new
 from billing.stripe.timing import Timing
+from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.outbox import StripeRateRow
 
@@ -58,7 +59,8 @@ class SharedRate:
 
     def _reserve(self, skip_us: int = 0) -> list[int]:
         count = 0 if skip_us else self._run
-        with self._database.writing(self._tenant) as uow:
+
+        def work(uow: UnitOfWork) -> int:
             row = {"tenant": self._tenant, "name": "requests", "next_slot_us": 0}
             insert_new(uow, RATE, row)
             mine = (RATE.c.tenant == self._tenant) & (RATE.c.name == "requests")
@@ -66,6 +68,9 @@ class SharedRate:
             first = max(int(free), self._now_us()) + skip_us
             after = first + count * self._interval_us
             uow.connection.execute(update(RATE).where(mine).values(next_slot_us=after))
+            return first
+
+        first = self._database.write(self._tenant, work)
         return [first + number * self._interval_us for number in range(count)]
 
     def _now_us(self) -> int:

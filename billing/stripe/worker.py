@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from billing.billing_provider import BillingProvider, NotAuthorisedError, ProviderError, RateLimitedError, RefusedError
-from billing.database import Database
+from billing.database import Database, WriteConflictError
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories import stripe_outbox as outbox
 from billing.stripe.absorbing import Absorber
@@ -148,6 +148,8 @@ class Worker:
             return None
         try:
             following, was_ours = await asyncio.to_thread(self._write_done, operation, done, adopted)
+        except WriteConflictError:
+            raise  # Not a refusal: the lease runs out, and whoever takes it up next finds what was done.
         except DomainError as error:
             refusal = RefusedError(f"done, but our own books refuse it: {error}", reason=error.code)
             await self._fail(operation, refusal)
@@ -183,15 +185,21 @@ class Worker:
 
     def _charge_what_is_due(self) -> None:
         now = self._timing.now()
-        with self._database.writing(self._tenant) as uow:
+
+        def work(uow: UnitOfWork) -> None:
             for row in mirror.invoices_to_charge(uow, now):
                 enqueue_charge(uow, row, now=now)
 
+        self._database.write(self._tenant, work)
+
     def _lease_some(self) -> list[_Leased]:
         now = self._timing.now()
-        with self._database.writing(self._tenant) as uow:
+
+        def work(uow: UnitOfWork) -> list[_Leased]:
             operations = outbox.lease(uow, self._name, now, self._lease, self._concurrency)
             return [_Leased(operation, _known(uow, operation)) for operation in operations]
+
+        return self._database.write(self._tenant, work)
 
     def _next_due(self, now: datetime) -> datetime | None:
         with self._database.reading(self._tenant) as uow:
@@ -200,7 +208,8 @@ class Worker:
 
     def _write_done(self, operation: Operation, done: Done, adopted: bool) -> tuple[_Leased | None, bool]:  # noqa: FBT001
         now = self._timing.now()
-        with self._database.writing(self._tenant) as uow:
+
+        def work(uow: UnitOfWork) -> tuple[_Leased | None, bool]:
             self._absorber.begin(uow)
             if not outbox.complete(uow, operation, self._name, now, stripe_id=done.stripe_id, adopted=adopted):
                 return None, False
@@ -208,14 +217,19 @@ class Worker:
             following = outbox.lease_next(uow, operation, self._name, now, self._lease)
             return (None if following is None else _Leased(following, _known(uow, following))), True
 
+        return self._database.write(self._tenant, work)
+
     def _write_move(self, operation: Operation, move: Move, error: ProviderError | None) -> None:
         now = self._timing.now()
-        with self._database.writing(self._tenant) as uow:
+
+        def work(uow: UnitOfWork) -> None:
             if move.state is State.DEAD:
                 self._absorber.begin(uow)
             is_ours = outbox.move(uow, operation, self._name, move, error)
             if is_ours and move.state is State.DEAD and operation.aggregate is Aggregate.INVOICE:
                 self._absorber.review(uow, operation.aggregate_id, f"{operation.kind}: {error}", now)
+
+        self._database.write(self._tenant, work)
 
     def _take_in(self, uow: UnitOfWork, operation: Operation, done: Done, now: datetime) -> None:
         if operation.aggregate is Aggregate.CUSTOMER:

@@ -45,6 +45,13 @@ class Delivered:
     given_up: int = 0
     disabled: int = 0
 
+    def add(self, more: Delivered) -> None:
+        """Count what another try came to."""
+        self.delivered += more.delivered
+        self.failed += more.failed
+        self.given_up += more.given_up
+        self.disabled += more.disabled
+
 
 class WebhookWorker:
     """Delivers the events of one tenant. `name` must be unique among the workers that run."""
@@ -90,15 +97,18 @@ class WebhookWorker:
             answer = await self._sender.send(leased.url, headers, body)
         took_ms = round((time.perf_counter() - started) * 1000)
         attempt = Attempt(leased.attempts, answer.status, answer.error, answer.text, took_ms, started_at)
-        await asyncio.to_thread(self._record, leased, answer, attempt, report)
+        report.add(await asyncio.to_thread(self._record, leased, answer, attempt))
 
     # What follows runs in threads: each call is one short transaction.
 
     def _lease_some(self) -> list[tuple[Leased, list[bytes] | None]]:
         now = self._timing.now()
-        with self._database.writing(self._tenant) as uow:
+
+        def work(uow: UnitOfWork) -> list[tuple[Leased, list[bytes] | None]]:
             leased = outbox.lease(uow, self._name, now, LEASE, CONCURRENCY)
             return [(each, self._secrets(uow, each.endpoint, now)) for each in leased]
+
+        return self._database.write(self._tenant, work)
 
     def _secrets(self, uow: UnitOfWork, endpoint: str, now: datetime) -> list[bytes] | None:
         try:
@@ -110,27 +120,29 @@ class WebhookWorker:
         with self._database.reading(self._tenant) as uow:
             return outbox.next_due(uow, now)
 
-    def _record(self, leased: Leased, answer: Answer, attempt: Attempt, report: Delivered) -> None:
+    def _record(self, leased: Leased, answer: Answer, attempt: Attempt) -> Delivered:
         now = self._timing.now()
-        with self._database.writing(self._tenant) as uow:
-            endpoint = endpoints.find(uow, leased.endpoint, lock=True)
-            if endpoint is None:  # Deleted meanwhile, its log with it.
-                return
-            if not outbox.finish(uow, leased, self._name, attempt, **self._outcome(leased, answer, now)):
-                return
-            if answer.is_taken:
-                report.delivered += 1
-                if endpoint.failing_since is not None:
-                    endpoints.change(uow, endpoint.id, failing_since=None)
-                return
-            report.failed += 1
-            report.given_up += next_try(leased.tries, now, 0) is None
-            since = endpoint.failing_since or now
-            endpoints.change(uow, endpoint.id, failing_since=since)
-            if endpoint.is_active and (answer.status == _GONE or is_given_up(since, now)):
-                gone = "answered 410 Gone"
-                disable(uow, endpoint.id, gone if answer.status == _GONE else f"nothing arrived since {since:%Y-%m-%d}")
-                report.disabled += 1
+        return self._database.write(self._tenant, lambda uow: self._finish(uow, leased, answer, attempt, now))
+
+    def _finish(self, uow: UnitOfWork, leased: Leased, answer: Answer, attempt: Attempt, now: datetime) -> Delivered:
+        """Write down how a try went; return what is to be reported of it once that is committed."""
+        endpoint = endpoints.find(uow, leased.endpoint, lock=True)
+        if endpoint is None:  # Deleted meanwhile, its log with it.
+            return Delivered()
+        if not outbox.finish(uow, leased, self._name, attempt, **self._outcome(leased, answer, now)):
+            return Delivered()
+        if answer.is_taken:
+            if endpoint.failing_since is not None:
+                endpoints.change(uow, endpoint.id, failing_since=None)
+            return Delivered(delivered=1)
+        since = endpoint.failing_since or now
+        endpoints.change(uow, endpoint.id, failing_since=since)
+        found = Delivered(failed=1, given_up=int(next_try(leased.tries, now, 0) is None))
+        if endpoint.is_active and (answer.status == _GONE or is_given_up(since, now)):
+            gone = "answered 410 Gone"
+            disable(uow, endpoint.id, gone if answer.status == _GONE else f"nothing arrived since {since:%Y-%m-%d}")
+            found.disabled = 1
+        return found
 
     def _outcome(self, leased: Leased, answer: Answer, now: datetime) -> dict[str, Any]:
         if answer.is_taken:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
+from psycopg.errors import DeadlockDetected
 
 from billing.credit_notes import CreditRequest, issue_credit_note
-from billing.database import Database
+from billing.database import Database, WriteConflictError
 from billing.invoices import Invoice, InvoiceState
 from billing.invoicing import give_up, void
 from billing.ledger_collection import LedgerCollection
@@ -200,3 +201,36 @@ def test_our_side_does_not_go_ahead_where_the_provider_cannot_follow(embedded: D
     with pytest.raises(RuleBrokenError, match="is collected by the invoice"):
         decide()
     assert company.invoices("c1")[0].state is InvoiceState.FINALISED
+
+
+def test_a_result_that_other_writers_undo_is_written_again_and_never_taken_for_a_refusal(
+    embedded_booked: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete, undone = outbox.complete, []
+
+    def undo_twice(*args: object, **kwargs: object) -> bool:
+        if len(undone) < 2:
+            undone.append(1)
+            raise DeadlockDetected
+        return complete(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(outbox, "complete", undo_twice)
+    drained = embedded_booked.drain()
+    assert (len(undone), drained.failed, drained.dead) == (2, 0, 0)
+    assert [each.state for each in invoices(embedded_booked.database)] == [InvoiceState.PAID]
+
+
+def test_a_result_that_cannot_be_written_stops_the_worker_and_leaves_the_work_to_the_next(
+    embedded_booked: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undo(*_args: object, **_kwargs: object) -> bool:
+        raise DeadlockDetected
+
+    with monkeypatch.context() as always:
+        always.setattr(outbox, "complete", undo)
+        with pytest.raises(WriteConflictError):
+            embedded_booked.drain()
+    embedded_booked.clock.advance(3_600)
+    drained = embedded_booked.drain()
+    assert (drained.failed, drained.dead) == (0, 0)
+    assert [each.state for each in invoices(embedded_booked.database)] == [InvoiceState.PAID]

@@ -68,6 +68,19 @@ def test_it_gives_up_after_five_attempts_and_leaves_nothing(
         assert balance(uow, BANK) == 0
 
 
+@pytest.mark.parametrize("error", [*UNDONE, _busy()], ids=["serialization", "deadlock", "busy"])
+def test_a_block_that_cannot_be_done_again_says_what_stood_in_its_way(database: Database, error: Exception) -> None:
+    def undone() -> None:
+        with database.writing(DEFAULT_TENANT) as uow:
+            post(uow, [_journal(1)], recorded_at=AT)
+            raise error
+
+    with pytest.raises(WriteConflictError):
+        undone()
+    with database.reading(DEFAULT_TENANT) as uow:
+        assert balance(uow, BANK) == 0
+
+
 def test_another_error_is_not_tried_again(database: Database) -> None:
     calls: list[int] = []
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from psycopg.errors import DeadlockDetected
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from billing.repositories import webhook_endpoints, webhook_outbox
@@ -81,6 +82,25 @@ def test_an_accepted_quote_arrives_once_signed_and_readable(door: Door, there: R
     shown = door.call("GET", f"{ENDPOINTS}/{made['id']}").json()
     assert "secret" not in shown
     assert made["secret"].encode() not in door.call("GET", ENDPOINTS).content
+
+
+def test_a_try_that_other_writers_undo_is_written_down_once(
+    door: Door, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen(door, there)
+    accept(door, "1")
+    finish, undone = webhook_outbox.finish, []
+
+    def undo_once(*args: Any, **kwargs: Any) -> bool:
+        done = finish(*args, **kwargs)
+        if not undone:
+            undone.append(1)
+            raise DeadlockDetected
+        return done
+
+    monkeypatch.setattr(webhook_outbox, "finish", undo_once)
+    report = drain(door.database, door.clock)
+    assert (len(undone), report.delivered, report.failed, len(there.received)) == (1, 1, 0, 1)
 
 
 def test_a_failing_receiver_is_tried_again_on_schedule_under_one_id(door: Door, there: Receiver) -> None:
