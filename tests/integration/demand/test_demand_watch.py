@@ -127,3 +127,5 @@ def test_prices_that_followed_what_people_knew_are_flagged_and_move_nothing(
     assert "list prices: prices moved with demand that the log does not show" in told
     assert "seats: stays 8" in told or "seats: 8 -> 8" in told
     assert "needs a person: nothing is proposed but list prices" in told
+    assert main(["demand", "design-tariff"]) == 3
+    assert "distrusted_model" in capsys.readouterr().err
