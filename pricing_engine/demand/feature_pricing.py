@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pricing_engine.demand.design import quote_design
+from pricing_engine.demand.design import QuoteDesign, quote_design
 from pricing_engine.demand.diagnostics import drift
-from pricing_engine.demand.feature_posterior import FeatureDemand
+from pricing_engine.demand.feature_posterior import FeatureDemand, FeaturePosterior
 from pricing_engine.demand.optimum import optimal_prices
 from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Floats, Scale
@@ -28,23 +28,44 @@ _PRIOR = DemandPrior(
 _ADDITIVE_ODDS = 3.0
 """Log evidence from which worth is taken to add up in money rather than to multiply: 20 to 1."""
 _WINDOW = 100
+_CEILINGS, _CEILINGS_BELOW, _CEILINGS_AFTER = (0.3, 0.1, 0.03, 0.01), 0.15, 20
+"""Where few accept, perhaps few are interested at any price: else refusals would all be taken for too high a price."""
+_NEGLIGIBLE = 1e-3
+_LOWEST_SHARE, _GRID = 1e-3, 96
 _BISECTIONS = 25
 
 
 @dataclass(frozen=True, slots=True)
-class _Learnt:
-    """Demand for features divided by `scale` (K,), and the features (m, K) it is asked for with."""
+class _Member:
+    """Demand among the share `ceiling` of customers who would take the offer at some price; `weight`: its chance."""
 
     demand: FeatureDemand
+    ceiling: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Learnt:
+    """What demand may be for features divided by `scale` (K,), and the features (m, K) it is asked for with."""
+
+    members: tuple[_Member, ...]
     scale: Floats
     asked: Floats
 
     def acceptance(self, features: Floats, price: Floats) -> Floats:
-        return self.demand.acceptance(features / self.scale, price, np.zeros(len(price), dtype=np.int64))
+        chosen, all_one = features / self.scale, np.zeros(len(price), dtype=np.int64)
+        chance = [m.weight * m.ceiling * m.demand.acceptance(chosen, price, all_one) for m in self.members]
+        return np.asarray(np.sum(chance, axis=0))
 
     def best_prices(self, features: Floats, unit_cost: float, high: float) -> Floats:
-        cost, highest = np.full(len(features), unit_cost), np.full(len(features), high)
-        return optimal_prices(self.demand, features / self.scale, cost, np.zeros(len(cost), dtype=np.int64), highest)
+        """Return the price (n,) with the largest expected profit; one member has it in closed form."""
+        if len(self.members) == 1:
+            cost, highest = np.full(len(features), unit_cost), np.full(len(features), high)
+            one = np.zeros(len(cost), dtype=np.int64)
+            return optimal_prices(self.members[0].demand, features / self.scale, cost, one, highest)
+        grid = np.geomspace(max(unit_cost, _LOWEST_SHARE * high), high, _GRID)
+        chance = self.acceptance(np.repeat(features, _GRID, axis=0), np.tile(grid, len(features)))
+        return np.asarray(grid[((grid - unit_cost) * chance.reshape(-1, _GRID)).argmax(axis=1)])
 
     def cost_with_scarcity(self, unit_cost: float, high: float, sellable_share: float) -> float:
         """Return the cost (a unit's value to later offers included) at which no more than the share is wanted."""
@@ -66,7 +87,7 @@ class FeaturePricing:
 
     def __init__(self, low: float, high: float, unit_cost: float, rng: np.random.Generator) -> None:
         self._rng, self._unit_cost = rng, unit_cost
-        self._low, self._high = max(low, unit_cost, 1e-3 * high), high
+        self._low, self._high = max(low, unit_cost, _LOWEST_SHARE * high), high
         self._rows: list[Floats] = []
         self._learnt: _Learnt | None = None
         self._count = self._fitted = 0
@@ -113,8 +134,30 @@ def _fit(features: Floats, price: Floats, accepted: Floats) -> _Learnt:
     scale[scale == 0] = 1.0
     names = [f"x{k}" for k in range(features.shape[1])]
     design = quote_design(features / scale, price, accepted, features=names)
+    ceilings = _ceilings(accepted)
+    fits = [_fit_scale(design, ceiling) for ceiling in ceilings]
+    odds = np.array([fit.log_evidence for fit in fits])
+    odds[1:] -= np.log(max(len(odds) - 1, 1))  # Half of the belief is that there is no ceiling.
+    weight = np.exp(odds - odds.max())
+    weight = np.where(weight < _NEGLIGIBLE * weight.max(), 0.0, weight) / weight.sum()
+    members = [
+        _Member(fit.mode(), ceiling, float(chance))
+        for fit, ceiling, chance in zip(fits, ceilings, weight, strict=True)
+        if chance > 0
+    ]
+    return _Learnt(tuple(members), scale, features[-_WINDOW:])
+
+
+def _ceilings(accepted: Floats) -> list[float]:
+    share = float(accepted.mean())
+    if len(accepted) < _CEILINGS_AFTER or share >= _CEILINGS_BELOW:
+        return [1.0]
+    return [1.0, *(ceiling for ceiling in _CEILINGS if ceiling > share)]
+
+
+def _fit_scale(design: QuoteDesign, ceiling: float) -> FeaturePosterior:
     multiplied, added = (
-        fit_posterior(design, member, prior=_PRIOR) for member in (Scale.MULTIPLICATIVE, Scale.ADDITIVE)
+        fit_posterior(design, member, prior=_PRIOR, ceiling=ceiling)
+        for member in (Scale.MULTIPLICATIVE, Scale.ADDITIVE)
     )
-    best = added if added.log_evidence - multiplied.log_evidence > _ADDITIVE_ODDS else multiplied
-    return _Learnt(best.mode(), scale, features[-_WINDOW:])
+    return added if added.log_evidence - multiplied.log_evidence > _ADDITIVE_ODDS else multiplied

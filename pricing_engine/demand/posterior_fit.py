@@ -26,6 +26,7 @@ _EM_ROUNDS = 20
 _EM_CONVERGED = 0.02
 _MIN_SPREAD = 0.02
 _PAIR_EVIDENCE = 3.0
+_MOST_AT_START = 0.9
 
 
 class NoQuotesError(InvalidValueError):
@@ -67,9 +68,14 @@ class _Problem:
     """The cells of one fit with everything that does not change between steps."""
 
     def __init__(
-        self, design: QuoteDesign, basis: PriceBasis, pairs: Sequence[tuple[int, int]], prior: DemandPrior
+        self,
+        design: QuoteDesign,
+        basis: PriceBasis,
+        pairs: Sequence[tuple[int, int]],
+        prior: DemandPrior,
+        ceiling: float = 1.0,
     ) -> None:
-        self.design, self.basis, self.pairs = design, basis, tuple(pairs)
+        self.design, self.basis, self.pairs, self.ceiling = design, basis, tuple(pairs), ceiling
         linear = linear_columns(design.chosen, self.pairs)
         self.price = basis.columns(design.price)
         self.linear_size = linear.shape[1]
@@ -98,10 +104,15 @@ class _Problem:
             columns[:, -1] = -slope * (price @ weights if ramps else price[:, 0])
             columns[:, linear:-1] = -slope * price * weights if ramps else 0.0
             log_odds = columns[:, :linear] @ values[:linear] + columns[:, -1]
-            chance = expit(log_odds)
-            log_likelihood += float(self.design.accepted[rows] @ log_odds - offered @ np.logaddexp(0.0, log_odds))
-            information[g] = (columns * (offered * chance * (1.0 - chance))[:, None]).T @ columns
-            scores[g] = columns.T @ (self.design.accepted[rows] - offered * chance)
+            accepted, chance = self.design.accepted[rows], expit(log_odds)
+            weight, residual = offered * chance * (1.0 - chance), accepted - offered * chance
+            if self.ceiling < 1.0:
+                likelihood, weight, residual = _below_ceiling(self.ceiling, log_odds, accepted, offered)
+                log_likelihood += likelihood
+            else:
+                log_likelihood += float(accepted @ log_odds - offered @ np.logaddexp(0.0, log_odds))
+            information[g] = (columns * weight[:, None]).T @ columns
+            scores[g] = columns.T @ residual
         return _Evidence(point, log_likelihood, information, scores)
 
     def curvature(self, evidence: _Evidence, tau: Floats) -> _Curvature:
@@ -124,6 +135,7 @@ class _Problem:
         """Begin at the prior, with the constant at the overall acceptance."""
         shared = self.prior_mean.copy()
         share = (self.design.accepted.sum() + 0.5) / (self.design.quotes + 1.0)
+        share = min(share / self.ceiling, _MOST_AT_START) if self.ceiling < 1.0 else share
         typical = float(np.mean(self.price.sum(axis=1)))
         shared[0] = np.log(share / (1.0 - share)) + np.exp(shared[-1]) * typical
         return _Point(shared, np.zeros((self.groups, len(self.deviating))))
@@ -136,19 +148,24 @@ def fit_posterior(
     *,
     pairs: Sequence[tuple[int, int]] = (),
     prior: DemandPrior | None = None,
+    ceiling: float = 1.0,
 ) -> FeaturePosterior:
     """Return the posterior of feature demand given `design`; with `scale` None the evidence picks the member.
 
-    `pairs`: index pairs of features whose joint worth may differ from the sum. Raises NoQuotesError for an
-    empty design, InvalidValueError for prices that the scale cannot take.
+    `pairs`: index pairs of features whose joint worth may differ from the sum. `ceiling`: share of customers who
+    would take the offer at any price; the posterior is then of the demand of those. Raises NoQuotesError for an
+    empty design, InvalidValueError for prices that the scale cannot take or a ceiling outside (0, 1].
     """
     if design.quotes == 0:
         raise NoQuotesError("there is no quote to learn from", field="design")
+    if not 0.0 < ceiling <= 1.0:
+        raise InvalidValueError("must be above 0 and at most 1", field="ceiling", value=ceiling)
     beliefs = DemandPrior() if prior is None else prior
     if scale is not None:
-        return _fit(_Problem(design, price_basis(scale, design.price), pairs, beliefs), beliefs)
+        return _fit(_Problem(design, price_basis(scale, design.price), pairs, beliefs, ceiling), beliefs)
     members = list(Scale) if np.all(design.price > 0) else [Scale.ADDITIVE]
-    fits = [_fit(_Problem(design, price_basis(member, design.price), pairs, beliefs), beliefs) for member in members]
+    bases = [price_basis(member, design.price) for member in members]
+    fits = [_fit(_Problem(design, basis, pairs, beliefs, ceiling), beliefs) for basis in bases]
     return max(fits, key=lambda posterior: posterior.log_evidence)
 
 
@@ -181,6 +198,15 @@ def find_pairs(
             if abs(z) > _PAIR_EVIDENCE:
                 found.append((-abs(z), (first, second)))
     return [pair for _, pair in sorted(found)]
+
+
+def _below_ceiling(ceiling: float, log_odds: Floats, accepted: Floats, offered: Floats) -> tuple[float, Floats, Floats]:
+    """Return log-likelihood, weight (n,) and residual (n,) in log-odds where ceiling * sigma(log-odds) accept."""
+    among = expit(log_odds)
+    chance = ceiling * among
+    passed_on = (1.0 - among) / (1.0 - chance)
+    likelihood = accepted @ (np.log(ceiling) - np.logaddexp(0.0, -log_odds)) + (offered - accepted) @ np.log1p(-chance)
+    return float(likelihood), offered * chance * (1.0 - among) * passed_on, (accepted - offered * chance) * passed_on
 
 
 def _fit(problem: _Problem, prior: DemandPrior) -> FeaturePosterior:

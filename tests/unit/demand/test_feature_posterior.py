@@ -195,3 +195,18 @@ def test_quotes_that_cannot_be_used_are_refused_by_name() -> None:
         fit_posterior(free, Scale.MULTIPLICATIVE)
     with pytest.raises(InvalidValueError, match="segment"):
         fit_posterior(free, Scale.ADDITIVE).mode().index_of("nowhere")
+
+
+def test_demand_below_a_ceiling_is_that_of_those_who_are_interested() -> None:
+    """A tenth of customers are interested; among them half accept at 4, with a slope of 3 on the log scale."""
+    rng = np.random.default_rng(3)
+    price = np.exp(rng.uniform(0.0, 2.5, 60_000))
+    accepted = (rng.random(60_000) < 0.1 / (1.0 + (price / 4.0) ** 3)).astype(float)
+    design = quote_design(np.empty((60_000, 0)), price, accepted, features=())
+    below, unbounded = (fit_posterior(design, Scale.MULTIPLICATIVE, ceiling=ceiling) for ceiling in (0.1, 1.0))
+    low, slope, high = below.slope_interval(0)
+    assert low < 3.0 < high
+    assert np.exp(below.shared[0] / slope) * below.basis.unit == pytest.approx(4.0, rel=0.05)
+    assert below.log_evidence > unbounded.log_evidence + 100
+    with pytest.raises(InvalidValueError):
+        fit_posterior(design, ceiling=0.0)
