@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -19,11 +19,23 @@ from benchmarks.harness import OUT, Benchmark, Clock, LegRun, Options, Value, ru
 from benchmarks.pricing_baselines import BASELINES
 from pricing_engine.demand.markets import MARKETS, Market, Pricer, Sales, sell
 from pricing_engine.demand.policy import AdaptivePricer
+from pricing_engine.demand.price_basis import Floats
 
 SEED = 20_261_125
-RUNS = {500: (50, 1), 1_000: (50, 1), 2_000: (20, 1), 5_000: (20, 10), 10_000: (20, 10), 100_000: (8, 100)}
+RUNS = {
+    100: (50, 1),
+    500: (50, 1),
+    1_000: (50, 1),
+    2_000: (20, 1),
+    5_000: (20, 10),
+    10_000: (20, 10),
+    100_000: (8, 100),
+}
 """Offers -> runs, batch."""
 BARS: dict[tuple[str, int], float | None] = {
+    ("linear", 100): 0.90,
+    ("logit", 100): 0.90,
+    ("lognormal", 100): 0.90,
     ("linear", 1_000): 0.96,
     ("linear", 10_000): 0.985,
     ("linear", 100_000): 0.995,
@@ -54,9 +66,12 @@ BARS: dict[tuple[str, int], float | None] = {
 WORST_BAR = 0.75
 """No run of 2,000 offers may earn less."""
 _POINTS = 50
+WITH_CATEGORY = 100
+"""Runs of so many offers know the logs of five earlier products, whose prices were spread over the range."""
+_PRODUCTS, _LOGGED, _WORTH_SPREAD = 5, 400, 0.2
 
 
-def ours(market: Market, offers: int, seed: int) -> Pricer:
+def ours(market: Market, offers: int, seed: int, category: Sequence[tuple[Floats, Floats]] = ()) -> Pricer:
     """Return our pricer as anyone would make it."""
     stock = None if market.stock_share is None else int(market.stock_share * offers)
     return AdaptivePricer(
@@ -66,7 +81,19 @@ def ours(market: Market, offers: int, seed: int) -> Pricer:
         capacity=stock,
         horizon=offers if stock else None,
         seed=seed,
+        category=category,
     )
+
+
+def earlier_products(market: Market, rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+    """Return the prices and outcomes of products like the market's, worth more or less by about a fifth."""
+    logs = []
+    for _ in range(_PRODUCTS):
+        worth = np.exp(_WORTH_SPREAD * rng.standard_normal())
+        price = np.exp(rng.uniform(np.log(market.price_range[0]), np.log(market.price_range[1]), _LOGGED))
+        chance = market.acceptance(price / worth, np.zeros(_LOGGED), np.empty((_LOGGED, 0)))
+        logs.append((price, (rng.random(_LOGGED) < chance).astype(np.float64)))
+    return logs
 
 
 def leg_of(name: str, offers: int) -> Callable[[Clock], object]:
@@ -103,7 +130,11 @@ def _sales(name: str, offers: int, batch: int, policy: str, number: int) -> Sale
     """Run one policy once through a market; the same number meets the same market and customers."""
     seed = [SEED, offers, number]
     market = MARKETS[name](np.random.default_rng(seed))
-    pricer = ours(market, offers, number) if policy == "ours" else BASELINES[policy](market, number)
+    if policy == "ours":
+        category = earlier_products(market, np.random.default_rng([*seed, 2])) if offers == WITH_CATEGORY else ()
+        pricer = ours(market, offers, number, category)
+    else:
+        pricer = BASELINES[policy](market, number)
     return sell(market, pricer, offers, np.random.default_rng([*seed, 1]), batch)
 
 
@@ -143,7 +174,8 @@ def _row(name: str, offers: int, bar: float | None) -> Value:
         of=(lambda leg: leg.facts["worst"]) if worst_counts else mean_plus_two_errors,
         rounds=1,
         how=f"{RUNS[offers][0]} runs, batches of {RUNS[offers][1]}: "
-        + ("the worst run's share" if worst_counts else "mean share + 2 s.e."),
+        + ("the worst run's share" if worst_counts else "mean share + 2 s.e.")
+        + (", five earlier products known" if offers == WITH_CATEGORY else ""),
         full_only=offers == 100_000,
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from pricing_engine.demand.curve_prior import UNINFORMED, CurvePrior
 from pricing_engine.demand.demand_curves import FAMILIES, Curves, PriceGrid
 from pricing_engine.demand.price_basis import Floats
 
@@ -38,8 +39,10 @@ class CurvePosterior:
     twice the rarer outcome: as many offers where half accept, few where a few percent do.
     """
 
-    def __init__(self, grid: PriceGrid, rng: np.random.Generator, *, curves: int = 2_400) -> None:
-        self._grid, self._rng = grid, rng
+    def __init__(
+        self, grid: PriceGrid, rng: np.random.Generator, prior: CurvePrior = UNINFORMED, *, curves: int = 2_400
+    ) -> None:
+        self._grid, self._rng, self._prior = grid, rng, prior
         self._lasting = curves // 2
         self._offered, self._accepted = np.zeros((2, 1, len(grid.prices)))
         self.began, self.belief = np.zeros(1), np.ones(1)
@@ -47,7 +50,7 @@ class CurvePosterior:
         self.offers = self._renewed_at = 0
         self._log_correction = np.zeros(curves)
         self._log_likelihood = np.zeros((1, curves))
-        self._set_curves(grid.draw(curves, rng))
+        self._set_curves(grid.curves(*prior.draw(curves, rng)))
         self._weigh()
 
     def observe(self, price: Floats, accepted: Floats) -> None:
@@ -70,10 +73,15 @@ class CurvePosterior:
         if (few and self.offers > 1.15 * self._renewed_at + 20) or (grown > 1.5 and self.offers > 50):
             self._renew()
 
-    def sample(self, count: int) -> Floats:
-        """Return the acceptance (count, G) of curves drawn from the posterior, evenly by their weight."""
+    @property
+    def rarer(self) -> float:
+        """How often the rarer outcome was seen: acceptances where few accept."""
+        return min(self._taken, self.offers - self._taken)
+
+    def sample(self, count: int) -> Curves:
+        """Return curves drawn from the posterior, evenly by their weight."""
         likely = np.flatnonzero(self.weight > 1e-6)
-        return np.asarray(self.curves.chance[likely[_systematic(self.weight[likely], count, self._rng)]])
+        return self.curves.rows(likely[_systematic(self.weight[likely], count, self._rng)])
 
     def _counts(self, price: Floats, accepted: Floats) -> tuple[Floats, Floats]:
         """Spread each offer over its two neighbours on the grid."""
@@ -90,7 +98,7 @@ class CurvePosterior:
 
     def _perhaps_begin_era(self) -> None:
         """Begin an era where the last is old enough; one of the least believed and most crowded ends."""
-        evidence = 2.0 * min(self._taken, self.offers - self._taken)
+        evidence = 2.0 * self.rarer
         since = evidence - float(self.began[-1])
         if since < max(_ERA_GAP, _ERA_GAP_GROWTH * evidence):
             return
@@ -106,7 +114,7 @@ class CurvePosterior:
 
     def _end_era(self) -> None:
         """Drop an era that hardly anybody believes in, else one whose neighbours began at about the same time."""
-        age = 2.0 * min(self._taken, self.offers - self._taken) - self.began + 1.0
+        age = 2.0 * self.rarer - self.began + 1.0
         crowding = np.append(np.inf, age[:-2] / age[2:])
         cost = np.where(self.belief[:-1] < _NEGLIGIBLE, 0.0, crowding)
         gone = int(cost[:-1].argmin())
@@ -144,23 +152,25 @@ class CurvePosterior:
         bounds = np.searchsorted(curves.family[order], np.arange(len(FAMILIES) + 1))
         first, size = bounds[curves.family], (bounds[1:] - bounds[:-1])[curves.family]
         latent, chance = curves.latent, curves.chance
-        here = self._log_posterior(latent, chance, era)
+        here = self._log_posterior(curves.family, latent, chance, era)
         for _ in range(_MOVES):
             one, other = (order[first + (rng.random(count) * size).astype(np.int64)] for _ in range(2))
             step = rng.choice(_MOVE_LENGTHS, count)[:, None] * (latent[one] - latent[other])
             proposed = latent + step + _MOVE_NOISE * rng.standard_normal(latent.shape)
             new_chance = self._grid.curves(curves.family, proposed).chance
-            there = self._log_posterior(proposed, new_chance, era)
+            there = self._log_posterior(curves.family, proposed, new_chance, era)
             accept = np.log(rng.random(count)) < there - here
             latent = np.where(accept[:, None], proposed, latent)
             chance = np.where(accept[:, None], new_chance, chance)
             here = np.where(accept, there, here)
         return Curves(curves.family, latent, chance)
 
-    def _log_posterior(self, latent: Floats, chance: Floats, era: NDArray[np.int64]) -> Floats:
+    def _log_posterior(
+        self, family: NDArray[np.int64], latent: Floats, chance: Floats, era: NDArray[np.int64]
+    ) -> Floats:
         taken, offered = self._accepted[era], self._offered[era]
         fit = (taken * np.log(chance) + (offered - taken) * np.log1p(-chance)).sum(axis=1)
-        return np.asarray(fit - 0.5 * (latent**2).sum(axis=1))
+        return np.asarray(fit + self._prior.log_density(family, latent))
 
 
 def _log_sum_exp(rows: Floats) -> Floats:

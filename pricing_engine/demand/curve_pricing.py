@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pricing_engine.demand.curve_posterior import CurvePosterior
-from pricing_engine.demand.demand_curves import PriceGrid
+from pricing_engine.demand.curve_prior import UNINFORMED, borrowed_from
+from pricing_engine.demand.demand_curves import Curves, PriceGrid
 from pricing_engine.demand.information_directed import TwoPrices, two_prices
 from pricing_engine.demand.price_basis import Floats
 
 _GRID_SIZE = 96
 _SAMPLED_CURVES = 256
+_FIRST_PART = 20
 _LEAST_PRICE_SHARE = 1e-3
 _LEARN_EVERY = 0.005
 """As a share of the offers so far: what one more among thousands teaches can wait for the next few."""
+
+Outcomes = tuple[Floats, Floats]
+"""Prices (n,) that were offered, major units, and what became of them (n,), 0 or 1."""
 
 
 class CurvePricing:
     """Learns one demand curve and offers prices (major units) in `low`..`high`."""
 
-    def __init__(self, low: float, high: float, unit_cost: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, low: float, high: float, unit_cost: float, rng: np.random.Generator, category: Sequence[Outcomes] = ()
+    ) -> None:
         self._rng, self._unit_cost = rng, unit_cost
         self.low, self.high = low, high
         self._grid = PriceGrid(max(low, _LEAST_PRICE_SHARE * high), high, _GRID_SIZE)
-        self._posterior = CurvePosterior(self._grid, rng)
+        prior = borrowed_from([_learnt_of(log, self._grid, rng) for log in category]) if category else UNINFORMED
+        self._posterior = CurvePosterior(self._grid, rng, prior)
         self._waiting: list[tuple[Floats, Floats]] = []
         self._choice: TwoPrices | None = None
         self._chosen_for = 1.0
@@ -49,7 +59,7 @@ class CurvePricing:
 
     def _choose(self, sellable_share: float) -> TwoPrices:
         if self._choice is None or abs(sellable_share / self._chosen_for - 1.0) > _LEARN_EVERY:
-            chance = self._posterior.sample(_SAMPLED_CURVES)
+            chance = self._posterior.sample(_SAMPLED_CURVES).chance
             profit = (self._grid.prices - self._unit_cost) * np.minimum(chance, sellable_share)
             profit[:, self._grid.prices < self._unit_cost] -= self.high  # Never sell at a loss to learn.
             self._choice, self._chosen_for = two_prices(profit), sellable_share
@@ -68,3 +78,15 @@ class CurvePricing:
             inside = (log_price >= low) & (log_price <= high)
             density += np.where(inside, chance / (max(high - low, 1e-300) * price), 0.0)
         return density
+
+
+def _learnt_of(log: Outcomes, grid: PriceGrid, rng: np.random.Generator) -> Curves:
+    """Return curves that one product's log leaves likely; it is learnt in parts, so that curves narrow with it."""
+    posterior, start = CurvePosterior(grid, rng), 0
+    inside = (log[0] >= grid.prices[0]) & (log[0] <= grid.prices[-1])
+    price, accepted = log[0][inside], log[1][inside]
+    while start < len(price):
+        part = slice(start, start + max(_FIRST_PART, start // 2))
+        posterior.observe(price[part], accepted[part])
+        start = part.stop
+    return posterior.sample(_SAMPLED_CURVES)

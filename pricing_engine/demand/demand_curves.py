@@ -92,11 +92,6 @@ class PriceGrid:
         self._location = self.log_low + _LOCATION_SHARES[0] * span
         self._location_span = (_LOCATION_SHARES[1] - _LOCATION_SHARES[0]) * span
 
-    def draw(self, count: int, rng: np.random.Generator) -> Curves:
-        """Return `count` curves from the prior."""
-        family = rng.choice(len(FAMILIES), count, p=[family.chance for family in FAMILIES])
-        return self.curves(family, rng.standard_normal((count, LATENT_SIZE)))
-
     def curves(self, family: NDArray[np.int64], latent: Floats) -> Curves:
         """Tabulate the curves of `family` (H,) and `latent` (H, 6)."""
         chance = np.empty((len(family), len(self.prices)))

@@ -12,6 +12,7 @@ rails and the price book, not here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -38,7 +39,9 @@ class AdaptivePricer:
     `price_range`: lowest and highest price, major units, 0 < low < high. `unit_cost`: of one accepted unit.
     `n_features`: columns of each offer's features; 0 means one demand curve for all. `capacity`: units for
     sale, None for no limit. `horizon`: offers expected in all, needed to spread a capacity over time.
-    `list_price`: the price a person set; with it `holdout` (a share of offers) stays on it.
+    `list_price`: the price a person set; with it `holdout` (a share of offers) stays on it. `category`: of
+    each earlier product of the same kind, the prices offered, in this product's money, and whether they were
+    accepted; what they have in common is believed of this one until its own offers say otherwise.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class AdaptivePricer:
         *,
         list_price: float | None = None,
         holdout: float = _DEFAULT_HOLDOUT,
+        category: Sequence[tuple[ArrayLike, ArrayLike]] = (),
     ) -> None:
         low, high = _range(price_range, unit_cost)
         if isinstance(n_features, bool) or not isinstance(n_features, int | np.integer) or n_features < 0:
@@ -64,8 +68,14 @@ class AdaptivePricer:
         if self.holdout >= 1:
             raise InvalidValueError("must be below 1", field="holdout", value=holdout)
         self._rng = np.random.default_rng(seed)
-        pricing = CurvePricing if n_features == 0 else FeaturePricing
-        self._pricing: _Pricing = pricing(low, high, self.unit_cost, self._rng)
+        logs = [_log(price, accepted) for price, accepted in category]
+        if logs and n_features:
+            raise InvalidValueError("is for products without features", field="category", value=len(logs))
+        self._pricing: _Pricing = (
+            FeaturePricing(low, high, self.unit_cost, self._rng)
+            if n_features
+            else _curve_pricing(low, high, self.unit_cost, self._rng, logs)
+        )
         self._open: list[tuple[Floats, Floats]] = []
         self.offers, self.sold = 0, 0.0
         self.stopped = ""
@@ -97,12 +107,7 @@ class AdaptivePricer:
         Offers made after the capacity was sold teach nothing: nobody was asked. Raises InvalidValueError,
         and learns nothing, for anything else than the next proposed prices and outcomes of 0 or 1.
         """
-        price = _vector(prices, "prices")
-        outcome = _vector(accepted, "accepted")
-        if len(outcome) != len(price):
-            raise InvalidValueError("needs one outcome a price", field="accepted", value=len(outcome))
-        if not np.all((outcome == 0) | (outcome == 1)):
-            raise InvalidValueError("must be 0 or 1", field="accepted")
+        price, outcome = _outcomes(prices, accepted)
         rows = self._features(features, len(price))
         self._settle(price, rows)
         decided = self._decided(outcome)
@@ -185,6 +190,26 @@ class AdaptivePricer:
         if not np.all(np.isfinite(rows)):
             raise InvalidValueError("must be finite", field="features")
         return rows
+
+
+_curve_pricing = on_one_core(CurvePricing)
+
+
+def _log(prices: ArrayLike, accepted: ArrayLike) -> tuple[Floats, Floats]:
+    """Return an earlier product's offers. Raises InvalidValueError for prices that are not above zero."""
+    price, outcome = _outcomes(prices, accepted)
+    if len(price) == 0 or np.any(price <= 0):
+        raise InvalidValueError("needs prices above zero", field="category", value=len(price))
+    return price, outcome
+
+
+def _outcomes(prices: ArrayLike, accepted: ArrayLike) -> tuple[Floats, Floats]:
+    price, outcome = _vector(prices, "prices"), _vector(accepted, "accepted")
+    if len(outcome) != len(price):
+        raise InvalidValueError("needs one outcome a price", field="accepted", value=len(outcome))
+    if not np.all((outcome == 0) | (outcome == 1)):
+        raise InvalidValueError("must be 0 or 1", field="accepted")
+    return price, outcome
 
 
 def _range(price_range: tuple[float, float], unit_cost: float) -> tuple[float, float]:

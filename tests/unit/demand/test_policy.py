@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -121,6 +123,64 @@ def test_with_features_it_soon_earns_most_of_what_a_clairvoyant_would() -> None:
         shares.append(run_market(market, pricer, 500, np.random.default_rng([seed, 1])).share)
     assert np.mean(shares) > 0.94
     assert min(shares) > 0.88
+
+
+def sell_to_few(ceiling: float) -> tuple[Floats, Floats]:
+    """Return the share earned, and last prices, where only a `ceiling` of customers takes the offer at any price."""
+    plain = MARKETS["features8"](np.random.default_rng(1))
+    market = replace(plain, acceptance=lambda price, when, features: ceiling * plain.acceptance(price, when, features))
+    pricer = AdaptivePricer(market.price_range, market.unit_cost, n_features=market.n_features, seed=1)
+    sales = run_market(market, pricer, 800, np.random.default_rng([1, 1]), batch=50)
+    return np.asarray(sales.earned / sales.possible.mean()), pricer.propose(
+        market.features(50, np.random.default_rng(3)), n=50
+    )
+
+
+def test_few_acceptances_are_not_all_taken_for_too_high_a_price() -> None:
+    """Three customers in a hundred are interested; the others refuse at every price."""
+    earned, prices = sell_to_few(0.03)
+    assert earned[400:].mean() > 0.5
+    assert np.median(prices) > 2.0
+
+
+def log_of(worth: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return prices and outcomes of an earlier product, worth so many times as much."""
+    price = np.exp(rng.uniform(0.0, np.log(12.0), 400))
+    return price, (rng.random(400) < logit(price / worth)).astype(float)
+
+
+def test_a_category_teaches_where_to_begin() -> None:
+    rng = np.random.default_rng(4)
+    logs = [log_of(worth, rng) for worth in (0.85, 1.0, 1.2)]
+    knowing, cold = (AdaptivePricer(RANGE, COST, seed=3, category=category) for category in (logs, ()))
+    first, unguided = knowing.propose(n=50), cold.propose(n=50)
+    most = (3.33 - COST) * logit(np.array(3.33))
+    assert np.mean((first - COST) * logit(first)) > 0.9 * most
+    assert np.mean((unguided - COST) * logit(unguided)) < 0.8 * most
+    again = AdaptivePricer(RANGE, COST, seed=3, category=logs)
+    assert np.array_equal(again.propose(n=50), first)
+
+
+def test_a_product_unlike_its_category_is_found_out() -> None:
+    """Its customers pay twice what the category's do: the best price is about 6.3, not 3.3."""
+    rng = np.random.default_rng(4)
+    pricer = AdaptivePricer(RANGE, COST, seed=3, category=[log_of(worth, rng) for worth in (0.95, 1.0, 1.05)])
+    for _ in range(40):
+        price = pricer.propose(n=20)
+        pricer.observe(price, (rng.random(20) < logit(price / 2.0)).astype(float))
+    assert np.median(pricer.propose(n=50)) > 5.0
+
+
+@pytest.mark.parametrize(
+    "log",
+    [([1.0, 2.0], [1.0]), ([1.0], [0.5]), ([0.0], [1.0]), ([], [])],
+)
+def test_a_category_without_sense_is_refused(log: tuple[list[float], list[float]]) -> None:
+    with pytest.raises(InvalidValueError):
+        AdaptivePricer(RANGE, COST, category=[log])
+    with pytest.raises(InvalidValueError) as refused:
+        AdaptivePricer(RANGE, COST, n_features=1, category=[([1.0], [1.0])])
+    assert refused.value.field == "category"
 
 
 def test_without_list_price_there_is_nothing_to_return_to() -> None:
