@@ -181,7 +181,8 @@ def _parameter(parameter: dict[str, Any], operation: str, examples: Mapping[str,
     if parameter["in"] == "path":
         if schema.get("type") == "string":
             schema.setdefault("minLength", 1)
-        kept["example"] = int(PLACES[kept["name"]]) if schema.get("type") == "integer" else PLACES[kept["name"]]
+        place = PLACES.get(kept["name"], "1")
+        kept["example"] = int(place) if schema.get("type") == "integer" else place
     return {**kept, "schema": schema, "required": parameter["required"]}
 
 
