@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve real test check bench bench-full torture torture-quick nightly soak lock
+.PHONY: help install demo serve real test check bench bench-full torture torture-quick nightly soak lock problem-codes
 
 help: ## show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -67,3 +67,6 @@ bench-full: $(INSTALLED) ## the long tables too
 lock: ## resolve requirements/dev.lock anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q --python-version 3.11 \
 		pyproject.toml --extra openfeature --group dev -o requirements/dev.lock
+
+problem-codes: $(INSTALLED) ## what each problem code means, written from the source
+	@$(BIN)/python -m docs.problem_codes

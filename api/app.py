@@ -23,6 +23,7 @@ from api.controllers.invoices import CloseController, InvoiceController
 from api.controllers.keys import AuditController, KeyController
 from api.controllers.ledger import LedgerController
 from api.controllers.price_books import PriceBookController, PriceSheetController
+from api.controllers.problems import ProblemController
 from api.controllers.quotes import QuoteController
 from api.controllers.stripe_events import StripeEventController
 from api.controllers.subscriptions import SubscriptionController
@@ -101,6 +102,7 @@ def create_app(services: Services | None = None) -> Litestar:
         route_handlers=[
             HealthController,
             StripeEventController,
+            ProblemController,
             *console_routes(wired),
             create_static_files_router("/docs", [DOCS], name="docs", html_mode=True, include_in_schema=False),
             Router(

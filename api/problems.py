@@ -75,7 +75,7 @@ def status_of(error: DomainError) -> int:
 def problem(request: Request[Any, Any, Any], status: int, code: str, detail: str, **more: Any) -> Response[bytes]:  # noqa: ANN401
     """Return one problem document. `more` adds members such as `field`."""
     body = Problem(
-        type=f"/docs/problems#{code}",
+        type=f"/problems/{code}",
         title=code.replace("_", " "),
         status=status,
         code=code,
