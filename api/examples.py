@@ -22,6 +22,8 @@ PLACES: Mapping[str, str] = {
     "key_id": "5f1c2d3e4b5a6978",
     "endpoint": "we_019a5b1c90",
     "event": "evt_019a5b1c91",
+    "version": "1",
+    "proposal": "019a5b1c-9c55-7d1e-b0aa-2f64c8a1e013",
 }
 """By path parameter: what stands there in the examples."""
 
@@ -58,6 +60,16 @@ _BOOK = {
         }
     ],
 }
+_DRAFT = {
+    **_BOOK,
+    "key": "gateway",
+    "version": 9,
+    "currency": "USD",
+    "features": [
+        {"key": "seats", "name": "Seats", "kind": "quantity", "tariff": {"model": "unit", "unit_amount": "9"}}
+    ],
+}
+_NOTHING_FITTED = {"where nothing was fitted yet": Example(status=404)}
 _SELECTION = {"seats": "5", "sso": True}
 _SEALED_ELSEWHERE = {"kind": "quote", "sections": {}}
 
@@ -100,6 +112,8 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     },
     "PublishPriceBook": {"one feature, in euros": Example(_BOOK)},
     "ReadPriceBook": {"as the buyer sees it": Example(query={"level": "buyer"})},
+    "CloseMonth": {"with five days of grace": Example({"grace_days": 5})},
+    "ReopenMonth": {"usage came late": Example({"reason": "usage came late"})},
     "VoidInvoice": {"billed twice": Example({"reason": "billed twice"})},
     "CreditInvoice": {"part of a line": Example({"reason": "outage", "lines": {"1": "1.50"}})},
     "ExportInvoices": {"January as CSV": Example(query={"period": "2026-01", "format": "csv"})},
@@ -111,6 +125,11 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     },
     "RotateWebhookSecret": {"a day's overlap": Example({"old_secret_hours": 24})},
     "ReplayWebhookEvents": {"after the last that arrived": Example({"after": PLACES["event"]})},
+    "SimulateDraft": {"dearer seats in January": Example({"price_book": _DRAFT, "period": "2026-01", "largest": 10})},
+    "ReadNewestModelCard": _NOTHING_FITTED,
+    "ReadModelCard": _NOTHING_FITTED,
+    "ProposeEpoch": {"one in twenty held out": Example({"holdout": "0.05", "seed": 7})},
+    "StopAdaptivePrices": {"too few accept": Example({"reason": "too few accept"})},
     "ReceiveStripeEvent": {"where Stripe is not set up": Example(status=503)},
 }
 

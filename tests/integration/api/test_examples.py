@@ -14,9 +14,13 @@ import pytest
 from api.examples import PLACES
 from billing.database import Database
 from billing.repositories.price_books import PriceBookRepository
-from tests.billing_story import Company, at
+from tests.billing_story import BOOK, Company, at
 from tests.integration.api.door import Door, open_door
 
+ADAPTIVE = {
+    **BOOK,
+    "features": [{**each, "adaptive": True} if each["key"] == "seats" else each for each in BOOK["features"]],
+}
 LAST = {"ArchivePriceBook"}
 """What takes away what the others need."""
 
@@ -29,7 +33,7 @@ def seeded(sqlite_template: Path, tmp_path: Path) -> Iterator[Door]:
         company = Company(database)
         buyers = ["acme", *(f"buyer{number}" for number in range(7))]
         company.found(*buyers)
-        book = company.publish()
+        book = company.publish(ADAPTIVE)
         for buyer in buyers:
             company.subscribe(buyer, book, {"seats": "5"})
         company.close("2026-01", "2026-02-02")
@@ -60,6 +64,7 @@ class World:
                 "key_id": self._call("POST", "/v1/api-keys", {"name": "till", "scopes": ["read"]})["id"]
             },
             "endpoint": self._endpoint,
+            "proposal": lambda: {"proposal": self._call("POST", "/v1/demand/gateway/proposals", {})["proposal"]["id"]},
         }
 
     def places(self, names: set[str]) -> dict[str, str]:
