@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from msgspec import structs
@@ -23,7 +24,8 @@ from billing.repositories.demand_models import DemandModelRepository
 from billing.repositories.price_books import PriceBookRepository
 from billing.repositories.quotes import QuoteRepository, StoredQuote
 from billing.unit_of_work import UnitOfWork
-from models.tables.base import table_of
+from models.tables.base import TenantRow, table_of
+from models.tables.customer import CustomerRow
 from models.tables.quote import QuoteRow
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.verification import verify_quote
@@ -38,6 +40,32 @@ Chance = Callable[[int, float], float]
 """The chance that a customer, by number, takes one seat at a price."""
 
 
+Row = dict[str, Any]
+_kept: dict[str, list[Row]] = {}
+"""Customers and quotes that were made once: the same for every shop, and slow to make."""
+
+
+def _keep(uow: UnitOfWork, of: type[TenantRow], name: str, column: str, keys: set[str]) -> None:
+    """Keep rows for the next shop."""
+    table = table_of(of)
+    rows = uow.connection.execute(select(table).where(table.c.tenant == TENANT, table.c[column].in_(keys)))
+    _kept[f"{of.__name__} {name}"] = [dict(row) for row in rows.mappings()]
+
+
+def _put_again(uow: UnitOfWork, of: type[TenantRow], name: str, change: Callable[[Row], Row] = dict) -> bool:
+    """Put kept rows into a database; False where none were kept yet."""
+    rows = _kept.get(f"{of.__name__} {name}")
+    if rows is None:
+        return False
+    uow.connection.execute(insert(table_of(of)), [change(row) for row in sorted(rows, key=_order)])
+    return True
+
+
+def _order(row: Row) -> Any:
+    """Return the order in which rows were made: quotes are decided in it."""
+    return row["created_at"] if "created_at" in row else row["key"]
+
+
 def falling(_customer: int, price: float, intercept: float = 6.0) -> float:
     """Return the chance to take a seat where price is all that counts: sigma(6 - 0.75 price)."""
     return 1 / (1 + math.exp(0.75 * price - intercept))
@@ -50,11 +78,13 @@ class Shop:
         self.database, self.folder = database, folder
         self.dice = random.Random(5)
         self.began = BEGAN
+        self.percent = 0
         with database.writing(TENANT) as uow:
-            customers = CustomerRepository(uow)
-            customers.save_legal_entity(LegalEntity("hq", "Alacarte Ltd", "IE"))
-            everyone = [Customer(f"c{number}", "hq", f"c{number}", "DE", "USD") for number in range(QUOTES)]
-            customers.save(everyone, self.began)
+            CustomerRepository(uow).save_legal_entity(LegalEntity("hq", "Alacarte Ltd", "IE"))
+            if not _put_again(uow, CustomerRow, "everyone"):
+                everyone = [Customer(f"c{number}", "hq", f"c{number}", "DE", "USD") for number in range(QUOTES)]
+                CustomerRepository(uow).save(everyone, self.began)
+                _keep(uow, CustomerRow, "everyone", "key", {each.key for each in everyone})
             if book_hash is None:
                 self.book = publish(uow, price_book(), SIGNER, self.began, "ann")
             else:
@@ -69,11 +99,15 @@ class Shop:
         sheet = structs.replace(sheet, epoch=1, effective_from=self.began, prices=(wide,), holdout=Decimal("0.1"))
         with self.database.writing(TENANT) as uow:
             add_sheet(uow, sheet, SIGNER, self.began)
-            for number in range(QUOTES):
-                self.quote_in(uow, number, self.began + timedelta(hours=number), chance)
+            name = f"{self.book.content_hash} {self.percent}"
+            if not _put_again(uow, QuoteRow, name, self._decided(chance)):
+                moments = [self.began + timedelta(hours=number) for number in range(QUOTES)]
+                made = [self.quote_in(uow, number, at, chance).id for number, at in enumerate(moments)]
+                _keep(uow, QuoteRow, name, "id", set(made))
 
     def negotiate(self, percent: int) -> None:
         """Let a person take so much off for every second customer."""
+        self.percent = percent
         with self.database.writing(TENANT) as uow:
             for number in range(0, QUOTES, 2):
                 term = NegotiatedTerm(
@@ -86,12 +120,18 @@ class Shop:
         quotes = table_of(QuoteRow)
         with self.database.writing(TENANT) as uow:
             rows = [dict(row) for row in uow.connection.execute(select(quotes)).mappings()]
-            again = []
-            for row in rows * times:
-                taken = self.dice.random() < chance(int(row["customer"][1:]), float(row["total"]))
-                state = "accepted" if taken else "released"
-                again.append({**row, "id": str(uuid4()), "state": state, "accept_key": None})
+            decide = self._decided(chance)
+            again = [{**decide(row), "id": str(uuid4()), "accept_key": None} for row in rows * times]
             uow.connection.execute(insert(quotes), again)
+
+    def _decided(self, chance: Chance) -> Callable[[Row], Row]:
+        """Return how a quote's row is decided anew."""
+
+        def decide(row: Row) -> Row:
+            taken = self.dice.random() < chance(int(row["customer"][1:]), float(row["total"]))
+            return {**row, "state": "accepted" if taken else "released"}
+
+        return decide
 
     def quote(self, number: int, at: datetime, *, intercept: float = 6.0) -> StoredQuote:
         """Quote one seat to a customer, who decides at once."""
