@@ -90,11 +90,6 @@ def _ratios(
     return ratios, responds
 
 
-def _knows(posterior: FeaturePosterior, customer: SimulatedCustomer) -> bool:
-    chosen = set(customer.selection)
-    return customer.segment in posterior.segments and bool(chosen) and chosen <= set(posterior.features)
-
-
 def _major(billing: Billing, asset: str) -> float:
     """Return a net amount in major units, as an estimate's input: nothing is posted from it."""
     return float(from_minor(billing.net_minor, currency(asset)))

@@ -118,6 +118,18 @@ def test_a_sound_model_has_a_clean_card_and_the_true_elasticity_on_it() -> None:
     assert card == card_of(log)
 
 
+def test_no_price_follows_where_dear_quotes_sold_better_and_nobody_can_tell_why() -> None:
+    by_people = {"price_source": pl.lit("human"), "density": pl.lit(None, dtype=pl.Float64)}
+    upside_down = simulated_log(np.random.default_rng(8), 2_000, effect=-0.4)
+    assert (
+        card_of(upside_down.with_columns(**by_people)).distrust
+        == "dearer quotes sold better: price cannot be the cause"
+    )
+    assert card_of(upside_down).distrust == ""  # Drawn prices: a rare chance, and rails bound what follows.
+    downwards = card_of(simulated_log(np.random.default_rng(9), 2_000).with_columns(**by_people))
+    assert (downwards.distrust, downwards.document()["distrust"]) == ("", "")
+
+
 def test_a_card_warns_of_drift_placebo_prices_and_human_prices() -> None:
     drifted = card_of(simulated_log(np.random.default_rng(6), 4_000, jump=True))
     assert any("drifted" in warning for warning in drifted.warnings)
