@@ -152,7 +152,9 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler, sc
     if body is not None:
         bodies = {each: {"value": example.body} for each, example in examples.items() if example.body is not None}
         media = {"schema": schema_of[body], "examples": bodies}
-        operation["requestBody"] = {"required": True, "content": {"application/json": media}}
+        field = handler.parsed_data_field
+        is_optional = field is not None and field.is_optional
+        operation["requestBody"] = {"required": not is_optional, "content": {"application/json": media}}
     operation["responses"] = {
         **{str(status): _answer(handler, answer, schema_of) for status, answer in _answers(handler).items()},
         **{
