@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 
 from api.console.pages import harden
 from api.console.routes import console_routes
+from api.controllers.credit_notes import CreditNoteController
 from api.controllers.customers import CustomerController
 from api.controllers.demand import DemandController
 from api.controllers.entitlements import EntitlementController
@@ -23,8 +24,10 @@ from api.controllers.invoices import CloseController, InvoiceController
 from api.controllers.keys import AuditController, KeyController
 from api.controllers.ledger import LedgerController
 from api.controllers.price_books import PriceBookController, PriceSheetController
+from api.controllers.price_proposals import PriceProposalController
 from api.controllers.problems import ProblemController
 from api.controllers.quotes import QuoteController
+from api.controllers.sandbox import SandboxClockController
 from api.controllers.stripe_events import StripeEventController
 from api.controllers.subscriptions import SubscriptionController
 from api.controllers.usage import UnmatchedController, UsageController
@@ -34,14 +37,12 @@ from api.metrics import Metrics, forget_dead_workers
 from api.openapi import openapi_config
 from api.problems import AnswerRefusals, domain_error, http_error, unexpected_error
 from api.rate_limits import LimitKeys, RateLimits, state_limits
-from api.requests import StrictRequest, before_answers, identify, refuse_nul, state_methods
+from api.requests import StrictRequest, before_answers, identify, refuse_nul, state_clock, state_methods
 from api.security import KeyAuthentication
-from api.services import Services, system_clock
+from api.services import Services
 from api.settings import Settings, load_settings
 from api.tracing import configured_tracer_provider, name_span, tracing_plugin
 from billing.database import Database
-from billing.metering.directory import PriceBookDirectory
-from billing.metering.group_commit import GroupCommit
 from billing.stripe.handing_over import configured_hand_over
 from billing.stripe.settings import KEY, stripe_settings
 from models.values.errors import DomainError
@@ -57,16 +58,19 @@ _HANDLERS: list[ControllerRouterHandler] = [
     EntitlementController,
     WalletController,
     InvoiceController,
+    CreditNoteController,
     CloseController,
     LedgerController,
     PriceBookController,
     PriceSheetController,
     DemandController,
+    PriceProposalController,
     SubscriptionController,
     UnmatchedController,
     KeyController,
     AuditController,
     WebhookController,
+    SandboxClockController,
 ]
 
 
@@ -74,12 +78,10 @@ def create_services(settings: Settings) -> Services:
     """Open the configured database, bring its schema up to date and read the signing key."""
     database = Database(settings.database_url)
     database.migrate()
-    group = GroupCommit(database, PriceBookDirectory(), system_clock)
     return Services(
         settings,
         database,
         settings.signer(),
-        group,
         collect=configured_hand_over(os.environ),
         stripe=stripe_settings(os.environ) if os.environ.get(KEY) else None,
         tracer_provider=configured_tracer_provider(os.environ),
@@ -115,7 +117,9 @@ def create_app(services: Services | None = None) -> Litestar:
         middleware=[metrics.middleware],
         plugins=[tracing_plugin(tracer)] if tracer else [],
         before_send=[
-            before_answers(identify, state_limits, state_methods, harden, *([name_span] if tracer else [])),
+            before_answers(
+                identify, state_limits, state_clock, state_methods, harden, *([name_span] if tracer else [])
+            ),
         ],
         exception_handlers={DomainError: domain_error, HTTPException: http_error, Exception: unexpected_error},
         lifespan=[lifespan],

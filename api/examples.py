@@ -154,6 +154,12 @@ LINKS: Mapping[str, Mapping[int, Mapping[str, Mapping[str, str]]]] = {
             "ChangeSubscription": {"subscription": "$response.body#/subscription"},
         }
     },
+    "DraftPriceProposal": {
+        201: {
+            name: {"price_proposal": "$response.body#/id"}
+            for name in ("ReadPriceProposal", "DiffPriceProposal", "ReplacePriceProposal", "WithdrawPriceProposal")
+        }
+    },
     "CreateApiKey": {201: {"RevokeApiKey": {"key_id": "$response.body#/id"}}},
 }
 """By operation, status and following operation: where its path parameters stand in the answer."""

@@ -13,7 +13,7 @@ from litestar.params import HeaderParameter
 
 from api.security import Caller
 from api.services import Services
-from billing.request_keys import FIELD, KeptAnswer, once
+from billing.request_keys import FIELD, KeptAnswer, known_answer, once
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 from models.values.ids import check_external_id
@@ -42,14 +42,34 @@ async def in_thread(
     digest = await digest_of(request)
 
     def encoded(uow: UnitOfWork) -> tuple[int, str]:
-        status, body = work(uow)
-        return status, msgspec.json.encode(body).decode()
+        return _encoded(work(uow))
 
     def run() -> KeptAnswer:
         tenant = request.user.tenant
         if key is not None:
-            return once(services.database, tenant, key, digest, services.now(), encoded)
+            return once(services.database, tenant, key, digest, services.now, encoded)
         return services.database.write(tenant, lambda uow: KeptAnswer(*encoded(uow), replayed=False))
+
+    return kept_answer(await anyio.to_thread.run_sync(run))
+
+
+async def after_steps(
+    services: Services, request: Request[Caller, Any, Any], key: str | None, steps: Callable[[], Work]
+) -> Response[bytes]:
+    """Do `steps`, transactions that do nothing when done again, then once under `key` the work that they return.
+
+    An answer that was given is given again without any step. Raises InvalidValueError without a key, and what
+    `billing.request_keys.once` raises.
+    """
+    name, digest, tenant = needed(key), await digest_of(request), request.user.tenant
+
+    def run() -> KeptAnswer:
+        with services.database.reading(tenant) as uow:
+            known = known_answer(uow, name, digest)
+        if known is not None:
+            return known
+        work = steps()
+        return once(services.database, tenant, name, digest, services.now, lambda uow: _encoded(work(uow)))
 
     return kept_answer(await anyio.to_thread.run_sync(run))
 
@@ -59,6 +79,11 @@ def needed(key: str | None) -> str:
     if key is None:
         raise InvalidValueError("is required for this request", field=FIELD, code="idempotency_key_required")
     return check_external_id(key, FIELD)
+
+
+def _encoded(answer: tuple[int, object]) -> tuple[int, str]:
+    status, body = answer
+    return status, msgspec.json.encode(body).decode()
 
 
 async def digest_of(request: Request[Caller, Any, Any]) -> str:

@@ -46,6 +46,7 @@ _PROBLEMS = {
     503: "Too busy just now, or shutting down; nothing was done.",
 }
 _ON_DRAFTS_ONLY = {412, 428}
+_ANY_REVISION = "*"
 
 
 class ApiDocument(JsonRenderPlugin):
@@ -140,8 +141,9 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler, sc
     text = operation.get("description") or ""
     operation["summary"] = text.partition("\n")[0].rstrip(".")
     operation["security"] = [] if is_open else [{SECURITY: []}]
-    if scopes := sorted({scope for guard in handler.resolve_guards() for scope in getattr(guard, "scopes", ())}):
-        operation["description"] = f"{text}\n\nScopes: any of {', '.join(f'`{scope}`' for scope in scopes)}."
+    if needed := [sorted(guard.scopes) for guard in handler.resolve_guards() if hasattr(guard, "scopes")]:
+        alternatives = [f"any of {', '.join(f'`{scope}`' for scope in scopes)}" for scopes in needed]
+        operation["description"] = f"{text}\n\nScopes: {', and '.join(alternatives)}."
     examples = examples_of(name)
     operation["parameters"] = [_parameter(each, name, examples) for each in operation.get("parameters", ())]
     operation["x-examples"] = {
@@ -176,10 +178,13 @@ def _parameter(parameter: dict[str, Any], operation: str, examples: Mapping[str,
     choices = [each for each in schema.pop("oneOf", ()) if each.get("type") != "null"]
     schema = {**choices[0], **schema} if len(choices) == 1 else schema
     kept = {name: parameter[name] for name in ("name", "in", "description") if name in parameter}
-    if parameter["name"] == FIELD:
-        schema |= {"minLength": 1, "maxLength": MAX_KEY_CHARS}
+    if parameter["in"] == "header":
+        example = _ANY_REVISION
+        if parameter["name"] == FIELD:
+            schema |= {"minLength": 1, "maxLength": MAX_KEY_CHARS}
+            example = f"{operation}-1"
         required = "required" in parameter.get("description", "").lower()
-        return {**kept, "schema": schema, "required": required, "example": f"{operation}-1"}
+        return {**kept, "schema": schema, "required": required, "example": example}
     if parameter["in"] == "path":
         if schema.get("type") == "string":
             schema.setdefault("minLength", 1)
@@ -207,7 +212,11 @@ def _problem(text: str, schema: object) -> dict[str, Any]:
 _HEADERS = {
     "X-Request-Id": {"description": "Names this request in logs and problems.", "schema": {"type": "string"}},
     "Alacarte-Version": {"description": "The version of the API that answered.", "schema": {"type": "string"}},
+    "Alacarte-Clock": {
+        "description": "The time in force for the tenant; only where a sandbox moved its clock.",
+        "schema": {"type": "string"},
+    },
     "RateLimit-Policy": {"description": "What the key may send: q in w seconds.", "schema": {"type": "string"}},
     "RateLimit": {"description": "What is left of it: r, all of it again in t seconds.", "schema": {"type": "string"}},
 }
-_OF_KEYS = {"RateLimit-Policy", "RateLimit"}
+_OF_KEYS = {"Alacarte-Clock", "RateLimit-Policy", "RateLimit"}

@@ -35,6 +35,11 @@ def request_id(scope: Scope) -> str:
     return given
 
 
+def known_now(request: ApiRequest, system_now: datetime) -> datetime:
+    """Return the time in force without asking the database; see `Caller.ahead`."""
+    return system_now + request.user.ahead
+
+
 def actor_of(request: ApiRequest, at: datetime) -> Actor:
     """Return whom the audit trail names for a request."""
     key = request.user.key
@@ -60,6 +65,14 @@ def before_answers(*hooks: AnswerHook) -> BeforeMessageSendHookHandler:
 def identify(message: HTTPResponseStartEvent, scope: Scope) -> None:
     """Add the request id and the API version to every answer, those of unknown routes included."""
     message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id(scope).encode()), _VERSION]
+
+
+def state_clock(message: HTTPResponseStartEvent, scope: Scope) -> None:
+    """Add `Alacarte-Clock` where the tenant moved its clock: the time in force when the request came."""
+    caller = scope.get("user")
+    if isinstance(caller, Caller) and caller.ahead:
+        now = scope["litestar_app"].state.services.system_now() + caller.ahead
+        message["headers"] = [*message.get("headers", ()), (b"alacarte-clock", now.isoformat().encode())]
 
 
 def state_methods(message: HTTPResponseStartEvent, scope: Scope) -> None:

@@ -29,6 +29,7 @@ class Scope(StrEnum):
     INGEST = "ingest"
     READ = "read"
     PRICE_ADMIN = "price_admin"
+    PRICE_APPROVE = "price_approve"
     FINANCE = "finance"
     REFUND = "refund"
     KEY_ADMIN = "key_admin"

@@ -16,15 +16,18 @@ from sqlalchemy import insert, select, update
 
 from billing import audit
 from billing.audit import Actor
-from billing.publishing import publish
-from billing.repositories.price_books import StoredBook
+from billing.publishing import SecondPersonError, publish
+from billing.repositories.paging import earlier_than
+from billing.repositories.price_books import PriceBookRepository, StoredBook
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.console import PriceProposalRow
+from models.values.canonical_json import content_hash
 from models.values.errors import ConflictError, NotFoundError, RuleBrokenError
 from pricing_engine.price_book import PriceBook, parse_price_book, price_book_document
 from pricing_engine.sealing import Signer
 
+LONGEST_REASON = 500
 _PROPOSAL = table_of(PriceProposalRow)
 
 
@@ -39,12 +42,6 @@ class ProposalState(StrEnum):
 
 
 EDITABLE = frozenset({ProposalState.DRAFT, ProposalState.RETURNED})
-
-
-class SecondPersonError(RuleBrokenError):
-    """Somebody tried to decide about their own proposal."""
-
-    code = "second_person_needed"
 
 
 class ProposalMovedError(ConflictError):
@@ -66,6 +63,12 @@ class Proposal:
     changed_at: datetime
     decided_by: str | None
     remark: str
+
+    @property
+    def revision(self) -> str:
+        """What it says and where it stands, in one word: it changes with either."""
+        said = [price_book_document(self.book), self.state.value, self.author, self.reason, self.remark]
+        return content_hash([*said, self.changed_at.isoformat()])
 
 
 def draft(uow: UnitOfWork, proposal_id: str, book: PriceBook, reason: str, actor: Actor) -> Proposal:
@@ -140,19 +143,35 @@ def send_back(uow: UnitOfWork, proposal_id: str, remark: str, actor: Actor) -> P
     return proposal(uow, proposal_id)
 
 
-def proposal(uow: UnitOfWork, proposal_id: str) -> Proposal:
-    """Return one proposal. Raises NotFoundError."""
-    row = uow.connection.execute(select(_PROPOSAL).where(_is(uow, proposal_id))).mappings().first()
+def proposal(uow: UnitOfWork, proposal_id: str, *, lock: bool = False) -> Proposal:
+    """Return one proposal; with `lock` nobody else changes it in the meantime. Raises NotFoundError."""
+    query = select(_PROPOSAL).where(_is(uow, proposal_id))
+    row = uow.connection.execute(query.with_for_update() if lock else query).mappings().first()
     if row is None:
         raise NotFoundError("no such proposal", field="proposal", value=proposal_id, code="unknown_proposal")
     return _proposal(row)
 
 
-def proposals(uow: UnitOfWork, limit: int = 50) -> list[Proposal]:
-    """Return the proposals changed last, newest first."""
+def proposals(
+    uow: UnitOfWork, limit: int = 50, before: tuple[datetime, str] | None = None, *, withdrawn: bool = True
+) -> list[Proposal]:
+    """Return the proposals changed last, newest first. `before`: time and id of the last one of the page before."""
     query = select(_PROPOSAL).where(_PROPOSAL.c.tenant == uow.tenant)
-    rows = uow.connection.execute(query.order_by(_PROPOSAL.c.changed_at.desc(), _PROPOSAL.c.id).limit(limit))
+    if before is not None:
+        query = query.where(earlier_than([_PROPOSAL.c.changed_at, _PROPOSAL.c.id], before))
+    if not withdrawn:
+        query = query.where(_PROPOSAL.c.state != ProposalState.WITHDRAWN.value)
+    rows = uow.connection.execute(query.order_by(_PROPOSAL.c.changed_at.desc(), _PROPOSAL.c.id.desc()).limit(limit))
     return [_proposal(row) for row in rows.mappings()]
+
+
+def replaced(uow: UnitOfWork, found: Proposal) -> StoredBook | None:
+    """Return what a proposal replaces: the release before its own where it was published, else the newest one."""
+    books = PriceBookRepository(uow)
+    log = books.releases(found.book.key)
+    if found.state is ProposalState.PUBLISHED:
+        log = [each for each in log if each.recorded_at < found.changed_at]
+    return books.get(log[-1].content_hash) if log else None
 
 
 def _own(uow: UnitOfWork, proposal_id: str, actor: Actor) -> Proposal:

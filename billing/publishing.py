@@ -29,6 +29,12 @@ from pricing_engine.sealing import Signer, seal
 _SUPPLY = table_of(FeatureSupplyRow)
 
 
+class SecondPersonError(RuleBrokenError):
+    """Somebody tried to decide about what they want themselves."""
+
+    code = "second_person_needed"
+
+
 class AlreadyPublishedError(ConflictError):
     """A version that is in force already, or another document bears its number."""
 
@@ -46,8 +52,11 @@ def publish(
     """Bring a version into force from its `effective_from`, or from `at` where that is past.
 
     Publishing an earlier version again is the rollback. Raises AlreadyPublishedError for the version that is
-    in force, or for another document under a version that exists.
+    in force, or for another document under a version that exists, SecondPersonError where nobody but the actor
+    approved.
     """
+    if approver == actor:
+        raise SecondPersonError("needs a second person", field="approver", value=approver)
     books = PriceBookRepository(uow)
     salt = signer.salt_for(BOOK_KIND, price_book_document(book))
     content_hash: str = seal(BOOK_KIND, price_book_sections(book), salt)["hash"]

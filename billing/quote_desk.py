@@ -39,7 +39,7 @@ class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
     name = "quotes"
     max_group = 64
 
-    def __init__(self, database: Database, signer: Signer, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, signer: Signer, clock: Callable[[UnitOfWork], datetime]) -> None:
         self._database = database
         self._signer = signer
         self._clock = clock
@@ -48,19 +48,18 @@ class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
     def write(self, tenant: str, asked: Sequence[QuoteOrder]) -> Sequence[KeptAnswer | Exception]:
         """Make the quotes together, or one by one where another process holds one of their keys."""
         try:
-            return self._database.write(tenant, lambda uow: _Together(uow, self._signer, self._clock()).make(asked))
+            return self._database.write(tenant, lambda uow: _Together(uow, self._signer, self._clock(uow)).make(asked))
         except (IntegrityError, OperationalError):
             return [self._alone(tenant, order) for order in asked]
 
     def _alone(self, tenant: str, order: QuoteOrder) -> KeptAnswer | Exception:
-        now = self._clock()
         try:
-            return once(self._database, tenant, order.key, order.digest, now, partial(self._make, order, now))
+            return once(self._database, tenant, order.key, order.digest, self._clock, partial(self._make, order))
         except Exception as error:  # Not swallowed: whoever waits for the answer gets it.
             return error
 
-    def _make(self, order: QuoteOrder, now: datetime, uow: UnitOfWork) -> tuple[int, str]:
-        quote = create_quote(uow, order.request, self._signer, now, str(uuid_utils.uuid7()))
+    def _make(self, order: QuoteOrder, uow: UnitOfWork) -> tuple[int, str]:
+        quote = create_quote(uow, order.request, self._signer, self._clock(uow), str(uuid_utils.uuid7()))
         return CREATED, order.shown(quote)
 
 

@@ -148,9 +148,8 @@ def seal_quote(
 
 def store_quote(uow: UnitOfWork, stored: StoredQuote, priced: Priced) -> None:
     """Store a sealed quote and hold what is limited. Raises SoldOutError."""
-    quotes = QuoteRepository(uow)
-    quotes.add([stored])
-    _hold_units(quotes, stored.id, priced)
+    QuoteRepository(uow).add([stored])
+    _hold_units(uow, stored, priced)
 
 
 def holds_units(priced: Priced) -> bool:
@@ -158,7 +157,7 @@ def holds_units(priced: Priced) -> bool:
     return any(priced.book.book.feature(key).supply_limit is not None for key in priced.selection)
 
 
-def _hold_units(quotes: QuoteRepository, quote_id: str, priced: Priced) -> None:
+def _hold_units(uow: UnitOfWork, stored: StoredQuote, priced: Priced) -> None:
     """Hold what is limited, features in one order so that concurrent quotes cannot deadlock."""
     for key in sorted(priced.selection):
         if priced.book.book.feature(key).supply_limit is None:
@@ -168,8 +167,16 @@ def _hold_units(quotes: QuoteRepository, quote_id: str, priced: Priced) -> None:
             raise InvalidValueError(
                 "a limited feature is sold in whole units", field=f"selection.{key}", value=quantity
             )
-        if not quotes.hold(quote_id, key, int(quantity)):
+        if not _hold(uow, stored, key, int(quantity)):
             raise SoldOutError("fewer units are left", field=f"selection.{key}", value=quantity)
+
+
+def _hold(uow: UnitOfWork, stored: StoredQuote, feature: str, units: int) -> bool:
+    """Hold units, taking back those of quotes that have expired where none are left."""
+    quotes = QuoteRepository(uow)
+    if quotes.hold(stored.id, feature, units):
+        return True
+    return expire_quotes(uow, stored.created_at) > 0 and quotes.hold(stored.id, feature, units)
 
 
 def accept_quote(uow: UnitOfWork, quote_id: str, accept_key: str, at: datetime) -> tuple[StoredQuote, bool]:

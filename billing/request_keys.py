@@ -21,6 +21,7 @@ _KEYS = table_of(RequestKeyRow)
 _WAIT_MS = 5_000
 _LOCK_TIMEOUT = "55P03"
 
+Clock = Callable[[UnitOfWork], datetime]
 Work = Callable[[UnitOfWork], tuple[int, str]]
 """Does the work in the transaction it is given; returns the status and the text to answer with."""
 
@@ -46,7 +47,7 @@ class KeptAnswer:
     replayed: bool
 
 
-def once(database: Database, tenant: str, key: str, digest: str, now: datetime, work: Work) -> KeptAnswer:
+def once(database: Database, tenant: str, key: str, digest: str, clock: Clock, work: Work) -> KeptAnswer:
     """Do `work` once under `key`: the same request again gets the same answer, another one is refused.
 
     `digest`: hash of what the key is bound to. Where the first request still runs, this one waits for it up to five
@@ -55,11 +56,13 @@ def once(database: Database, tenant: str, key: str, digest: str, now: datetime, 
     """
     check_external_id(key, FIELD)
     try:
-        return database.write(tenant, lambda uow: _known(uow, key, digest) or _first(uow, key, digest, now, work))
+        return database.write(
+            tenant, lambda uow: known_answer(uow, key, digest) or _first(uow, key, digest, clock, work)
+        )
     except IntegrityError:
         # Two came together and the other was first: it has finished now.
         with database.reading(tenant) as uow:
-            known = _known(uow, key, digest)
+            known = known_answer(uow, key, digest)
         if known is None:
             raise
         return known
@@ -104,7 +107,8 @@ def check_digest(key: str, kept: str, sent: str) -> None:
         raise KeyReusedError("was used for another request", field=FIELD, value=key)
 
 
-def _known(uow: UnitOfWork, key: str, digest: str) -> KeptAnswer | None:
+def known_answer(uow: UnitOfWork, key: str, digest: str) -> KeptAnswer | None:
+    """Return what a key was answered with, if it was. Raises KeyReusedError where it was for another request."""
     row = uow.connection.execute(select(_KEYS).where(_KEYS.c.tenant == uow.tenant, _KEYS.c.key == key)).first()
     if row is None:
         return None
@@ -112,10 +116,14 @@ def _known(uow: UnitOfWork, key: str, digest: str) -> KeptAnswer | None:
     return KeptAnswer(row.status, row.answer, replayed=True)
 
 
-def _first(uow: UnitOfWork, key: str, digest: str, now: datetime, work: Work) -> KeptAnswer:
+def _answer(uow: UnitOfWork, key: str, digest: str, clock: Clock, work: Work) -> KeptAnswer:
+    return known_answer(uow, key, digest) or _first(uow, key, digest, clock, work)
+
+
+def _first(uow: UnitOfWork, key: str, digest: str, clock: Clock, work: Work) -> KeptAnswer:
     wait_briefly(uow)
     # The row goes in before the work, so that a second request waits here and not in the middle of it.
-    uow.connection.execute(insert(_KEYS).values(tenant=uow.tenant, key=key, body_hash=digest, recorded_at=now))
+    uow.connection.execute(insert(_KEYS).values(tenant=uow.tenant, key=key, body_hash=digest, recorded_at=clock(uow)))
     status, answer = work(uow)
     mine = (_KEYS.c.tenant == uow.tenant) & (_KEYS.c.key == key)
     uow.connection.execute(update(_KEYS).where(mine).values(status=status, answer=answer))

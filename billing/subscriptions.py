@@ -195,7 +195,7 @@ def change_selection(
     """
     chosen = selection_of({key: plain(quantity) for key, quantity in selection.items()}, book)
     agreement = replace(
-        _in_force(subscription, at).agreement, selection={key: one.quantity for key, one in chosen.items()}
+        in_force(subscription, at).agreement, selection={key: one.quantity for key, one in chosen.items()}
     )
     return _change(subscription, "change", agreement, at, who)
 
@@ -204,7 +204,7 @@ def change_quantity(
     subscription: Subscription, book: PriceBook, feature: str, quantity: Decimal, at: datetime, who: Who
 ) -> Change:
     """Return the change of one feature's quantity. Raises InvalidValueError for one that is not a quantity."""
-    agreement = _in_force(subscription, at).agreement
+    agreement = in_force(subscription, at).agreement
     if book.feature(feature).kind is not FeatureKind.QUANTITY or feature not in agreement.selection:
         raise InvalidValueError("is no quantity of this subscription", field="feature", value=feature)
     return change_selection(subscription, book, {**agreement.selection, feature: quantity}, at, who)
@@ -214,13 +214,13 @@ def add_feature(
     subscription: Subscription, book: PriceBook, feature: str, quantity: Decimal, at: datetime, who: Who
 ) -> Change:
     """Return the change that adds a feature."""
-    agreement = _in_force(subscription, at).agreement
+    agreement = in_force(subscription, at).agreement
     return change_selection(subscription, book, {**agreement.selection, feature: quantity}, at, who)
 
 
 def drop_feature(subscription: Subscription, book: PriceBook, feature: str, at: datetime, who: Who) -> Change:
     """Return the change that drops a feature, together with all that requires it."""
-    agreement = _in_force(subscription, at).agreement
+    agreement = in_force(subscription, at).agreement
     if feature not in agreement.selection:
         raise InvalidValueError("is not chosen", field="feature", value=feature)
     gone = book.dropped_with(feature, agreement.selection)
@@ -243,8 +243,22 @@ def move_to_book(subscription: Subscription, book_hash: str, book: PriceBook, at
 
     Raises SelectionRefusedError or NotFoundError where the new book does not sell the selection.
     """
-    old = _in_force(subscription, at).agreement
-    selection_of({key: plain(quantity) for key, quantity in old.selection.items()}, book)
+    old = in_force(subscription, at).agreement
+    moved = agreement_on(subscription, book_hash, book, old.selection, at)
+    return _change(
+        subscription, "move", replace(moved, selection=old.selection, sheet_hash=None, quote_id=None, draws={}), at, who
+    )
+
+
+def agreement_on(
+    subscription: Subscription, book_hash: str, book: PriceBook, selection: Mapping[str, Decimal], at: datetime
+) -> Agreement:
+    """Return the agreement in force with another selection, or on another book: at its list prices, terms going along.
+
+    Raises SelectionRefusedError or NotFoundError where the book does not sell the selection.
+    """
+    old = in_force(subscription, at).agreement
+    chosen = selection_of({key: plain(quantity) for key, quantity in selection.items()}, book)
     if book.currency != subscription.currency:
         raise InvalidValueError(
             f"the subscription is in {subscription.currency}",
@@ -252,24 +266,26 @@ def move_to_book(subscription: Subscription, book_hash: str, book: PriceBook, at
             value=book.currency,
             code="wrong_currency",
         )
-    moved = replace(old, book_hash=book_hash, sheet_hash=None, quote_id=None, draws={})
-    return _change(subscription, "move", moved, at, who)
+    agreement = replace(old, selection={key: one.quantity for key, one in chosen.items()})
+    if book_hash == old.book_hash:
+        return agreement
+    return replace(agreement, book_hash=book_hash, sheet_hash=None, quote_id=None, draws={})
 
 
 def change_cycle(subscription: Subscription, cycle: BillingCycle, at: datetime, who: Who) -> Change:
     """Return the change of the billing cycle: the period is cut at `at`, and bridged to the new anchor."""
-    agreement = replace(_in_force(subscription, at).agreement, cycle=cycle)
+    agreement = replace(in_force(subscription, at).agreement, cycle=cycle)
     return _change(subscription, "cycle", agreement, at, who)
 
 
 def pause(subscription: Subscription, at: datetime, who: Who) -> Change:
     """Return the pause from `at` on: nothing is billed until it is resumed."""
-    return _change(subscription, "pause", _in_force(subscription, at).agreement, at, who, PhaseState.PAUSED)
+    return _change(subscription, "pause", in_force(subscription, at).agreement, at, who, PhaseState.PAUSED)
 
 
 def resume(subscription: Subscription, at: datetime, who: Who) -> Change:
     """Return the end of a pause. Raises RuleBrokenError where there is none."""
-    phase = _in_force(subscription, at)
+    phase = in_force(subscription, at)
     if phase.state is not PhaseState.PAUSED:
         raise RuleBrokenError("is not paused", field="subscription", value=subscription.id, code="not_paused")
     return _change(subscription, "resume", phase.agreement, at, who)
@@ -277,14 +293,14 @@ def resume(subscription: Subscription, at: datetime, who: Who) -> Change:
 
 def cancel(subscription: Subscription, at: datetime, who: Who, *, at_period_end: bool = False) -> Change:
     """Return the end of the subscription: now, or with the billing period that holds `at`."""
-    phase = _in_force(subscription, at)
+    phase = in_force(subscription, at)
     ends_at = period_end(subscription, at) if at_period_end else at
     return _change(subscription, "cancel", phase.agreement, ends_at, who, PhaseState.ENDED)
 
 
 def unschedule(subscription: Subscription, at: datetime, who: Who) -> Change:
     """Return the change that drops whatever is scheduled after `at`: a cancellation or downgrade at period end."""
-    phase = _in_force(subscription, at)
+    phase = in_force(subscription, at)
     return _change(subscription, "unschedule", phase.agreement, at, who, phase.state, keep_schedule=False)
 
 
@@ -315,7 +331,8 @@ def _change(
     return Change(subscription, (first, *scheduled))
 
 
-def _in_force(subscription: Subscription, at: datetime) -> Phase:
+def in_force(subscription: Subscription, at: datetime) -> Phase:
+    """Return the phase in force. Raises RuleBrokenError before the start and after the end."""
     phase = subscription.phase_at(as_utc(at, "at"))
     if phase is None:
         raise RuleBrokenError(

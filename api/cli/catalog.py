@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from api.catalog_file import catalog_json_schema, read_catalog, write_catalog
-from api.cli.workspace import open_workspace
+from api.cli.workspace import now_in, open_workspace
 from billing.publishing import archive, publish, sealed_book, sealed_sheet
 from billing.repositories.price_books import DEFAULT_SEGMENT, PriceBookRepository, StoredBook
 from billing.unit_of_work import UnitOfWork
@@ -73,7 +73,7 @@ def run_diff(options: argparse.Namespace) -> int:
     else:
         book = read_catalog(options.before)
         with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-            changes = diff_price_books(_in_force(uow, book.key).book, book)
+            changes = diff_price_books(_in_force(uow, book.key, now_in(settings, uow)).book, book)
     for change in changes:
         print(_change_line(change))
     print(f"{len(changes)} differences", file=sys.stderr)
@@ -84,7 +84,7 @@ def run_publish(options: argparse.Namespace) -> int:
     """Publish one file."""
     book = read_catalog(options.file)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        stored = publish(uow, book, settings.signer(), datetime.now(UTC), options.actor, options.approver)
+        stored = publish(uow, book, settings.signer(), now_in(settings, uow), options.actor, options.approver)
     print(f"published {book.key} version {book.version}: {stored.content_hash}")
     return 0
 
@@ -92,7 +92,7 @@ def run_publish(options: argparse.Namespace) -> int:
 def run_archive(options: argparse.Namespace) -> int:
     """Archive one book."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        archive(uow, options.key, datetime.now(UTC), options.actor)
+        archive(uow, options.key, now_in(settings, uow), options.actor)
     print(f"archived {options.key}")
     return 0
 
@@ -100,12 +100,12 @@ def run_archive(options: argparse.Namespace) -> int:
 def run_export(options: argparse.Namespace) -> int:
     """Write the version in force."""
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-        stored = _in_force(uow, options.key)
+        now = now_in(settings, uow)
+        stored = _in_force(uow, options.key, now)
         if options.signed is None:
             sys.stdout.write(write_catalog(stored.book))
             return 0
         signer = settings.signer()
-        now = datetime.now(UTC)
         sheet = PriceBookRepository(uow).current_sheet(stored.content_hash, DEFAULT_SEGMENT, now)
     level = Disclosure(options.level)
     options.signed.mkdir(parents=True, exist_ok=True)
@@ -116,8 +116,8 @@ def run_export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _in_force(uow: UnitOfWork, key: str) -> StoredBook:
-    for stored in PriceBookRepository(uow).in_force(datetime.now(UTC)):
+def _in_force(uow: UnitOfWork, key: str, at: datetime) -> StoredBook:
+    for stored in PriceBookRepository(uow).in_force(at):
         if stored.book.key == key:
             return stored
     raise NotFoundError("no version of this book is in force", field="key", value=key, code="unknown_price_book")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from datetime import UTC, date, datetime
+from datetime import date
 
 from api.cli.progress import progress_bar
-from api.cli.workspace import open_workspace
+from api.cli.workspace import current_time, now_in, open_workspace
 from billing.close_tasks import InProcesses, InTurn
 from billing.closing import Check, CloseOptions, checklist, close, reopen
 from billing.repositories.invoices import InvoiceRepository
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-        checks = checklist(uow, options.period, datetime.now(UTC))
+        checks = checklist(uow, options.period, now_in(settings, uow))
     for check in checks:
         print(_check_line(check))
     return 1 if any(check.blocks and not check.passed for check in checks) else 0
@@ -53,7 +53,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _reopen(options: argparse.Namespace) -> int:
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        month = reopen(uow, options.period, options.reopen, options.actor, datetime.now(UTC))
+        month = reopen(uow, options.period, options.reopen, options.actor, now_in(settings, uow))
     print(f"{month.key} is open again; its next close bills what has changed")
     return 0
 
@@ -65,7 +65,7 @@ def _close(options: argparse.Namespace) -> int:
                 database,
                 settings.tenant,
                 options.period,
-                datetime.now(UTC),
+                current_time(settings, database),
                 CloseOptions(
                     actor=options.actor,
                     issued_on=options.issued_on,

@@ -12,7 +12,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from api.cli.workspace import open_workspace
+from api.cli.workspace import now_in, open_workspace
 from api.customer_links import CustomerLink, write_link
 from billing.audit import Actor, record
 from billing.customers import Customer, LegalEntity
@@ -44,7 +44,7 @@ def run_load(options: argparse.Namespace) -> int:
         repository = CustomerRepository(uow)
         for entity in entities:
             repository.save_legal_entity(entity)
-        repository.save(customers, datetime.now(UTC))
+        repository.save(customers, now_in(settings, uow))
     print(f"{len(entities)} legal entities, {len(customers)} customers")
     return 0
 

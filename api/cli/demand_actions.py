@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import polars as pl
@@ -21,7 +21,7 @@ from api.cli.demand_text import (
     sheet_lines,
     watch_lines,
 )
-from api.cli.workspace import open_workspace
+from api.cli.workspace import current_time, now_in, open_workspace
 from api.settings import Settings
 from billing import demand_watch, price_epochs
 from billing.audit import Actor
@@ -42,11 +42,11 @@ from pricing_engine.price_book import PriceBook
 
 def fit(options: argparse.Namespace) -> int:
     """Read, fit, judge, keep, and say what was learned and what should worry."""
-    until = datetime.now(UTC)
     if options.days < 1:
         raise InvalidValueError("must be >= 1", field="days", value=options.days)
-    window = LogWindow(until - timedelta(days=options.days), until, options.silence_is_refusal)
     with open_workspace() as (settings, database):
+        until = current_time(settings, database)
+        window = LogWindow(until - timedelta(days=options.days), until, options.silence_is_refusal)
         with database.reading(settings.tenant) as uow:
             book = PriceBookRepository(uow).one_in_force(options.book, until).book
             log = _read(uow, book, window)
@@ -64,7 +64,7 @@ def fit(options: argparse.Namespace) -> int:
 def card(options: argparse.Namespace) -> int:
     """Show the card that was written with a model."""
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-        book = PriceBookRepository(uow).one_in_force(options.book, datetime.now(UTC)).book
+        book = PriceBookRepository(uow).one_in_force(options.book, now_in(settings, uow)).book
         model = kept_model(uow, book.key, options.model)
     found = model.card
     if found is None:
@@ -80,8 +80,8 @@ def propose(options: argparse.Namespace) -> int:
     """Propose, say what would change and why, keep the sealed proposal and write it."""
     holdout = parse_decimal(options.holdout, "holdout", minimum=Decimal(0))
     order = EpochOrder(holdout=holdout, seed=options.seed)
-    actor = Actor(options.actor, datetime.now(UTC))
     with open_workspace() as (settings, database):
+        actor = Actor(options.actor, current_time(settings, database))
         signer = settings.signer()
         with database.reading(settings.tenant) as uow:
             book = PriceBookRepository(uow).one_in_force(options.book, actor.at)
@@ -105,8 +105,8 @@ def publish(options: argparse.Namespace) -> int:
         raise InvalidValueError(
             error.strerror or "cannot be read", field=str(options.file), code="unreadable_file"
         ) from error
-    actor = Actor(options.actor, datetime.now(UTC))
     with open_workspace() as (settings, database):
+        actor = Actor(options.actor, current_time(settings, database))
         signer = settings.signer()
         stored = database.write(settings.tenant, lambda uow: publish_proposal(uow, document, signer, actor))
     _print(sheet_lines(stored))
@@ -122,8 +122,8 @@ def stop(options: argparse.Namespace) -> int:
 
 def drift(options: argparse.Namespace) -> int:
     """Compare what came after the model in force was fitted with what it predicts."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database):
+        now = current_time(settings, database)
         with database.reading(settings.tenant) as uow, _step("reading quotes"):
             found = drift_in_force(uow, PriceBookRepository(uow).one_in_force(options.book, now), now)
         if found is None:
@@ -148,15 +148,15 @@ def watch(options: argparse.Namespace) -> int:
         is_automatic=options.automatic,
         proposing=EpochOrder(holdout=holdout, seed=options.seed, gates=gates),
     )
-    actor = Actor(options.actor, datetime.now(UTC))
     with open_workspace() as (settings, database), _step("watching"):
+        actor = Actor(options.actor, current_time(settings, database))
         found = demand_watch.watch(database, settings.tenant, options.book, order, settings.signer(), actor)
     _print(watch_lines(found))
     return 1 if found.is_alarmed else 0
 
 
 def _stop(settings: Settings, database: Database, options: argparse.Namespace, reason: str) -> None:
-    signer, actor = settings.signer(), Actor(options.actor, datetime.now(UTC))
+    signer, actor = settings.signer(), Actor(options.actor, current_time(settings, database))
 
     def stopped(uow: UnitOfWork) -> list[StoredSheet]:
         book = PriceBookRepository(uow).one_in_force(options.book, actor.at)

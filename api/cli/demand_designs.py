@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from api.catalog_file import write_catalog
-from api.cli.workspace import open_workspace
+from api.cli.workspace import now_in, open_workspace
 from billing.demand_models import kept_model, window_of
 from billing.publishing import next_version
 from billing.repositories.price_books import PriceBookRepository
@@ -115,13 +114,12 @@ def group_offer(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, work: Callable[[PriceBook, FeaturePosterior], Drafted]) -> int:
-    now = datetime.now(UTC)
     bar = Progress(
         TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True), transient=True
     )  # fmt: skip
     bar.add_task("designing", total=None)
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow, bar:
-        book = PriceBookRepository(uow).one_in_force(options.book, now).book
+        book = PriceBookRepository(uow).one_in_force(options.book, now_in(settings, uow)).book
         model = kept_model(uow, book.key, options.model)
         if model.distrust:
             raise RuleBrokenError(

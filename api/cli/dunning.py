@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, date, datetime
+from datetime import date
 from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.workspace import open_workspace
+from api.cli.workspace import now_in, open_workspace
 from billing.dunning import DEFAULT_STAGES, Stage, check_stages, debts, next_steps, standing
 from billing.repositories import stripe_mirror
 from billing.repositories.invoices import InvoiceRepository
@@ -32,9 +32,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> int:
     """Print one row a customer and currency with open invoices. What is carried to a later invoice is not overdue."""
-    on = options.on or datetime.now(UTC).date()
     stages = DEFAULT_STAGES if options.stage is None else check_stages([_stage(text) for text in options.stage])
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        on = options.on or now_in(settings, uow).date()
         carried = stripe_mirror.carried(uow)
         found = [invoice for invoice in InvoiceRepository(uow).unpaid() if invoice.id not in carried]
     table = Table()

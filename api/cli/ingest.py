@@ -9,7 +9,6 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,14 +18,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from api.cli.workspace import open_workspace
+from api.cli.workspace import current_time, now_in, open_workspace
+from api.settings import Settings
 from billing.database import Database
 from billing.metering.csv_mapping import CsvMapping, parse_mapping
 from billing.metering.directory import PriceBookDirectory
 from billing.metering.event_files import EventFile, Line, open_event_file
-from billing.metering.ingest import ingest
+from billing.metering.ingest import Received, ingest
 from billing.metering.outcome import Outcome, Status
 from billing.metering.registry import pick_up
+from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 
 _BATCH_EVENTS = 10_000
@@ -57,12 +58,12 @@ def run(options: argparse.Namespace) -> int:
     with open_workspace() as (settings, database), _progress() as progress:
         for file, count in zip(files, counts, strict=True):
             task = progress.add_task(file.path.name, total=count)
-            for lines, outcomes in _stored(database, settings.tenant, file):
+            for lines, outcomes in _stored(settings, database, file):
                 totals.update(outcome.status for outcome in outcomes)
                 refusals.add(file, lines, outcomes)
                 progress.advance(task, len(lines))
         with database.writing(settings.tenant) as uow:
-            pick_up(uow, PriceBookDirectory(), datetime.now(UTC))
+            pick_up(uow, PriceBookDirectory(), now_in(settings, uow))
     refusals.print()
     print(
         f"{totals[Status.ACCEPTED]} accepted, {totals[Status.DUPLICATE]} duplicates, "
@@ -80,15 +81,16 @@ def read_mapping(path: Path) -> CsvMapping:
     return parse_mapping(document, str(path))
 
 
-def _stored(database: Database, tenant: str, file: EventFile) -> Iterator[tuple[list[Line], list[Outcome]]]:
+def _stored(settings: Settings, database: Database, file: EventFile) -> Iterator[tuple[list[Line], list[Outcome]]]:
     directory = PriceBookDirectory()
-    now = datetime.now(UTC)
-    for lines in _batches(file.events(now), _BATCH_EVENTS):
+    for lines in _batches(file.events(current_time(settings, database)), _BATCH_EVENTS):
         events = [event for _, event in lines]
-        yield (
-            lines,
-            database.write(tenant, partial(ingest, received=events, directory=directory, now=datetime.now(UTC))),
-        )
+        work = partial(_store, settings=settings, events=events, directory=directory)
+        yield lines, database.write(settings.tenant, work)
+
+
+def _store(uow: UnitOfWork, settings: Settings, events: Received, directory: PriceBookDirectory) -> list[Outcome]:
+    return ingest(uow, events, directory, now_in(settings, uow))
 
 
 def _batches(lines: Iterable[Line], size: int) -> Iterator[list[Line]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.workspace import open_workspace
+from api.cli.workspace import current_time, now_in, open_workspace
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.exports.invoice_view import credit_note_view, invoice_view
@@ -155,8 +155,8 @@ def view_of(uow: UnitOfWork, name: str) -> dict[str, Any]:
 
 def run_finalise(options: argparse.Namespace) -> int:
     """Finalise one draft, or all whose grace period is over."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database):
+        now = current_time(settings, database)
         drafts = [options.invoice] if options.invoice else _due(database, settings.tenant, now)
         with database.writing(settings.tenant) as uow:
             ids = [InvoiceRepository(uow).get(each).id for each in drafts]
@@ -172,8 +172,8 @@ def _due(database: Database, tenant: str, now: datetime) -> list[str]:
 
 def run_void(options: argparse.Namespace) -> int:
     """Void an invoice."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
         voided = void(uow, options.invoice, options.reason, now)
         follow(uow, voided.id, now)
     print(f"{voided.number} is void")
@@ -182,8 +182,8 @@ def run_void(options: argparse.Namespace) -> int:
 
 def run_give_up(options: argparse.Namespace) -> int:
     """Write an invoice off."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
         given_up = give_up(uow, options.invoice, now)
         follow(uow, given_up.id, now)
     print(f"{given_up.number} is uncollectible")
@@ -192,8 +192,8 @@ def run_give_up(options: argparse.Namespace) -> int:
 
 def run_credit(options: argparse.Namespace) -> int:
     """Issue a credit note."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
         invoice = InvoiceRepository(uow).get(options.invoice)
         money = currency(invoice.currency)
         nets: dict[int, int] | None = None
@@ -222,8 +222,8 @@ def _minor(text: str, field: str, money: Currency) -> int:
 
 def run_pay(options: argparse.Namespace) -> int:
     """Record a payment."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
         money = currency(InvoiceRepository(uow).get(options.invoice).currency)
         amount = _minor(options.amount, "amount", money)
         paid = pay(uow, options.invoice, Money(options.key, amount, now), now)
@@ -238,6 +238,6 @@ def run_refund(options: argparse.Namespace) -> int:
         journals.lock(uow)
         invoice = InvoiceRepository(uow).get(options.invoice)
         amount = _minor(options.amount, "amount", currency(invoice.currency))
-        enqueue_refund(uow, invoice.id, options.key, amount, now=datetime.now(UTC))
+        enqueue_refund(uow, invoice.id, options.key, amount, now=now_in(settings, uow))
     print(f"{options.amount} {invoice.currency} of {invoice.number} to be paid back: alacarte stripe sync")
     return 0

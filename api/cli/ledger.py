@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from api.cli.workspace import open_workspace
+from api.cli.workspace import now_in, open_workspace
 from billing import ledger
 from billing.books_checks import BOOKS_CHECKS
 from billing.journals import Journal
@@ -60,7 +60,7 @@ def run_verify(options: argparse.Namespace) -> int:
 def run_head(_options: argparse.Namespace) -> int:
     """Print the signed head as JSON."""
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-        print(json.dumps(signed_head(uow, settings.signer(), at=datetime.now(UTC)), indent=2, sort_keys=True))
+        print(json.dumps(signed_head(uow, settings.signer(), at=now_in(settings, uow)), indent=2, sort_keys=True))
     return 0
 
 

@@ -28,6 +28,7 @@ _COMMANDS = (
     "ingest",
     "usage",
     "explain_event",
+    "clock",
     "close",
     "simulate",
     "invoices",

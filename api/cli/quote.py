@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import uuid_utils
 from rich.console import Console
 from rich.table import Table
 
-from api.cli.workspace import open_workspace
+from api.cli.workspace import now_in, open_workspace
 from billing.acceptance import accept_and_subscribe
 from billing.publishing import sealed_book, sealed_sheet
 from billing.quotes import QuoteRequest, create_quote, price_request, release_quote
@@ -76,7 +76,7 @@ def _request(options: argparse.Namespace) -> QuoteRequest:
 def run_preview(options: argparse.Namespace) -> int:
     """Price and explain."""
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-        priced = price_request(uow, _request(options), settings.signer(), datetime.now(UTC))
+        priced = price_request(uow, _request(options), settings.signer(), now_in(settings, uow))
     Console().print(quote_table(priced.quote, priced.book.book.currency))
     return 0
 
@@ -84,7 +84,7 @@ def run_preview(options: argparse.Namespace) -> int:
 def run_create(options: argparse.Namespace) -> int:
     """Create and print the id."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        quote = create_quote(uow, _request(options), settings.signer(), datetime.now(UTC), str(uuid_utils.uuid7()))
+        quote = create_quote(uow, _request(options), settings.signer(), now_in(settings, uow), str(uuid_utils.uuid7()))
     print(quote.id)
     return 0
 
@@ -92,7 +92,7 @@ def run_create(options: argparse.Namespace) -> int:
 def run_accept(options: argparse.Namespace) -> int:
     """Accept."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        accepted = accept_and_subscribe(uow, options.quote, options.key or options.quote, datetime.now(UTC))
+        accepted = accept_and_subscribe(uow, options.quote, options.key or options.quote, now_in(settings, uow))
     print(f"{options.quote} accepted; subscription {accepted.id}")
     return 0
 
@@ -100,7 +100,7 @@ def run_accept(options: argparse.Namespace) -> int:
 def run_release(options: argparse.Namespace) -> int:
     """Release."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        release_quote(uow, options.quote, datetime.now(UTC))
+        release_quote(uow, options.quote, now_in(settings, uow))
     print(f"{options.quote} released")
     return 0
 

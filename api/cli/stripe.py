@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from api.cli.workspace import open_workspace
+from api.cli.workspace import current_time, now_in, open_workspace
 from api.settings import Settings
 from billing.collection import CustomerToBill
 from billing.database import Database
@@ -73,8 +73,8 @@ def run_sync(options: argparse.Namespace) -> int:
     """Hand over what was missed, then perform and read until nothing is due."""
     stripe_settings(os.environ)  # Refuses before anything is written.
     with open_workspace() as (settings, database):
-        now = datetime.now(UTC)
         with database.writing(settings.tenant) as uow:
+            now = now_in(settings, uow)
             journals.lock(uow)
             missed = hand_over_missed(uow, configured_hand_over(os.environ) or HandOver(), now)
             follow_missed(uow, now)
@@ -156,8 +156,8 @@ async def _reconcile(settings: Settings, database: Database, options: argparse.N
 
 def run_pay_partners(options: argparse.Namespace) -> int:
     """Post what partners earned, queue transfers of it; `sync` makes them, and the ledger posts what was made."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
         journals.lock(uow)
         accrue_shares(uow, now)
         for paid in pay_partners(uow, _pairs(options.to, "to"), now=now):
@@ -168,8 +168,8 @@ def run_pay_partners(options: argparse.Namespace) -> int:
 
 def run_mirror(options: argparse.Namespace) -> int:
     """Queue what Stripe's meters lack of the last days."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database):
+        now = current_time(settings, database)
         for key, event_name in _pairs(options.meter, "meter").items():
             with database.writing(settings.tenant) as uow:
                 customers = [

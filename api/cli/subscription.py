@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from api.cli.quote import read_selection
-from api.cli.workspace import open_workspace
+from api.cli.workspace import current_time, open_workspace
 from api.schemas.invoices import invoice_document
 from api.schemas.subscriptions import ChangeBody, change_of, difference_document, subscription_document
 from billing import audit
@@ -73,8 +73,8 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_start(options: argparse.Namespace) -> int:
     """Start, or show the customer's next invoices as if it were started."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database):
+        now = current_time(settings, database)
         if options.preview:
             with database.reading(settings.tenant) as uow:  # Whatever is written here is rolled back.
                 _start(uow, options, now)
@@ -86,11 +86,11 @@ def run_start(options: argparse.Namespace) -> int:
 
 def run_change(options: argparse.Namespace) -> int:
     """Change, or show the customer's next invoices without and with the change."""
-    now = datetime.now(UTC)
     selection = read_selection(options.selection) if options.action == "change" else None
     at_end = getattr(options, "at_period_end", False)
     body = ChangeBody(action=options.action, selection=selection, at_period_end=at_end, reason=options.reason)
     with open_workspace() as (settings, database):
+        now = current_time(settings, database)
         if options.preview:
             with database.reading(settings.tenant) as uow:
                 seen = preview_change(uow, change_of(uow, options.subscription, body, Who(now)), month_end(now), now)

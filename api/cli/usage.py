@@ -6,7 +6,6 @@ Exit status of `check` and `rerate`: 1 where a file is not what was sealed, or w
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from api.cli.invoices import invoice_table
 from api.cli.progress import progress_bar
-from api.cli.workspace import open_workspace
+from api.cli.workspace import now_in, open_workspace
 from api.settings import Settings
 from billing.previews import month_end, preview_invoices
 from billing.repositories.customers import CustomerRepository
@@ -51,8 +50,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run_live(options: argparse.Namespace) -> int:
     """Print the next invoices as they would be now."""
-    now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        now = now_in(settings, uow)
         CustomerRepository(uow).get(options.customer)
         invoices = preview_invoices(uow, options.customer, month_end(now), now)
     for invoice in invoices:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
 
-from api.cli.workspace import open_workspace
+from api.cli.workspace import now_in, open_workspace
 from api.schemas.wallets import GrantBody, WalletBody, grant_to, open_for, wallet_document
 from billing import wallets
 from billing.audit import Actor, record
@@ -58,8 +57,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run_open(options: argparse.Namespace) -> int:
     """Open a wallet and print it."""
-    now, body = datetime.now(UTC), _body(options, WalletBody)
+    body = _body(options, WalletBody)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
         after = open_for(uow, options.customer, body, now)
         record(uow, Actor("cli", now), "wallet.open", ("wallet", after["id"]), after=after)
     print(json.dumps(after))
@@ -68,8 +68,9 @@ def run_open(options: argparse.Namespace) -> int:
 
 def run_grant(options: argparse.Namespace) -> int:
     """Grant credit and print the grant."""
-    now, body = datetime.now(UTC), _body(options, GrantBody)
+    body = _body(options, GrantBody)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
         after = grant_to(uow, options.customer, options.wallet, body, now)
         record(uow, Actor("cli", now), "credit.grant", ("credit_grant", after["id"]), after=after)
     print(json.dumps(after))
@@ -80,18 +81,18 @@ def run_list(options: argparse.Namespace) -> int:
     """Print one wallet a line."""
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
         CustomerRepository(uow).get(options.customer)
-        for balance in wallets.balances(uow, options.customer, datetime.now(UTC)):
+        for balance in wallets.balances(uow, options.customer, now_in(settings, uow)):
             print(json.dumps(wallet_document(balance)))
     return 0
 
 
 def run_expire(options: argparse.Namespace) -> int:
     """Expire; running it again changes nothing."""
-    now = datetime.now(UTC)
-    at = now if options.at is None else parse_instant(options.at, "at")
-    if at > now:
-        raise InvalidValueError("must not lie ahead", field="at", value=options.at)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
+        at = now if options.at is None else parse_instant(options.at, "at")
+        if at > now:
+            raise InvalidValueError("must not lie ahead", field="at", value=options.at)
         ended = wallets.expire_credit(uow, at=at, recorded_at=now)
     print(f"{len({taking.grant.id for taking in ended})} grants expired")
     return 0

@@ -24,7 +24,7 @@ class BoardController(Controller):
         """Show every feature, and price the selection in the address."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            shown = selection_page(uow, request.query_params, services.signer, services.now())
+            shown = selection_page(uow, request.query_params, services.signer, services.now(uow))
             month = last_billed_month(uow)
             sales: dict[str, FeatureSales] = {}
             billed = 0

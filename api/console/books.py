@@ -39,8 +39,8 @@ class BookPages(Controller):
     def overview(self, request: ConsoleRequest, state: State) -> Response[str]:
         """Show where things stand: last month's revenue and margin, what is owed, the months."""
         services: Services = state.services
-        now = services.now()
         with services.database.reading(request.user.tenant) as uow:
+            now = services.now(uow)
             month = last_billed_month(uow)
             codes = sorted({each.currency for each in CustomerRepository(uow).page("", 500)})
             revenue = [] if month is None else [_revenue(uow, month, code) for code in codes]
@@ -53,7 +53,7 @@ class BookPages(Controller):
         """Show a month's checklist."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            checks = checklist(uow, period, services.now())
+            checks = checklist(uow, period, services.now(uow))
             found = CloseRepository(uow).find(period)
         stops = any(check.blocks and not check.passed for check in checks)
         return page(request, "month.html", period=period, checks=checks, month=found, stops=stops)
@@ -62,7 +62,9 @@ class BookPages(Controller):
     def close(self, period: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Close a month, or go on where a close was interrupted."""
         services: Services = state.services
-        tenant, now = request.user.tenant, services.now()
+        tenant = request.user.tenant
+        with services.database.reading(tenant) as uow:
+            now = services.now(uow)
         actor = audit.Actor(request.user.person.name, now, None, request_id(request.scope))
         close(services.database, tenant, period, now, CloseOptions(actor=actor.name, collect=services.collect))
         with services.database.writing(tenant) as uow:
@@ -91,8 +93,8 @@ class BookPages(Controller):
     def receivables(self, request: ConsoleRequest, state: State) -> Response[str]:
         """Show who owes what, by age."""
         services: Services = state.services
-        today = services.now().date()
         with services.database.reading(request.user.tenant) as uow:
+            today = services.now(uow).date()
             found = open_invoices(uow)
             names = {each.key: each.legal_name for each in CustomerRepository(uow).page("", 500)}
         debts = age(found, today)

@@ -49,7 +49,7 @@ class CheckoutController(Controller):
         """Price the selection in the address, for the buyer's eyes and as the API's JSON."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            shown = selection_page(uow, request.query_params, services.signer, services.now())
+            shown = selection_page(uow, request.query_params, services.signer, services.now(uow))
         answer = "" if shown.priced is None else _pretty(msgspec.to_builtins(preview_view(shown.priced)))
         asked = {
             "customer": shown.customer.key,
@@ -65,8 +65,9 @@ class CheckoutController(Controller):
     def seal(self, data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Seal and store the quote, held for an hour."""
         services: Services = state.services
-        now, quote_id = services.now(), str(uuid_utils.uuid7())
+        quote_id = str(uuid_utils.uuid7())
         with services.database.writing(request.user.tenant) as uow:
+            now = services.now(uow)
             customer = CustomerRepository(uow).get(text(data, "customer"))
             book = PriceBookRepository(uow).for_customer(customer.currency, customer.channel, now)
             wanted = QuoteRequest(customer.key, selection_of_form(data, book.book), hold_for=_HOLD)
@@ -94,14 +95,14 @@ class CheckoutController(Controller):
         """Give the quote up; what it held is free again."""
         services: Services = state.services
         with services.database.writing(request.user.tenant) as uow:
-            release_quote(uow, quote_id, services.now())
+            release_quote(uow, quote_id, services.now(uow))
         return go_to(f"/console/checkout/quotes/{quote_id}")
 
     @post("/keys", status_code=200, sync_to_thread=True)
     def key(self, data: Form, request: ConsoleRequest, state: State) -> Response[str]:
         """Make a sandbox key for quotes alone and show it, once, inside the samples."""
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         name = f"console {request.user.person.name}"
         with services.database.writing(request.user.tenant) as uow:
             key, token = create_key(

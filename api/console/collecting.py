@@ -60,7 +60,7 @@ async def _reconcile(services: Services, visitor: Visitor) -> Reconciliation:
         name=f"console:{socket.gethostname()}:{os.getpid()}",
         random=Random(),  # noqa: S311  Spreads waits; nothing secret depends on it.
     ) as bridge:
-        return await bridge.reconcile(services.now() - _LOOK_BACK)
+        return await bridge.reconcile(services.system_now() - _LOOK_BACK)
 
 
 def _page(request: ConsoleRequest, services: Services, found: Reconciliation | None) -> Response[str]:

@@ -37,9 +37,9 @@ class CustomerPage(Controller):
     def account(self, token: FromPath[str], request: Request[Any, Any, Any], state: State) -> Response[str]:
         """Show what the customer uses, what it costs now and why, what dropping saves, and the invoices."""
         services: Services = state.services
-        now = services.now()
-        link = read_link(token, services.signer, now)
+        link = read_link(token, services.signer, services.system_now())
         with services.database.reading(link.tenant) as uow:
+            now = services.now(uow)
             account = customer_account(uow, link.customer, services.signer, now)
         return page(
             request, "customer.html", language=account.customer.language, link=link, token=token, account=account,
@@ -52,7 +52,7 @@ class CustomerPage(Controller):
     ) -> Response[bytes]:
         """Return one of the customer's own invoices as PDF."""
         services: Services = state.services
-        link = read_link(token, services.signer, services.now())
+        link = read_link(token, services.signer, services.system_now())
         with services.database.reading(link.tenant) as uow:
             found = InvoiceRepository(uow).get(invoice)
             if found.customer != link.customer or found.state is InvoiceState.DRAFT:
@@ -70,7 +70,7 @@ class CustomerLinkPages(Controller):
     def link(self, customer: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[str]:
         """Make a link to a customer's own page and show it."""
         services: Services = state.services
-        tenant, now = request.user.tenant, services.now()
+        tenant, now = request.user.tenant, services.system_now()
         link = CustomerLink(tenant, customer, now + LINK_LASTS)
         with services.database.writing(tenant) as uow:
             found = CustomerRepository(uow).get(customer)

@@ -43,7 +43,7 @@ class DemandPages(Controller):
 
 
 def _in_force(uow: UnitOfWork, services: Services) -> StoredBook:
-    books = PriceBookRepository(uow).in_force(services.now())
+    books = PriceBookRepository(uow).in_force(services.now(uow))
     if not books:
         raise NotFoundError("no price book is in force", field="book", code="unknown_price_book")
     return books[0]

@@ -19,7 +19,7 @@ from api.services import Services
 from billing import price_proposals
 from billing.audit import Actor
 from billing.people import Role
-from billing.price_proposals import EDITABLE, Proposal, ProposalState
+from billing.price_proposals import EDITABLE, LONGEST_REASON, Proposal, ProposalState
 from billing.publishing import next_version
 from billing.repositories.price_books import PriceBookRepository, StoredBook
 from billing.unit_of_work import UnitOfWork
@@ -29,7 +29,6 @@ from pricing_engine.price_book import diff_price_books
 from pricing_engine.price_sheet import book_at
 
 _PRICES = "/console/product/prices"
-_LONGEST_REASON = 500
 _LARGEST_TEXT = 1_000_000
 
 
@@ -54,7 +53,7 @@ class PricePages(Controller):
         """Offer the book in force as the next version, with one price changed where asked."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            book = next_version(uow, _in_force(uow, services, request.query_params.get("book")).book, services.now())
+            book = next_version(uow, _in_force(uow, services, request.query_params.get("book")).book, services.now(uow))
         feature, price = request.query_params.get("feature"), request.query_params.get("price")
         if feature and price:
             book = book_at(book, {feature: parse_decimal(price, "price", minimum=Decimal(0))})
@@ -71,7 +70,7 @@ class PricePages(Controller):
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             found = price_proposals.proposal(uow, proposal)
-            live = _newest(uow, found)
+            live = price_proposals.replaced(uow, found)
         changes = diff_price_books(live.book, found.book) if live is not None else []
         return page(
             request, "price_proposal.html", proposal=found, changes=changes, live=live, **_allowed(request, found)
@@ -97,14 +96,14 @@ class PricePages(Controller):
     def ask(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Ask a second person for approval."""
         with _writing(request, state.services) as uow:
-            price_proposals.ask(uow, proposal, _actor(request, state.services))
+            price_proposals.ask(uow, proposal, _actor(request, state.services, uow))
         return go_to(f"{_PRICES}/{proposal}")
 
     @post("/{proposal:str}/withdraw", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
     def withdraw(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Give a proposal up."""
         with _writing(request, state.services) as uow:
-            price_proposals.withdraw(uow, proposal, _actor(request, state.services))
+            price_proposals.withdraw(uow, proposal, _actor(request, state.services, uow))
         return go_to(f"{_PRICES}/{proposal}")
 
     @post("/{proposal:str}/approve", guards=[has_role(Role.APPROVER)], sync_to_thread=True)
@@ -112,7 +111,7 @@ class PricePages(Controller):
         """Publish what somebody else asked for."""
         services: Services = state.services
         with _writing(request, services) as uow:
-            price_proposals.approve(uow, proposal, services.signer, _actor(request, services))
+            price_proposals.approve(uow, proposal, services.signer, _actor(request, services, uow))
         return go_to(f"{_PRICES}/{proposal}")
 
     @post("/{proposal:str}/return", guards=[has_role(Role.APPROVER)], sync_to_thread=True)
@@ -120,7 +119,7 @@ class PricePages(Controller):
         """Return a proposal to its author with a remark."""
         remark = _short(data, "remark")
         with _writing(request, state.services) as uow:
-            price_proposals.send_back(uow, proposal, remark, _actor(request, state.services))
+            price_proposals.send_back(uow, proposal, remark, _actor(request, state.services, uow))
         return go_to(f"{_PRICES}/{proposal}")
 
 
@@ -128,10 +127,10 @@ def _save(proposal: str | None, data: Form, request: ConsoleRequest, services: S
     written, reason = str(data.get("document", "")), _short(data, "reason")
     if len(written) > _LARGEST_TEXT:
         raise InvalidValueError(f"at most {_LARGEST_TEXT} characters", field="document", value=len(written))
-    actor = _actor(request, services)
     try:
         book = parse_catalog(written, "catalog")
         with _writing(request, services) as uow:
+            actor = _actor(request, services, uow)
             if proposal is None:
                 kept = price_proposals.draft(uow, str(uuid_utils.uuid7()), book, reason, actor)
             else:
@@ -164,32 +163,23 @@ def _allowed(request: ConsoleRequest, found: Proposal) -> dict[str, bool]:
 
 
 def _in_force(uow: UnitOfWork, services: Services, key: str | None) -> StoredBook:
-    books = PriceBookRepository(uow).in_force(services.now())
+    books = PriceBookRepository(uow).in_force(services.now(uow))
     found = next((each for each in books if key in {None, each.book.key}), None)
     if found is None:
         raise NotFoundError("no such price book is in force", field="book", value=key, code="unknown_price_book")
     return found
 
 
-def _newest(uow: UnitOfWork, found: Proposal) -> StoredBook | None:
-    """Return what a proposal replaces: the release before its own where it was published."""
-    books = PriceBookRepository(uow)
-    log = [each for each in books.releases(found.book.key) if each.recorded_at < found.changed_at]
-    if found.state is not ProposalState.PUBLISHED:
-        log = books.releases(found.book.key)
-    return books.get(log[-1].content_hash) if log else None
-
-
 def _writing(request: ConsoleRequest, services: Services) -> Any:  # noqa: ANN401
     return services.database.writing(request.user.tenant)
 
 
-def _actor(request: ConsoleRequest, services: Services) -> Actor:
-    return Actor(request.user.person.name, services.now(), None, request_id(request.scope))
+def _actor(request: ConsoleRequest, services: Services, uow: UnitOfWork) -> Actor:
+    return Actor(request.user.person.name, services.now(uow), None, request_id(request.scope))
 
 
 def _short(data: Form, name: str) -> str:
     written = text(data, name)
-    if len(written) > _LONGEST_REASON:
-        raise InvalidValueError(f"at most {_LONGEST_REASON} characters", field=name, value=len(written))
+    if len(written) > LONGEST_REASON:
+        raise InvalidValueError(f"at most {LONGEST_REASON} characters", field=name, value=len(written))
     return written

@@ -34,7 +34,7 @@ class ReplayPages(Controller):
         """Show last month's revenue, margin, winners and losers at the price in the address."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            books = PriceBookRepository(uow).in_force(services.now())
+            books = PriceBookRepository(uow).in_force(services.now(uow))
             if not books:
                 raise NotFoundError("no price book is in force", field="book", code="unknown_price_book")
             book = books[0].book

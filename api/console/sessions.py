@@ -60,7 +60,7 @@ class SessionAuthentication(AbstractAuthenticationMiddleware):
 
 def _signed_in(services: Services, token: str) -> Person | None:
     with services.database.reading(services.settings.tenant) as uow:
-        return person_signed_in(uow, token, services.now())
+        return person_signed_in(uow, token, services.system_now())
 
 
 def has_role(*roles: Role) -> Any:  # noqa: ANN401

@@ -46,7 +46,7 @@ class SignInController(Controller):
     def enter(self, data: Form, request: Request[Any, Any, Any], state: State) -> Response[Any]:
         """Check name and password; a new session for each time."""
         services: Services = state.services
-        tenant, now = services.settings.tenant, services.now()
+        tenant, now = services.settings.tenant, services.system_now()
         name, wanted = text(data, "name"), _local(text(data, "next", _HOME))
         token = secrets.token_urlsafe(32)
         person = None

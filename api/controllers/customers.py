@@ -71,9 +71,9 @@ class CustomerController(Controller):
     ) -> dict[str, Any]:
         """Add a customer, or change the one under this key."""
         services: Services = state.services
-        now = services.now()
         customer = Customer(key=key, **msgspec.structs.asdict(data))
         with services.database.writing(request.user.tenant) as uow:
+            now = services.now(uow)
             customers = CustomerRepository(uow)
             before = customers.find(key)
             customers.save([customer], now)
@@ -91,9 +91,9 @@ class CustomerController(Controller):
     def cost(self, key: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
         """Return the next invoices as they would be now: every event of this moment counted, nothing written."""
         services: Services = state.services
-        now = services.now()
-        until = (now.date().replace(day=1) + timedelta(days=32)).replace(day=1)
         with services.database.reading(request.user.tenant) as uow:
+            now = services.now(uow)
+            until = (now.date().replace(day=1) + timedelta(days=32)).replace(day=1)
             CustomerRepository(uow).get(key)
             invoices = preview_invoices(uow, key, until, now)
         return {"as_of": now.isoformat(), "until": until.isoformat(), "invoices": [*map(invoice_document, invoices)]}

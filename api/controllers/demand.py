@@ -109,7 +109,7 @@ class DemandController(Controller):
         """Return the share of buyers who take each adaptive feature, by its price, with its band and counts."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            book = PriceBookRepository(uow).one_in_force(book_key, services.now()).book
+            book = PriceBookRepository(uow).one_in_force(book_key, services.now(uow)).book
             found = take_curves(uow, book, services.signer)
         return {
             "book": book.key,
@@ -143,7 +143,9 @@ class DemandController(Controller):
     ) -> Response[bytes]:
         """Propose the next epoch within rails, evaluated on the log, and keep it; prices stay until it is published."""
         services: Services = state.services
-        tenant, now = request.user.tenant, services.now()
+        tenant = request.user.tenant
+        with services.database.reading(tenant) as uow:
+            now = services.now(uow)
         order = EpochOrder(holdout=parse_decimal(data.holdout, "holdout", minimum=Decimal(0)), seed=data.seed)
 
         def draft() -> Any:  # noqa: ANN401
@@ -185,7 +187,7 @@ class DemandController(Controller):
         with services.database.reading(tenant) as uow:
             _check_known(uow, book_key)
             found = epoch_proposals.proposals(uow, book_key, limit, place)
-            fitting = next_to_publish(uow, book_key, services.now())
+            fitting = next_to_publish(uow, book_key, services.now(uow))
         last = [found[-1].proposed_at.isoformat(), found[-1].id] if found else []
         return page(services, tenant, of, [proposal_view(each, each.state(fitting)) for each in found], limit, last)
 
@@ -201,7 +203,7 @@ class DemandController(Controller):
         """Return a proposed epoch: each price before and after, why, and what speaks against publishing it unseen."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            return _whole(uow, epoch_proposals.proposal(uow, book_key, proposal), services.now())
+            return _whole(uow, epoch_proposals.proposal(uow, book_key, proposal), services.now(uow))
 
     @post(
         "/{book_key:str}/proposals/{proposal:str}/publish",
@@ -223,7 +225,7 @@ class DemandController(Controller):
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
             kept = epoch_proposals.proposal(uow, book_key, proposal)
-            sheets = publish_proposal(uow, kept.document, services.signer, actor_of(request, services.now()))
+            sheets = publish_proposal(uow, kept.document, services.signer, actor_of(request, services.now(uow)))
             return 200, epoch_view(book_key, sheets)
 
         return await in_thread(services, request, idempotency_key, work, needs_key=False)
@@ -247,7 +249,7 @@ class DemandController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            actor = actor_of(request, services.now())
+            actor = actor_of(request, services.now(uow))
             book = PriceBookRepository(uow).one_in_force(book_key, actor.at)
             return 200, epoch_view(book_key, price_epochs.stop(uow, book, data.reason, services.signer, actor))
 

@@ -9,7 +9,7 @@ from litestar import Controller, Response, get
 from litestar.datastructures import State
 from litestar.params import FromPath
 
-from api.requests import ApiRequest, json_answer
+from api.requests import ApiRequest, json_answer, known_now
 from api.schemas.entitlements import EntitlementList, EntitlementView, entitlement_view
 from api.security import requires
 from api.services import Services
@@ -28,7 +28,7 @@ class EntitlementController(Controller):
         """Return every feature with whether the customer may use it now, and what is left."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            found = entitlements(uow, key, services.now())
+            found = entitlements(uow, key, services.now(uow))
         return EntitlementList([*map(entitlement_view, found)])
 
     @get(
@@ -40,7 +40,7 @@ class EntitlementController(Controller):
     async def check(self, key: FromPath[str], feature: FromPath[str], request: ApiRequest) -> Response[bytes]:
         """Say whether the customer may use a feature now, and what is left. The answer is at most a second old."""
         services: Services = request.app.state.services
-        tenant, now = request.user.tenant, services.now()
+        tenant, now = request.user.tenant, known_now(request, services.system_now())
         rights = await services.kept.get(tenant, ("rights", key), partial(read_rights, customer=key, at=now), at=now)
         right = rights.to(feature)
         given = right.allowance

@@ -9,8 +9,9 @@ import msgspec
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.response import Stream
 
-from api.idempotency import IdempotencyKey, in_thread
+from api.idempotency import IdempotencyKey, Work, after_steps, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
 from api.schemas.invoices import (
@@ -26,10 +27,11 @@ from api.security import requires
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
-from billing.closing import MAX_GRACE_DAYS, Check, CloseOptions, checklist, close, reopen
+from billing.closing import MAX_GRACE_DAYS, Check, CloseOptions, CloseResult, checklist, close, reopen
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.explanation import explain_line
 from billing.exports.invoice_view import invoice_view
+from billing.exports.journal import check_form, stream_journal
 from billing.exports.register import documents, write_headers, write_lines
 from billing.exports.rendering import to_pdf
 from billing.invoicing import finalise, party_document, void
@@ -166,7 +168,7 @@ class InvoiceController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now, invoices = services.now(), InvoiceRepository(uow)
+            now, invoices = services.now(uow), InvoiceRepository(uow)
             before = invoice_document(invoices.get(invoice))
             finalise(uow, [before["id"]], now, collect=services.collect)
             after = invoice_document(invoices.get(invoice))
@@ -195,7 +197,7 @@ class InvoiceController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now()
+            now = services.now(uow)
             before = invoice_document(InvoiceRepository(uow).get(invoice))
             after = invoice_document(void(uow, invoice, data.reason, now))
             follow(uow, before["id"], now)
@@ -223,7 +225,7 @@ class InvoiceController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now()
+            now = services.now(uow)
             found = InvoiceRepository(uow).get(invoice)
             nets = None if data.lines is None else _nets(data.lines, currency(found.currency))
             wanted = CreditRequest(f"api:{idempotency_key}", found.id, data.reason, now.date(), nets)
@@ -252,38 +254,43 @@ class CloseController(Controller):
         """Return what to look at before a month is closed."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            return {"checks": [_check(each) for each in checklist(uow, period, services.now())]}
+            return {"checks": [_check(each) for each in checklist(uow, period, services.now(uow))]}
 
     @post(
         "/closes/{period:str}",
         operation_id="CloseMonth",
         guards=[requires(Scope.FINANCE)],
         status_code=200,
-        sync_to_thread=True,
+        answer=CloseView,
     )
-    def close(
+    async def close(
         self,
         period: FromPath[str],
         request: ApiRequest,
         state: State,
         data: JSONBody[CloseBody | None] = None,
-    ) -> CloseView:
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[bytes]:
         """Close a month, or go on with a close that was interrupted; a closed month is answered as it is."""
         services: Services = state.services
-        now, tenant, how = services.now(), request.user.tenant, data or CloseBody()
-        actor = actor_of(request, now)
-        options = CloseOptions(
-            actor=actor.name, issued_on=how.issued_on, grace_days=how.grace_days, collect=services.collect
-        )
-        result = close(services.database, tenant, period, now, options)
-        services.database.write(tenant, lambda uow: audit.record(uow, actor, "month.close", ("close", period)))
-        return CloseView(
-            period=period,
-            was_closed=result.was_closed,
-            invoices=[*result.invoices],
-            drafts=[*result.drafts],
-            checks=[_check(each) for each in result.checks],
-        )
+        tenant, how = request.user.tenant, data or CloseBody()
+
+        def steps() -> Work:
+            with services.database.reading(tenant) as uow:
+                now = services.now(uow)
+            actor = actor_of(request, now)
+            options = CloseOptions(
+                actor=actor.name, issued_on=how.issued_on, grace_days=how.grace_days, collect=services.collect
+            )
+            result = close(services.database, tenant, period, now, options)
+
+            def record(uow: UnitOfWork) -> tuple[int, object]:
+                audit.record(uow, actor, "month.close", ("close", period))
+                return 200, _closed(period, result)
+
+            return record
+
+        return await after_steps(services, request, idempotency_key, steps)
 
     @post(
         "/closes/{period:str}/reopen",
@@ -304,7 +311,7 @@ class CloseController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now()
+            now = services.now(uow)
             actor = actor_of(request, now)
             month = reopen(uow, period, data.reason, actor.name, now)
             after = {"period": month.key, "state": month.state, "attempt": month.attempt}
@@ -336,6 +343,37 @@ class CloseController(Controller):
             found = documents(uow, period=period)
             content = b"".join((write_lines if lines else write_headers)(found, form))
         return Response(content, media_type="text/csv" if form == "csv" else "application/jsonl")
+
+    @get(
+        "/exports/journal",
+        operation_id="ExportJournal",
+        guards=[requires(Scope.FINANCE)],
+        sync_to_thread=False,
+        media_type="text/csv",
+        media=["text/csv", "application/jsonl"],
+    )
+    def export_journal(
+        self,
+        request: ApiRequest,
+        state: State,
+        since: Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="number of the last journal known")] = 0,
+        form: Annotated[str, QueryParameter(name="format")] = "csv",
+    ) -> Stream:
+        """Stream every leg of the journals after one of them, as CSV or JSON lines; the last number is the cursor."""
+        services: Services = state.services
+        check_form(form)
+        content = stream_journal(services.database, request.user.tenant, form, since)
+        return Stream(content, media_type="text/csv" if form == "csv" else "application/jsonl")
+
+
+def _closed(period: str, result: CloseResult) -> CloseView:
+    return CloseView(
+        period=period,
+        was_closed=result.was_closed,
+        invoices=[*result.invoices],
+        drafts=[*result.drafts],
+        checks=[_check(each) for each in result.checks],
+    )
 
 
 def _nets(lines: dict[str, str], money: Currency) -> dict[int, int]:

@@ -54,7 +54,7 @@ class KeyController(Controller):
     def create(self, data: JSONBody[KeyBody], request: ApiRequest, state: State) -> dict[str, Any]:
         """Make a key. Its token is in this answer and nowhere else: an answer that is lost is a key to revoke."""
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         expires_at = None if data.expires_at is None else parse_instant(data.expires_at, "expires_at")
         _refuse_beyond(data.scopes, request.user.key)
         with services.database.writing(request.user.tenant) as uow:
@@ -83,7 +83,7 @@ class KeyController(Controller):
     ) -> dict[str, Any]:
         """Make a key of the same name and scopes; the old one works beside it until the overlap is over."""
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         ends_at = now + timedelta(hours=data.overlap_hours)
         with services.database.writing(request.user.tenant) as uow:
             old = find_key(uow, key_id)
@@ -99,7 +99,7 @@ class KeyController(Controller):
     def revoke(self, key_id: FromPath[str], request: ApiRequest, state: State) -> None:
         """Revoke a key at once; again changes nothing."""
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
             revoke_key(uow, key_id, now)
             audit.record(uow, actor_of(request, now), "key.revoke", ("api_key", key_id))

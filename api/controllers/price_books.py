@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.idempotency import OptionalKey, in_thread
 from api.requests import ApiRequest, actor_of
+from api.schemas.price_books import ChangesView, PublishedView, changes_view, published_view
 from api.security import ForbiddenError, requires
 from api.services import Services
 from billing import audit
@@ -24,12 +25,8 @@ from pricing_engine.sealing import Disclosure, disclose
 Level = Annotated[str, QueryParameter(description="buyer, transparent or auditor; the last two need price_admin")]
 
 
-class PublishedView(TypedDict):
-    """A version that is in force, or will be."""
-
-    key: str
-    version: int
-    content_hash: str
+_ALONE = [requires(Scope.PRICE_ADMIN), requires(Scope.PRICE_APPROVE)]
+"""For a key that may do both parts: where the second person looks elsewhere, as at a pull request."""
 
 
 class ArchivedView(TypedDict):
@@ -91,15 +88,15 @@ class PriceBookController(Controller):
     )
     def diff(
         self, content_hash: FromPath[str], other_hash: FromPath[str], request: ApiRequest, state: State
-    ) -> dict[str, Any]:
+    ) -> ChangesView:
         """Return every difference from one version to another."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             books = PriceBookRepository(uow)
             changes = diff_price_books(books.get(content_hash).book, books.get(other_hash).book)
-        return {"changes": [{"path": each.path, "before": each.before, "after": each.after} for each in changes]}
+        return changes_view(changes)
 
-    @post("/", operation_id="PublishPriceBook", guards=[requires(Scope.PRICE_ADMIN)], answer=PublishedView)
+    @post("/", operation_id="PublishPriceBook", guards=_ALONE, answer=PublishedView)
     async def publish(
         self,
         data: JSONBody[dict[str, Any]],
@@ -107,11 +104,11 @@ class PriceBookController(Controller):
         state: State,
         idempotency_key: OptionalKey = None,
     ) -> Response[bytes]:
-        """Bring a version into force. Publishing an earlier one again is the rollback."""
+        """Bring a version into force without a second key's approval. An earlier one again is the rollback."""
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now, book = services.now(), parse_price_book(data)
+            now, book = services.now(uow), parse_price_book(data)
             before = _in_force(uow, book.key)
             stored = publish(uow, book, services.signer, now, request.user.key.name)
             audit.record(
@@ -122,14 +119,14 @@ class PriceBookController(Controller):
                 before=None if before is None else price_book_document(before.book),
                 after=price_book_document(stored.book),
             )
-            return 201, {"key": book.key, "version": book.version, "content_hash": stored.content_hash}
+            return 201, published_view(stored)
 
         return await in_thread(services, request, idempotency_key, work, needs_key=False)
 
     @post(
         "/{book_key:str}/archive",
         operation_id="ArchivePriceBook",
-        guards=[requires(Scope.PRICE_ADMIN)],
+        guards=_ALONE,
         status_code=200,
         answer=ArchivedView,
     )
@@ -140,7 +137,7 @@ class PriceBookController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now()
+            now = services.now(uow)
             archive(uow, book_key, now, request.user.key.name)
             audit.record(uow, actor_of(request, now), "price_book.archive", ("price_book", book_key))
             return 200, {"key": book_key, "state": "archived"}

@@ -1,25 +1,29 @@
-"""Quotes: preview, create, read, accept exactly once, release, verify."""
+"""Quotes: preview, create, list, read, accept exactly once, release, verify."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.idempotency import IdempotencyKey, digest_of, in_thread, kept_answer, needed
-from api.requests import ApiRequest, json_answer, read_body
+from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
+from api.requests import ApiRequest, json_answer, known_now, read_body
 from api.schemas.quotes import (
     AcceptBody,
     AcceptedView,
     PreviewView,
     QuoteBody,
+    QuotePage,
     QuoteView,
     ReleasedView,
     VerdictView,
     VerifyBody,
+    listed_view,
     preview_view,
     quote_view,
 )
@@ -35,6 +39,8 @@ from billing.subscriptions import SubscriptionTerms
 from billing.unit_of_work import UnitOfWork
 from pricing_engine.sealing import Disclosure, disclose
 from pricing_engine.verification import verify_quote
+
+QuoteState = Literal["open", "accepted", "released", "expired"]
 
 
 class QuoteController(Controller):
@@ -55,7 +61,7 @@ class QuoteController(Controller):
         """Price and explain a selection; nothing is signed or stored."""
         services: Services = request.app.state.services
         wanted = read_body(await request.body(), QuoteBody).request()
-        now = services.now()
+        now = known_now(request, services.system_now())
 
         def read(uow: UnitOfWork) -> PricingFacts:
             return FactsReader(uow, services.signer, now).read(wanted.customer, wanted.channel)
@@ -73,6 +79,25 @@ class QuoteController(Controller):
         key = needed(idempotency_key)
         order = QuoteOrder(key, await digest_of(request), wanted, _shown)
         return kept_answer(await asyncio.wrap_future(services.quotes.submit(request.user.tenant, order)))
+
+    @get("/", operation_id="ListQuotes", guards=[requires(Scope.QUOTE, Scope.READ)], sync_to_thread=True)
+    def list(
+        self,
+        request: ApiRequest,
+        state: State,
+        customer: Annotated[str | None, QueryParameter(required=False)] = None,
+        standing: Annotated[QuoteState | None, QueryParameter(name="state", required=False)] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> QuotePage:
+        """Return quotes without their documents, made last first."""
+        services: Services = state.services
+        name = f"quotes {standing or ''} {customer or ''}"
+        place = read_cursor(services, request.user.tenant, name, cursor)
+        with services.database.reading(request.user.tenant) as uow:
+            found = QuoteRepository(uow).page(place[0] if place else None, limit, customer, standing)
+        last = [found[-1].id] if found else []
+        return page(services, request.user.tenant, name, [*map(listed_view, found)], limit, last)
 
     @get("/{quote_id:str}", operation_id="ReadQuote", guards=[requires(Scope.QUOTE, Scope.READ)], sync_to_thread=True)
     def read(self, quote_id: FromPath[str], request: ApiRequest, state: State) -> QuoteView:
@@ -102,7 +127,7 @@ class QuoteController(Controller):
         terms = SubscriptionTerms(anchor_day=data.anchor_day, trial_days=data.trial_days)
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            subscription = accept_and_subscribe(uow, quote_id, idempotency_key or quote_id, services.now(), terms)
+            subscription = accept_and_subscribe(uow, quote_id, idempotency_key or quote_id, services.now(uow), terms)
             return 200, {"quote": quote_id, "state": "accepted", "subscription": subscription.id}
 
         return await in_thread(services, request, idempotency_key, work)
@@ -121,7 +146,7 @@ class QuoteController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            return 200, {"quote": quote_id, "state": release_quote(uow, quote_id, services.now()).state}
+            return 200, {"quote": quote_id, "state": release_quote(uow, quote_id, services.now(uow)).state}
 
         return await in_thread(services, request, idempotency_key, work)
 

@@ -42,4 +42,4 @@ def _keep(services: Services, body: bytes, signature: str) -> bool:
     if services.stripe is None:
         raise StripeNotConfiguredError("no Stripe key is set", field="stripe")
     with services.database.writing(services.settings.tenant) as uow:
-        return accept_webhook(uow, body, signature, services.stripe, services.now())
+        return accept_webhook(uow, body, signature, services.stripe, services.system_now())

@@ -1,15 +1,15 @@
-"""Subscriptions: read, preview a change, make it."""
+"""Subscriptions: list, read, preview a change, make it."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.idempotency import OptionalKey, in_thread
+from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
 from api.schemas.invoices import invoice_document
 from api.schemas.subscriptions import ChangeBody, change_of, difference_document, subscription_document
@@ -17,7 +17,7 @@ from api.security import requires
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
-from billing.previews import preview_change
+from billing.previews import month_end, preview_change
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.subscriptions import Who, record
 from billing.unit_of_work import UnitOfWork
@@ -28,6 +28,24 @@ class SubscriptionController(Controller):
 
     path = "/v1/subscriptions"
     tags = ("subscriptions",)
+
+    @get("/", operation_id="ListSubscriptions", guards=[requires(Scope.READ, Scope.QUOTE)], sync_to_thread=True)
+    def list(
+        self,
+        request: ApiRequest,
+        state: State,
+        customer: Annotated[str | None, QueryParameter(required=False)] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> dict[str, Any]:
+        """Return subscriptions with all their phases, by id."""
+        services: Services = state.services
+        name = f"subscriptions {customer or ''}"
+        after = read_cursor(services, request.user.tenant, name, cursor)
+        with services.database.reading(request.user.tenant) as uow:
+            found = SubscriptionRepository(uow).page(after[0] if after else "", limit, customer)
+        items = [subscription_document(each) for each in found]
+        return page(services, request.user.tenant, name, items, limit, [found[-1].id] if found else [])
 
     @get(
         "/{subscription:str}",
@@ -53,9 +71,9 @@ class SubscriptionController(Controller):
     ) -> dict[str, Any]:
         """Return the next invoices without and with the change; nothing is written."""
         services: Services = state.services
-        now = services.now()
-        until = (now.date().replace(day=1) + timedelta(days=32)).replace(day=1)
         with services.database.reading(request.user.tenant) as uow:
+            now = services.now(uow)
+            until = month_end(now)
             seen = preview_change(uow, change_of(uow, subscription, data, Who(now)), until, now)
         return {
             "before": [invoice_document(each) for each in seen.before],
@@ -82,7 +100,7 @@ class SubscriptionController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now()
+            now = services.now(uow)
             actor = actor_of(request, now)
             wanted = change_of(uow, subscription, data, Who(now, actor.name, data.reason))
             after = subscription_document(record(uow, wanted))

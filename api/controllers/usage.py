@@ -11,7 +11,7 @@ from litestar.datastructures import State
 
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.problems import problem
-from api.requests import ApiRequest, json_answer
+from api.requests import ApiRequest, json_answer, known_now
 from api.security import requires
 from api.services import Services
 from billing.api_keys import Scope
@@ -45,7 +45,7 @@ class UsageController(Controller):
     async def ingest_one(self, request: ApiRequest, state: State) -> Response[bytes]:
         """Store one CloudEvent: 201 stored, 200 an identical resend, 409 another body under the same id."""
         services: Services = state.services
-        event = parse_event(await request.body(), services.now())
+        event = parse_event(await request.body(), known_now(request, services.system_now()))
         state.limits.charge_events(request, 1)
         future = services.ingest.submit(request.user.tenant, [event])
         outcome = (await asyncio.wrap_future(future))[0]
@@ -66,7 +66,7 @@ class UsageController(Controller):
     async def ingest_many(self, request: ApiRequest, state: State) -> Response[bytes]:
         """Store up to ten thousand CloudEvents; 200 with an outcome for each, in order."""
         services: Services = state.services
-        events = parse_batch(await request.body(), services.now())
+        events = parse_batch(await request.body(), known_now(request, services.system_now()))
         state.limits.charge_events(request, len(events))
         outcomes = await asyncio.wrap_future(services.ingest.submit(request.user.tenant, events))
         return json_answer(BatchOutcome(outcomes), 200)

@@ -47,7 +47,7 @@ class WalletController(Controller):
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             CustomerRepository(uow).get(key)
-            return {"items": [*map(wallet_document, balances(uow, key, services.now()))]}
+            return {"items": [*map(wallet_document, balances(uow, key, services.now(uow)))]}
 
     @post("/", operation_id="OpenWallet", guards=[requires(Scope.FINANCE)], answer=WalletView)
     async def open(
@@ -62,7 +62,7 @@ class WalletController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now()
+            now = services.now(uow)
             after = open_for(uow, key, data, now)
             audit.record(uow, actor_of(request, now), "wallet.open", ("wallet", after["id"]), after=after)
             return 201, after
@@ -83,7 +83,7 @@ class WalletController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now()
+            now = services.now(uow)
             after = grant_to(uow, key, wallet, data, now)
             audit.record(uow, actor_of(request, now), "credit.grant", ("credit_grant", after["id"]), after=after)
             return 201, after

@@ -65,7 +65,7 @@ class WebhookController(Controller):
     def add(self, data: JSONBody[EndpointBody], request: ApiRequest, state: State) -> dict[str, Any]:
         """Add an endpoint. Its secret is in this answer and nowhere else."""
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
             endpoint, secret = endpoints.add_endpoint(
                 uow,
@@ -93,7 +93,7 @@ class WebhookController(Controller):
     def delete(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> None:
         """Remove an endpoint with its secrets and the log of its deliveries."""
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
             before = _document(webhook_endpoints.get(uow, endpoint))
             endpoints.delete(uow, endpoint)
@@ -111,7 +111,7 @@ class WebhookController(Controller):
     ) -> dict[str, Any]:
         """Make a new secret; until the old one's time is over, both sign."""
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         old_lives = timedelta(hours=data.old_secret_hours)
         with services.database.writing(request.user.tenant) as uow:
             box, fresh = SecretBox(services.signer), secrets.token_bytes(_SECRET_BYTES)
@@ -143,7 +143,7 @@ class WebhookController(Controller):
 
     def _switch(self, endpoint: str, request: ApiRequest, state: State, *, enable: bool) -> dict[str, Any]:
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
             before = _document(webhook_endpoints.get(uow, endpoint))
             switched = (
@@ -227,7 +227,7 @@ class WebhookController(Controller):
     ) -> dict[str, Any]:
         """Deliver one event once more, under its own id."""
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
             endpoints.replay(uow, endpoint, event)
             _record(uow, request, now, "webhook_endpoint.replay", endpoint, after={"event": event})
@@ -245,7 +245,7 @@ class WebhookController(Controller):
     ) -> dict[str, Any]:
         """Deliver anew every event after the last one that arrived."""
         services: Services = state.services
-        now = services.now()
+        now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
             queued = endpoints.replay_after(uow, endpoint, data.after)
             _record(uow, request, now, "webhook_endpoint.replay", endpoint, after={"after": data.after})

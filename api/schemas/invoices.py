@@ -159,6 +159,13 @@ def _line(line: InvoiceLine, money: Currency) -> LineView:
     }
 
 
+class CreditNotePage(TypedDict):
+    """Credit notes, newest first."""
+
+    items: list[CreditNoteView]
+    next_cursor: str | None
+
+
 def credit_note_document(note: CreditNote) -> CreditNoteView:
     """Return a credit note with its lines."""
     money = currency(note.currency)

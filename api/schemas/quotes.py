@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 
 from billing.quotes import DEFAULT_HOLD, Priced, QuoteRequest
-from billing.repositories.quotes import StoredQuote
+from billing.repositories.quotes import ListedQuote, StoredQuote
 from models.values.money import from_minor
 from models.values.quantity import plain
 from pricing_engine.quoting import QuoteLine
@@ -90,6 +90,26 @@ class QuoteView(msgspec.Struct):
     document: dict[str, Any]
 
 
+class ListedQuoteView(TypedDict):
+    """Where a quote stands. An open one whose time is over cannot be accepted any more."""
+
+    id: str
+    customer: str
+    currency: str
+    total: str
+    state: str
+    created_at: str
+    expires_at: str
+    resolved_at: str | None
+
+
+class QuotePage(TypedDict):
+    """Quotes, made last first."""
+
+    items: list[ListedQuoteView]
+    next_cursor: str | None
+
+
 class AcceptedView(TypedDict):
     """The subscription that an accepted quote has started."""
 
@@ -162,3 +182,17 @@ def quote_view(quote: StoredQuote, document: dict[str, Any]) -> QuoteView:
         expires_at=quote.expires_at.isoformat(),
         document=document,
     )
+
+
+def listed_view(quote: ListedQuote) -> ListedQuoteView:
+    """Shape a quote in a list."""
+    return {
+        "id": quote.id,
+        "customer": quote.customer,
+        "currency": quote.currency,
+        "total": plain(quote.total),
+        "state": quote.state,
+        "created_at": quote.created_at.isoformat(),
+        "expires_at": quote.expires_at.isoformat(),
+        "resolved_at": None if quote.resolved_at is None else quote.resolved_at.isoformat(),
+    }

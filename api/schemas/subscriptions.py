@@ -1,51 +1,164 @@
-"""Subscriptions as they are sent: a change that is asked for, and a subscription with all its phases."""
+"""Subscriptions as they are shown, and the changes that may be asked of them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
 
 import msgspec
 
-from billing.phases import Subscription, agreement_document
+from billing.phases import Agreement, Subscription, agreement_document
 from billing.previews import ChangePreview
-from billing.repositories.price_books import PriceBookRepository
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.price_books import PriceBookRepository, StoredBook
 from billing.repositories.subscriptions import SubscriptionRepository
-from billing.subscriptions import Change, Who, cancel, change_selection, pause, resume
+from billing.subscriptions import (
+    Change,
+    Who,
+    add_feature,
+    agreement_on,
+    cancel,
+    change_quantity,
+    change_selection,
+    downgrade,
+    drop_feature,
+    in_force,
+    move_to_book,
+    pause,
+    resume,
+    unschedule,
+    upgrade,
+)
 from billing.unit_of_work import UnitOfWork
-from models.values.errors import InvalidValueError, RuleBrokenError
+from models.values.errors import InvalidValueError
 from models.values.money import currency, from_minor
 from models.values.quantity import parse_decimal, plain
 
+Action = Literal[
+    "change", "quantity", "add", "drop", "upgrade", "downgrade", "move", "pause", "resume", "cancel", "unschedule"
+]
+_TAKES: Mapping[str, frozenset[str]] = {
+    "change": frozenset({"selection"}),
+    "quantity": frozenset({"feature", "quantity"}),
+    "add": frozenset({"feature", "quantity"}),
+    "drop": frozenset({"feature"}),
+    "upgrade": frozenset({"selection", "price_book"}),
+    "downgrade": frozenset({"selection", "price_book"}),
+    "move": frozenset({"price_book"}),
+    "pause": frozenset(),
+    "resume": frozenset(),
+    "cancel": frozenset({"at_period_end"}),
+    "unschedule": frozenset(),
+}
+"""What each action takes besides the reason."""
+
 
 class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A change from now on. `action`: change (with the whole new `selection`), pause, resume or cancel."""
+    """A change from now on.
 
-    action: str
+    `change` takes the whole new `selection`; `quantity` and `add` a `feature` with its `quantity` (1 if absent), `drop`
+    a `feature`. `upgrade` (at once) and `downgrade` (when the billing period ends) take a `selection`, a `price_book`
+    by its hash, or both; `move` goes to a `price_book`, by default the one in force for the customer. `cancel` ends now
+    or `at_period_end`; `unschedule` drops what was to come.
+    """
+
+    action: Action
     selection: dict[str, str] | None = None
+    feature: str | None = None
+    quantity: str | None = None
+    price_book: str | None = None
     at_period_end: bool = False
     reason: str = ""
 
 
 def change_of(uow: UnitOfWork, subscription: str, body: ChangeBody, who: Who) -> Change:
-    """Work out the change that is asked for; nothing is written."""
-    found, at = SubscriptionRepository(uow).get(subscription), who.recorded_at
-    match body.action:
-        case "change":
-            phase = found.phase_at(at)
-            if body.selection is None:
-                raise InvalidValueError("is required to change", field="selection")
-            if phase is None:
-                raise RuleBrokenError("is not in force", field="subscription", value=subscription)
-            book = PriceBookRepository(uow).get(phase.agreement.book_hash).book
-            chosen = {key: parse_decimal(text, f"selection.{key}") for key, text in body.selection.items()}
-            return change_selection(found, book, chosen, at, who)
-        case "pause":
-            return pause(found, at, who)
-        case "resume":
-            return resume(found, at, who)
-        case "cancel":
-            return cancel(found, at, who, at_period_end=body.at_period_end)
-    raise InvalidValueError("must be change, pause, resume or cancel", field="action", value=body.action)
+    """Work out the change that is asked for; nothing is written. Raises what the rules of each raise."""
+    found = SubscriptionRepository(uow).get(subscription)
+    for name in ("selection", "feature", "quantity", "price_book", "at_period_end"):
+        given = getattr(body, name)
+        if given is not None and given is not False and name not in _TAKES[body.action]:
+            raise InvalidValueError(f"{body.action} takes none", field=name)
+    return _WORKED_OUT[body.action](_Asked(uow, found, body, who))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A change that is asked for, with what it is worked out from."""
+
+    uow: UnitOfWork
+    found: Subscription
+    body: ChangeBody
+    who: Who
+
+    @property
+    def at(self) -> datetime:
+        return self.who.recorded_at
+
+    @property
+    def agreement(self) -> Agreement:
+        return in_force(self.found, self.at).agreement
+
+    @property
+    def book(self) -> StoredBook:
+        return PriceBookRepository(self.uow).get(self.agreement.book_hash)
+
+    @property
+    def feature(self) -> str:
+        if self.body.feature is None:
+            raise InvalidValueError(f"is required to {self.body.action}", field="feature")
+        return self.body.feature
+
+    @property
+    def quantity(self) -> Decimal:
+        return parse_decimal("1" if self.body.quantity is None else self.body.quantity, "quantity")
+
+    def selection(self) -> dict[str, Decimal] | None:
+        if self.body.selection is None:
+            return None
+        return {key: parse_decimal(text, f"selection.{key}") for key, text in self.body.selection.items()}
+
+
+def _change(asked: _Asked) -> Change:
+    chosen = asked.selection()
+    if chosen is None:
+        raise InvalidValueError("is required to change", field="selection")
+    return change_selection(asked.found, asked.book.book, chosen, asked.at, asked.who)
+
+
+def _another(asked: _Asked, work_out: Callable[..., Change]) -> Change:
+    """Upgrade or downgrade: another selection, another book, or both."""
+    chosen, wanted = asked.selection(), asked.body.price_book
+    if chosen is None and wanted is None:
+        raise InvalidValueError(f"is required to {asked.body.action}, or a price_book", field="selection")
+    book = asked.book if wanted is None else PriceBookRepository(asked.uow).get(wanted)
+    kept = asked.agreement.selection if chosen is None else chosen
+    agreement = agreement_on(asked.found, book.content_hash, book.book, kept, asked.at)
+    return work_out(asked.found, agreement, asked.at, asked.who)
+
+
+def _move(asked: _Asked) -> Change:
+    books, customer = PriceBookRepository(asked.uow), CustomerRepository(asked.uow).get(asked.found.customer)
+    wanted = asked.body.price_book
+    book = books.for_customer(asked.found.currency, customer.channel, asked.at) if wanted is None else books.get(wanted)
+    return move_to_book(asked.found, book.content_hash, book.book, asked.at, asked.who)
+
+
+_WORKED_OUT: Mapping[str, Callable[[_Asked], Change]] = {
+    "change": _change,
+    "quantity": lambda a: change_quantity(a.found, a.book.book, a.feature, a.quantity, a.at, a.who),
+    "add": lambda a: add_feature(a.found, a.book.book, a.feature, a.quantity, a.at, a.who),
+    "drop": lambda a: drop_feature(a.found, a.book.book, a.feature, a.at, a.who),
+    "upgrade": lambda a: _another(a, upgrade),
+    "downgrade": lambda a: _another(a, downgrade),
+    "move": _move,
+    "pause": lambda a: pause(a.found, a.at, a.who),
+    "resume": lambda a: resume(a.found, a.at, a.who),
+    "cancel": lambda a: cancel(a.found, a.at, a.who, at_period_end=a.body.at_period_end),
+    "unschedule": lambda a: unschedule(a.found, a.at, a.who),
+}
 
 
 def difference_document(seen: ChangePreview) -> list[dict[str, str]]:

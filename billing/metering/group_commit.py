@@ -12,6 +12,7 @@ from billing.metering.directory import MeterDirectory
 from billing.metering.ingest import ingest
 from billing.metering.outcome import Outcome
 from billing.metering.parsing import InvalidEvent
+from billing.unit_of_work import UnitOfWork
 
 Received = Sequence[CloudEvent | InvalidEvent]
 
@@ -21,7 +22,7 @@ class GroupCommit(GroupWriter[Received, list[Outcome]]):
 
     name = "ingest"
 
-    def __init__(self, database: Database, directory: MeterDirectory, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, directory: MeterDirectory, clock: Callable[[UnitOfWork], datetime]) -> None:
         self._database = database
         self._directory = directory
         self._clock = clock
@@ -34,5 +35,8 @@ class GroupCommit(GroupWriter[Received, list[Outcome]]):
     def write(self, tenant: str, asked: Sequence[Received]) -> list[list[Outcome]]:
         """Store the events of all requests in one transaction."""
         events = [each for received in asked for each in received]
-        outcomes = iter(self._database.write(tenant, lambda uow: ingest(uow, events, self._directory, self._clock())))
+        outcomes = iter(self._database.write(tenant, lambda uow: self._store(uow, events)))
         return [[next(outcomes) for _ in received] for received in asked]
+
+    def _store(self, uow: UnitOfWork, events: Received) -> list[Outcome]:
+        return ingest(uow, events, self._directory, self._clock(uow))

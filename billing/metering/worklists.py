@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, func, or_, select, tuple_, update
+from sqlalchemy import Table, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.metering import locks
@@ -14,6 +14,7 @@ from billing.metering.cloud_event import CloudEvent, EventKey
 from billing.metering.history import EVENT
 from billing.metering.outcome import UnmatchedReason
 from billing.metering.sets import AskedOften, members
+from billing.repositories.paging import later_than
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.invoice import BillingPeriodRow
@@ -90,7 +91,7 @@ def open_unmatched(
         .where(
             UNMATCHED.c.tenant == uow.tenant,
             UNMATCHED.c.resolved_at.is_(None),
-            tuple_(UNMATCHED.c.source, UNMATCHED.c.event_id) > tuple_(*after),
+            later_than([UNMATCHED.c.source, UNMATCHED.c.event_id], after),
         )
         .order_by(UNMATCHED.c.source, UNMATCHED.c.event_id, UNMATCHED.c.reason, UNMATCHED.c.subject)
         .limit(limit)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import insert, or_, select
 
 from billing.metering.sets import members
+from billing.repositories.paging import earlier_than
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.invoice import CreditNoteLineRow, CreditNoteRow
@@ -94,6 +95,18 @@ class CreditNoteRepository:
         """Return the credit note with an idempotency key."""
         query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, _NOTE.c.key == key)
         return next(iter(self._read(self._uow.connection.execute(query).all())), None)
+
+    def page(self, place: tuple[date, str] | None, limit: int, customer: str | None = None) -> list[CreditNote]:
+        """Return the credit notes before a place (date of issue, id), newest first, of one customer where given."""
+        query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant)
+        if customer is not None:
+            query = query.where(_NOTE.c.customer == customer)
+        if place is not None:
+            query = query.where(earlier_than([_NOTE.c.issued_on, _NOTE.c.id], place))
+        query = query.order_by(_NOTE.c.issued_on.desc(), _NOTE.c.id.desc()).limit(limit)
+        rows = self._uow.connection.execute(query).all()
+        found = {each.id: each for each in self._read(rows)}
+        return [found[row.id] for row in rows]
 
     def many(self, notes: Collection[str]) -> list[CreditNote]:
         """Return credit notes by id."""

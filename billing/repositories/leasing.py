@@ -6,13 +6,16 @@ An outbox table has `state` ('in_flight' while leased), `next_at`, `lease_owner`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, Table, and_, func, or_, select
 
 from billing.unit_of_work import UnitOfWork
 
 IN_FLIGHT = "in_flight"
+
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+"""When something new is due. What is queued bears the tenant's time, which may run ahead of a worker's."""
 
 
 def is_due(table: Table, waiting: Sequence[str], now: datetime) -> ColumnElement[bool]:

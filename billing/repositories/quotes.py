@@ -38,6 +38,20 @@ class StoredQuote:
     accept_key: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ListedQuote:
+    """Where a quote stands, without its document."""
+
+    id: str
+    customer: str
+    currency: str
+    total: Decimal
+    state: str
+    created_at: datetime
+    expires_at: datetime
+    resolved_at: datetime | None
+
+
 _CHUNK = 1_000
 _FIELDS = [name for name in StoredQuote.__slots__ if name != "sealed"]
 
@@ -68,6 +82,21 @@ class QuoteRepository:
         if row is None:
             raise NotFoundError("no such quote", field="quote", value=quote_id, code="unknown_quote")
         return StoredQuote(**{name: row[name] for name in _FIELDS}, sealed=row["document"])
+
+    def page(
+        self, before: str | None, limit: int, customer: str | None = None, state: str | None = None
+    ) -> list[ListedQuote]:
+        """Return quotes before an id, made last first: ids grow with time. Of one customer or in one state if given."""
+        columns = [_QUOTE.c[name] for name in ListedQuote.__slots__]
+        conditions = [
+            None if before is None else _QUOTE.c.id < before,
+            None if customer is None else _QUOTE.c.customer == customer,
+            None if state is None else _QUOTE.c.state == state,
+        ]
+        query = select(*columns).where(_QUOTE.c.tenant == self._uow.tenant, *(c for c in conditions if c is not None))
+        return [
+            ListedQuote(*row) for row in self._uow.connection.execute(query.order_by(_QUOTE.c.id.desc()).limit(limit))
+        ]
 
     def resolve(self, quote_id: str, state: str, at: datetime, accept_key: str | None = None) -> bool:
         """Move an open quote to its last state; False where it is not open any more."""

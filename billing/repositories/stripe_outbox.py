@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from billing.billing_provider import ProviderError
 from billing.repositories import leasing
-from billing.repositories.leasing import is_due
+from billing.repositories.leasing import AT_ONCE, is_due
 from billing.stripe.operations import (
     FINISHED,
     Aggregate,
@@ -54,7 +54,7 @@ def append(
             "idem_key": idempotency_key(uow.tenant, aggregate, aggregate_id, seq, kind, 1),
             "waits_for": waits_for,
             "state": State.PENDING.value,
-            "next_at": now,
+            "next_at": AT_ONCE,
             "created_at": now,
         }
         for seq, (kind, params) in enumerate(operations, first)

@@ -86,6 +86,14 @@ class SubscriptionRepository:
         )
         return self._read(self._uow.connection.execute(query).all())
 
+    def page(self, after: str, limit: int, customer: str | None = None) -> list[Subscription]:
+        """Return the subscriptions beyond an id, by id, of one customer where given."""
+        query = select(_SUBSCRIPTION).where(_SUBSCRIPTION.c.tenant == self._uow.tenant, _SUBSCRIPTION.c.id > after)
+        if customer is not None:
+            query = query.where(_SUBSCRIPTION.c.customer == customer)
+        found = self._read(self._uow.connection.execute(query.order_by(_SUBSCRIPTION.c.id).limit(limit)).all())
+        return sorted(found, key=lambda each: each.id)
+
     def customers(self) -> list[str]:
         """Return every customer that has, or had, a subscription, in order."""
         query = select(_SUBSCRIPTION.c.customer).where(_SUBSCRIPTION.c.tenant == self._uow.tenant).distinct()

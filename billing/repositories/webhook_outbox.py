@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, update
 
 from billing.repositories import leasing
 from billing.repositories.inserting import insert_new
+from billing.repositories.leasing import AT_ONCE
+from billing.repositories.paging import earlier_than
 from billing.repositories.webhook_endpoints import ACTIVE, ENDPOINT
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -21,9 +23,6 @@ EVENT = table_of(WebhookEventRow)
 DELIVERY = table_of(WebhookDeliveryRow)
 ATTEMPT = table_of(WebhookAttemptRow)
 WAITING, DELIVERED, FAILED = "waiting", "delivered", "failed"
-
-AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
-"""When something new is due. Events bear the tenant's time, which in a sandbox may run ahead of the worker's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ def events_after(uow: UnitOfWork, event: str) -> list[StoredEvent]:
 
 def deliveries(uow: UnitOfWork, endpoint: str, before: tuple[datetime, str] | None, limit: int) -> list[Delivery]:
     """Return an endpoint's deliveries, latest event first. `before`: time and id of the last one of the page before."""
-    beyond = [] if before is None else [tuple_(EVENT.c.recorded_at, EVENT.c.id) < tuple_(*before)]
+    beyond = [] if before is None else [earlier_than([EVENT.c.recorded_at, EVENT.c.id], before)]
     query = (
         select(DELIVERY, EVENT.c.type, EVENT.c.recorded_at)
         .join(EVENT, _its_event())

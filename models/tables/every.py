@@ -9,6 +9,7 @@ import models.tables.invoice
 import models.tables.ledger
 import models.tables.outbox
 import models.tables.quote
+import models.tables.sandbox
 import models.tables.subscription
 import models.tables.usage
 import models.tables.wallet

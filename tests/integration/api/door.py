@@ -17,8 +17,6 @@ from api.settings import Settings
 from billing.api_keys import Scope, create_key, revoke_key
 from billing.customers import Customer, LegalEntity
 from billing.database import Database
-from billing.metering.directory import PriceBookDirectory
-from billing.metering.group_commit import GroupCommit
 from billing.publishing import publish
 from billing.repositories.customers import CustomerRepository
 from tests.quote_facts import BOOK, SIGNER, price_book
@@ -43,13 +41,15 @@ class Door:
     clock: list[datetime]
     tokens: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def token(self, *scopes: str, tenant: str = "default", expires_at: datetime | None = None) -> str:
+    def token(
+        self, *scopes: str, tenant: str = "default", expires_at: datetime | None = None, name: str = "test"
+    ) -> str:
         """Return a key with `scopes`; the same scopes again are answered with the same key."""
-        known = (tenant, ",".join(scopes))
+        known = (tenant, ",".join([name, *scopes]))
         if known not in self.tokens or expires_at is not None:
             key_id, secret = uuid4().hex, uuid4().hex * 2
             with self.database.writing(tenant) as uow:
-                _, token = create_key(uow, "test", "sandbox", scopes, key_id, secret, START, expires_at)
+                _, token = create_key(uow, name, "sandbox", scopes, key_id, secret, START, expires_at)
             if expires_at is not None:
                 return token
             self.tokens[known] = token
@@ -71,6 +71,7 @@ class Door:
         token: str | None = None,
         key: str | None = None,
         raw: bytes | None = None,
+        if_match: str | None = None,
         **params: Any,
     ) -> Any:
         """Send one request, with a key of every scope where none is named."""
@@ -79,6 +80,8 @@ class Door:
             headers = {}
         if key is not None:
             headers["Idempotency-Key"] = key
+        if if_match is not None:
+            headers["If-Match"] = if_match
         if raw is not None:
             return self.client.request(
                 method, path, content=raw, headers={**headers, "Content-Type": "application/json"}, params=params
@@ -102,13 +105,11 @@ def open_door(
     if before is not None:
         before(database)
     clock = [START]
-    group = GroupCommit(database, PriceBookDirectory(), lambda: clock[0])
     (tmp_path / "key.pem").write_bytes(SIGNER.private_pem())
     services = Services(
         Settings(database_url, tmp_path / "key.pem", webhook_networks="127.0.0.0/8", **settings),
         database,
         SIGNER,
-        group,
         lambda: clock[0],
     )
     with TestClient(create_app(services), raise_server_exceptions=False) as client:

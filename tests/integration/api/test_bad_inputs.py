@@ -22,7 +22,7 @@ from tests.billing_story import UTC_ZONE, Company, at
 from tests.integration.api.bad_inputs import EVENTS, KNOWN, REFUSED, WALLETS, BadInput, counted, event
 from tests.integration.api.door import START, TENANTS, Door, open_door
 
-SENDER = ("ingest", "quote", "read", "finance", "refund", "price_admin")
+SENDER = ("ingest", "quote", "read", "finance", "refund", "price_admin", "price_approve")
 ACCEPTED = {5, 19, 24, 26, 30, 31, 33, 34}
 FORMULA = "=cmd|' /C calc'!A0"
 

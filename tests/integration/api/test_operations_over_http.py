@@ -124,7 +124,7 @@ def test_a_span_names_the_route_and_the_request_and_nothing_that_opens_a_door(da
     spans, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     wired: Services = door.client.app.state.services
-    services = Services(wired.settings, database, wired.signer, wired.ingest, wired.now, tracer_provider=provider)
+    services = Services(wired.settings, database, wired.signer, wired.system_now, tracer_provider=provider)
     key = {"Authorization": f"Bearer {door.token('read')}", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
     with TestClient(create_app(services)) as client:
         found = client.get("/v1/customers/secret-name?cursor=secret-cursor", headers=key)

@@ -15,8 +15,6 @@ from api.app import create_app
 from api.services import Services
 from api.settings import Settings
 from billing.database import Database
-from billing.metering.directory import PriceBookDirectory
-from billing.metering.group_commit import GroupCommit
 from billing.repositories import stripe_events
 from billing.stripe.settings import StripeSettings
 from tests.integration.api.door import START
@@ -35,9 +33,8 @@ EVENT = {
 @pytest.fixture
 def services(database: Database, tmp_path: Path) -> Services:
     settings = Settings("", tmp_path / "key.pem")
-    group = GroupCommit(database, PriceBookDirectory(), lambda: START)
     stripe = StripeSettings("sk_test_x", webhook_secrets=(SIGNED_WITH,))
-    return Services(settings, database, SIGNER, group, lambda: START, stripe=stripe)
+    return Services(settings, database, SIGNER, lambda: START, stripe=stripe)
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from api.services import Services
 from api.settings import Settings
 from billing import people
 from billing.database import Database
-from billing.metering.directory import PriceBookDirectory
-from billing.metering.group_commit import GroupCommit
 from billing.people import Role, add_person
 from tests.integration.api.door import START, Door
 from tests.integration.console.browsing import PASSWORD, Browsing
@@ -41,8 +39,7 @@ def test_pages_of_an_empty_company_say_what_is_missing(
     database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(people, "_SCRYPT", {"n": 2, "r": 8, "p": 1})
-    group = GroupCommit(database, PriceBookDirectory(), lambda: START)
-    services = Services(Settings(database_url, tmp_path / "key.pem"), database, SIGNER, group, lambda: START)
+    services = Services(Settings(database_url, tmp_path / "key.pem"), database, SIGNER, lambda: START)
     with TestClient(create_app(services), raise_server_exceptions=False) as client:
         browsing = Browsing(Door(client, database, [START]))
         assert "Nobody can sign in yet" in browsing.get("/console/sign-in").text

@@ -23,7 +23,7 @@ from tests.metering_facts import NOW, TENANT, Directory, llm, statuses, totals
 T = TypeVar("T")
 
 
-def clock() -> datetime:
+def clock(_uow: UnitOfWork) -> datetime:
     return NOW
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from billing import wallets
 from billing.credit_notes import CreditRequest, issue_credit_note
@@ -179,3 +179,15 @@ def test_a_replay_after_an_event_takes_what_the_endpoint_wants(
         monkeypatch.setattr("billing.webhooks.endpoints.MAX_REPLAYED", 1)
         with pytest.raises(LimitExceededError):
             replay_after(uow, "whe_subs", oldest)
+
+
+def test_deliveries_of_one_day_come_in_pages_latest_first(database: Database) -> None:
+    subscribe(database)
+    with database.writing("default") as uow:
+        for second in (1, 2, 2, 3):
+            name = f"evt_{second}_{uow.connection.scalar(select(func.count()).select_from(webhook_outbox.EVENT))}"
+            webhook_outbox.add_event(uow, name, "invoice.paid", {}, NOW.replace(second=second))
+            webhook_outbox.queue(uow, [("whe_1", name)])
+        first = webhook_outbox.deliveries(uow, "whe_1", None, 2)
+        rest = webhook_outbox.deliveries(uow, "whe_1", (first[-1].recorded_at, first[-1].event), 5)
+    assert [each.event for each in (*first, *rest)] == ["evt_3_3", "evt_2_2", "evt_2_1", "evt_1_0"]

@@ -1,0 +1,52 @@
+"""`If-Match` over HTTP: a document is changed only as it was read (RFC 9110, 13.1.1)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from litestar import Response
+from litestar.params import HeaderParameter
+
+from models.values.errors import ConflictError, RuleBrokenError
+
+_FIELD = "If-Match"
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(name=_FIELD, required=False, description="Required: the ETag under which it was read, or *."),
+]
+
+
+class PreconditionRequiredError(RuleBrokenError):
+    """A change that does not say of what."""
+
+    code = "precondition_required"
+
+
+class PreconditionFailedError(ConflictError):
+    """The document is another one by now."""
+
+    code = "precondition_failed"
+
+
+class _Revised(msgspec.Struct):
+    revision: str
+
+
+def check_match(if_match: str | None, revision: str) -> None:
+    """Raise PreconditionRequiredError without the header, PreconditionFailedError where it names another revision."""
+    if if_match is None or not if_match.strip():
+        raise PreconditionRequiredError("read it first and send its ETag", field=_FIELD)
+    named = {each.strip() for each in if_match.split(",")}
+    if named.isdisjoint({"*", _etag(revision)}):
+        raise PreconditionFailedError("was changed since; read it again", field=_FIELD, value=if_match)
+
+
+def tagged(answer: Response[bytes]) -> Response[bytes]:
+    """Return an answer that shows a `revision`, with it as the ETag."""
+    answer.headers["ETag"] = _etag(msgspec.json.decode(answer.content, type=_Revised).revision)
+    return answer
+
+
+def _etag(revision: str) -> str:
+    return f'"{revision}"'
