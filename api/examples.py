@@ -24,6 +24,8 @@ PLACES: Mapping[str, str] = {
     "event": "evt_019a5b1c91",
     "version": "1",
     "proposal": "019a5b1c-9c55-7d1e-b0aa-2f64c8a1e013",
+    "price_proposal": "019a5b1c-9a11-7f20-b3d4-6e0c1a2b3c4d",
+    "credit_note": "CN-2026-000001",
 }
 """By path parameter: what stands there in the examples."""
 
@@ -108,12 +110,23 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "PreviewSubscriptionChange": {"two more seats": Example({"action": "change", "selection": {"seats": "7"}})},
     "ChangeSubscription": {
         "two more seats": Example({"action": "change", "selection": {"seats": "7"}}),
-        "an unknown action": Example({"action": "forget"}, status=422),
+        "another seat, at its price now": Example({"action": "quantity", "feature": "seats", "quantity": "6"}),
+        "an unknown action": Example({"action": "forget"}, status=400),
     },
     "PublishPriceBook": {"one feature, in euros": Example(_BOOK)},
     "ReadPriceBook": {"as the buyer sees it": Example(query={"level": "buyer"})},
     "CloseMonth": {"with five days of grace": Example({"grace_days": 5})},
     "ReopenMonth": {"usage came late": Example({"reason": "usage came late"})},
+    "ListQuotes": {"the open ones of a customer": Example(query={"customer": "acme", "state": "open"})},
+    "ListSubscriptions": {"of a customer": Example(query={"customer": "acme"})},
+    "ListCreditNotes": {"of a customer": Example(query={"customer": "acme"})},
+    "ExportJournal": {"from the beginning": Example(query={"format": "jsonl"})},
+    "DraftPriceProposal": {"one feature, in euros": Example({"price_book": _BOOK, "reason": "we sell disks now"})},
+    "ReplacePriceProposal": {"the next version": Example({"price_book": {**_BOOK, "version": 2}})},
+    "ReturnPriceProposal": {"one's own": Example({"remark": "too dear"}, status=422)},
+    "ApprovePriceProposal": {"one's own": Example(status=422)},
+    "MoveSandboxClock": {"to a time that is past": Example({"now": "2020-01-01T00:00:00Z"}, status=422)},
+    "AdvanceSandboxClock": {"by a minute": Example({"seconds": 60})},
     "VoidInvoice": {"billed twice": Example({"reason": "billed twice"})},
     "CreditInvoice": {"part of a line": Example({"reason": "outage", "lines": {"1": "1.50"}})},
     "ExportInvoices": {"January as CSV": Example(query={"period": "2026-01", "format": "csv"})},

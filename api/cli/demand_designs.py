@@ -129,7 +129,7 @@ def _run(options: argparse.Namespace, work: Callable[[PriceBook, FeaturePosterio
         posterior = in_money(window_of(model).read(uow, book), model.posterior)
         document, lines, draft = work(book, posterior)
         if draft is not None:
-            draft = next_version(uow, draft, now)
+            draft = next_version(uow, draft, now_in(settings, uow))
     head = {"model": model.version, "scale": str(model.posterior.basis.scale), "currency": book.currency}
     if options.json:
         print(json.dumps({**head, **document}, ensure_ascii=False, indent=2))

@@ -65,6 +65,8 @@ class World:
             },
             "endpoint": self._endpoint,
             "proposal": lambda: {"proposal": self._call("POST", "/v1/demand/gateway/proposals", {})["proposal"]["id"]},
+            "price_proposal": lambda: {"price_proposal": self._proposal()},
+            "credit_note": lambda: {"credit_note": self._credit_note()},
         }
 
     def places(self, names: set[str]) -> dict[str, str]:
@@ -80,6 +82,13 @@ class World:
         self._accepted(self._quote())
         event = self._call("GET", f"/v1/webhook-endpoints/{endpoint}/deliveries")["items"][0]["event"]
         return {"endpoint": endpoint, "event": event}
+
+    def _proposal(self) -> str:
+        return str(self._call("POST", "/v1/price-proposals", {"price_book": BOOK})["id"])
+
+    def _credit_note(self) -> str:
+        invoice = next(self._invoices)["id"]
+        return str(self._call("POST", f"/v1/invoices/{invoice}/credit-notes", {"reason": "outage"})["id"])
 
     def _quote(self) -> str:
         return str(self._call("POST", "/v1/quotes", {"customer": "acme", "selection": {"seats": "5"}})["id"])
@@ -137,6 +146,7 @@ def test_every_operation_has_examples_that_are_answered_as_the_document_says(see
             path.format(**places),
             body,
             key=f"{operation['operationId']} {name}",
+            if_match=next((each["example"] for each in operation["parameters"] if each["name"] == "If-Match"), None),
             **operation["x-examples"][name].get("query", {}),
         )
         tried.add(operation["operationId"])
