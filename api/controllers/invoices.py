@@ -356,14 +356,15 @@ class CloseController(Controller):
         self,
         request: ApiRequest,
         state: State,
-        since: Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="number of the last journal known")] = 0,
+        since: Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="number of the last journal known")] = 0,
         form: Annotated[str, QueryParameter(name="format")] = "csv",
     ) -> Stream:
         """Stream every leg of the journals after one of them, as CSV or JSON lines; the last number is the cursor."""
         services: Services = state.services
         check_form(form)
         content = stream_journal(services.database, request.user.tenant, form, since)
-        return Stream(content, media_type="text/csv" if form == "csv" else "application/jsonl")
+        media = "text/csv; charset=utf-8" if form == "csv" else "application/jsonl"
+        return Stream(content, headers={"content-type": media})  # The handler's media type would stand for both.
 
 
 def _closed(period: str, result: CloseResult) -> CloseView:
