@@ -18,6 +18,9 @@ _FIRST_PART = 20
 _LEAST_PRICE_SHARE = 1e-3
 _LEARN_EVERY = 0.005
 """As a share of the offers so far: what one more among thousands teaches can wait for the next few."""
+_EVIDENCE_AT_ONCE, _MOST_AT_ONCE = 0.5, 20
+"""Where few accept, outcomes are taken together until about half a rare one is due, 20 at most: price by price,
+each refusal would lead further down, and the first acceptance there would end the search."""
 
 Outcomes = tuple[Floats, Floats]
 """Prices (n,) that were offered, major units, and what became of them (n,), 0 or 1."""
@@ -53,9 +56,14 @@ class CurvePricing:
     def observe(self, price: Floats, accepted: Floats, features: Floats) -> None:
         """Learn from outcomes (n,) of 0/1 at prices (n,)."""
         self._waiting.append((price, accepted))
-        if sum(len(prices) for prices, _ in self._waiting) >= _LEARN_EVERY * self._posterior.offers:
+        if sum(len(prices) for prices, _ in self._waiting) >= self._worth_learning():
             self._posterior.observe(*(np.concatenate(part) for part in zip(*self._waiting, strict=True)))
             self._waiting, self._choice = [], None
+
+    def _worth_learning(self) -> float:
+        """Return how many outcomes to wait for: a share of those so far, more where the rarer outcome is rare."""
+        offers, rarer = self._posterior.offers, self._posterior.rarer
+        return max(_LEARN_EVERY * offers, min(_EVIDENCE_AT_ONCE * (offers + 2.0) / (2.0 * rarer + 1.0), _MOST_AT_ONCE))
 
     def _choose(self, sellable_share: float) -> TwoPrices:
         if self._choice is None or abs(sellable_share / self._chosen_for - 1.0) > _LEARN_EVERY:

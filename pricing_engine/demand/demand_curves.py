@@ -25,6 +25,8 @@ _LEAST_CHANCE = 1e-4
 _SPREAD_MEDIAN, _SPREAD_LOG_DEVIATION = 0.4, 0.7
 _CEILING_LOG_DEVIATION = 2.5
 _LOCATION_SHARES = (0.3, 1.1)
+_LOCATION_DEVIATION = 0.7
+"""Below 1: the middle of that span is likelier than its ends, or a few sales low down are soon all there is."""
 _WEIBULL_SHAPE, _LARGEST_EXPONENT = 1.1, 10.0
 _RAMP_HALF_WIDTH = float(np.sqrt(3.0))
 _LOGISTIC_SCALE = float(np.sqrt(3.0) / np.pi)
@@ -117,7 +119,7 @@ class PriceGrid:
 
     def _survival(self, shape: Shape, location: Floats, spread: Floats) -> Floats:
         """P(willingness to pay > price) (H, G), for latent location and spread (H, 1)."""
-        middle = np.exp(self._location + self._location_span * ndtr(location))
+        middle = np.exp(self._location + self._location_span * ndtr(_LOCATION_DEVIATION * location))
         width = _SPREAD_MEDIAN * np.exp(_SPREAD_LOG_DEVIATION * spread)
         if shape is Shape.RAMP:
             return np.asarray(

@@ -125,6 +125,20 @@ def test_with_features_it_soon_earns_most_of_what_a_clairvoyant_would() -> None:
     assert min(shares) > 0.88
 
 
+@pytest.mark.parametrize(
+    ("name", "seed", "least"),
+    [
+        ("two_segments", 2, 0.75),
+        *(pytest.param("two_segments", seed, 0.75, marks=pytest.mark.torture) for seed in (0, 1, 3, 4)),
+        *(pytest.param("three_percent", seed, 0.7, marks=pytest.mark.torture) for seed in range(5)),
+    ],
+)
+def test_no_single_run_locks_onto_a_wrong_price(name: str, seed: int, least: float) -> None:
+    market = MARKETS[name](np.random.default_rng(seed))
+    pricer = AdaptivePricer(market.price_range, market.unit_cost, seed=seed)
+    assert run_market(market, pricer, 1_000, np.random.default_rng([seed, 1])).share > least
+
+
 def sell_to_few(ceiling: float) -> tuple[Floats, Floats]:
     """Return the share earned, and last prices, where only a `ceiling` of customers takes the offer at any price."""
     plain = MARKETS["features8"](np.random.default_rng(1))
