@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 from billing import ledger
-from billing.chart_of_accounts import Account
 from billing.collection import (
     Closing,
     CollectionEnded,
@@ -34,7 +33,7 @@ from billing.posting_rules import (
 )
 from billing.repositories import journals
 from billing.repositories.invoices import InvoiceRepository
-from billing.settlements import Money, pay, refund
+from billing.settlements import Money, pay, pay_back
 from billing.unit_of_work import UnitOfWork
 from models.values.money import currency
 
@@ -58,7 +57,8 @@ class LedgerCollection:
                 money = Money(event.reference, event.amount_minor, event.occurred_at, PROCESSOR)
                 pay(uow, event.invoice_id, money, self._now())
             case Refunded():
-                self._refunded(uow, event)
+                money = Money(event.reference, event.amount_minor, event.occurred_at, PROCESSOR)
+                pay_back(uow, event.invoice_id, money, self._now())
             case FeeCharged():
                 units = event.amount_minor * currency(event.currency).units_per_minor
                 self._post(uow, event.reference, event.occurred_at, ProcessorFee(event.currency, PROCESSOR, units))
@@ -70,14 +70,6 @@ class LedgerCollection:
                 self._post(uow, event.reference, event.occurred_at, *_payout(event))
             case PaymentFailed() | ReviewNeeded():
                 return
-
-    def _refunded(self, uow: UnitOfWork, event: Refunded) -> None:
-        """Pay out of the customer's credit where a credit note or an overpayment left enough; else reopen."""
-        invoice = InvoiceRepository(uow).get(event.invoice_id)
-        credit = -ledger.balance(uow, Account("customer_credit", invoice.currency, invoice.customer))
-        units = event.amount_minor * currency(event.currency).units_per_minor
-        money = Money(event.reference, event.amount_minor, event.occurred_at, PROCESSOR)
-        refund(uow, event.invoice_id, money, self._now(), reopens=credit < units)
 
     def _dispute_fact(self, uow: UnitOfWork, event: Disputed) -> Fact:
         customer = InvoiceRepository(uow).get(event.invoice_id).customer

@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar, dataclass_transform
 from billing.carrying import Parts
 from billing.chart_of_accounts import Account, Leg, promotional
 from billing.journals import JournalDraft, merged
+from models.values.errors import InvalidValueError
 
 
 class Move(NamedTuple):
@@ -62,7 +63,12 @@ def legs_of(*facts: Fact) -> tuple[Leg, ...]:
 
 
 def journal(key: str, effective_at: datetime, *facts: Fact, memo: str = "") -> JournalDraft:
-    """Return the journal of one or more facts; the first names its kind. Facts that move nothing leave no legs."""
+    """Return the journal of one or more facts; the first names its kind. Facts that move nothing leave no legs.
+
+    Raises InvalidValueError where there are none.
+    """
+    if not facts:
+        raise InvalidValueError("needs at least one fact", field="facts", value=key, code="no_facts")
     return JournalDraft(key, rule_name(type(facts[0])), effective_at, legs_of(*facts), memo)
 
 

@@ -38,6 +38,11 @@ class Money:
     at: datetime
     processor: str = "manual"
 
+    def check_positive(self) -> None:
+        """Raise InvalidValueError where nothing moved."""
+        if self.amount_minor <= 0:
+            raise InvalidValueError("must be > 0", field="amount", value=self.amount_minor, code="below_minimum")
+
 
 def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> Invoice:
     """Record a payment of an invoice; what is more than open becomes the customer's credit.
@@ -48,7 +53,7 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
     repository, found = _locked(uow, invoice)
     if _is_known(repository, found, f"payment:{money.key}", money.amount_minor):
         return found
-    _check_positive(money)
+    money.check_positive()
     if found.state not in _PAYABLE:
         raise RuleBrokenError("cannot be paid", field="invoice", value=found.state.value, code="invoice_not_payable")
     lost = _written_off(repository, found)
@@ -78,7 +83,7 @@ def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *
     key = f"refund:{money.key}"
     if _is_known(repository, found, key, -money.amount_minor if reopens else 0):
         return found
-    _check_positive(money)
+    money.check_positive()
     units = money.amount_minor * currency(found.currency).units_per_minor
     if not reopens:
         fact = Refund(found.customer, found.currency, money.processor, units)
@@ -100,6 +105,18 @@ def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *
     return _settle(uow, repository, found, refunded, recorded_at, lost=_written_off(repository, found))
 
 
+def pay_back(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> Invoice:
+    """Record money that went back: out of the customer's credit where that is enough, else the invoice is open again.
+
+    Raises what `refund` raises.
+    """
+    journals.lock(uow)
+    found = InvoiceRepository(uow).get(invoice)
+    credit = -ledger.balance(uow, Account("customer_credit", found.currency, found.customer))
+    units = money.amount_minor * currency(found.currency).units_per_minor
+    return refund(uow, found.id, money, recorded_at, reopens=credit < units)
+
+
 def apply_credit(uow: UnitOfWork, invoice: str, key: str, at: datetime, recorded_at: datetime) -> Invoice:
     """Let the customer's credit pay what is open of an invoice, as far as it goes."""
     repository, found = _locked(uow, invoice)
@@ -119,7 +136,7 @@ def grant_customer_credit(
     uow: UnitOfWork, customer: str, asset: str, money: Money, recorded_at: datetime
 ) -> list[Invoice]:
     """Take in money for no invoice in particular: it pays what is open, oldest first. Returns what it paid."""
-    _check_positive(money)
+    money.check_positive()
     units = money.amount_minor * currency(asset).units_per_minor
     taken = Overpayment(customer, asset, money.processor, units)
     posted = ledger.post(uow, [journal(f"credit_in:{money.key}", money.at, taken)], recorded_at=recorded_at)
@@ -148,11 +165,6 @@ def _is_known(repository: InvoiceRepository, invoice: Invoice, key: str, amount_
     if known.invoice != invoice.id or (known.amount_minor > amount_minor and known.kind == "payment"):
         raise ConflictError("is recorded for something else", field="key", value=key, code="settlement_conflict")
     return True
-
-
-def _check_positive(money: Money) -> None:
-    if money.amount_minor <= 0:
-        raise InvalidValueError("must be > 0", field="amount_minor", value=money.amount_minor)
 
 
 def _written_off(repository: InvoiceRepository, invoice: Invoice) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from api.amounts import minor_of
 from api.cli.workspace import current_time, now_in, open_workspace
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
@@ -19,19 +20,18 @@ from billing.exports.invoice_view import credit_note_view, invoice_view
 from billing.exports.rendering import to_html, to_pdf
 from billing.invoices import Invoice
 from billing.invoicing import finalise, give_up, party_document, void
-from billing.repositories import journals
 from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, pay
 from billing.stripe.following import follow
 from billing.stripe.handing_over import configured_hand_over
-from billing.stripe.money_back import enqueue_refund
+from billing.stripe.refunding import refund_invoice
 from billing.unit_of_work import UnitOfWork
 from billing.whole_files import write_whole
 from models.values.errors import InvalidValueError
-from models.values.money import Currency, currency, from_minor, round_to_minor
-from models.values.quantity import parse_decimal, plain
+from models.values.money import currency, from_minor
+from models.values.quantity import plain
 
 _UNSAFE_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -57,7 +57,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         ("write-off", run_give_up, "give up what is open of an invoice"),
         ("credit", run_credit, "issue a credit note"),
         ("pay", run_pay, "record a payment"),
-        ("refund", run_refund, "pay money back through Stripe"),
+        ("refund", run_refund, "pay money back, through Stripe where it collected"),
     ):
         action = actions.add_parser(name, help=help_)
         action.add_argument("invoice", help="number or id")
@@ -74,6 +74,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             action.add_argument("amount")
             whose = "the processor's id of the payment" if name == "pay" else "idempotency key of the refund"
             action.add_argument("--key", required=True, help=whose)
+        if name == "refund":
+            action.add_argument("--processor", help="who paid it back (default: Stripe will, where it collects)")
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -105,7 +107,8 @@ def invoice_table(invoice: Invoice) -> Table:
     total = f"net {plain(from_minor(invoice.net_minor, money))}, tax {plain(from_minor(invoice.tax_minor, money))}"
     carrying = f"carried in {plain(invoice.carried_in)}, carried out {plain(invoice.carried_out)}"
     table = Table(
-        title=title, caption=f"{total}, total {plain(from_minor(invoice.total_minor, money))} {money.code}; {carrying}"
+        title=title,
+        caption=f"{total}, total {plain(from_minor(invoice.total_minor, money))} {money.code}; {carrying}",
     )
     for column in ("line", "description", "quantity", "unit price", "exact", "rounded"):
         table.add_column(column, justify="left" if column == "description" else "right")
@@ -201,7 +204,7 @@ def run_credit(options: argparse.Namespace) -> int:
             number, equals, amount = pair.partition("=")
             if not equals or not number.isdecimal():
                 raise InvalidValueError("must be LINE=NET, like 1=12.50", field="line", value=pair)
-            nets = {**(nets or {}), int(number): _minor(amount, f"lines.{number}", money)}
+            nets = {**(nets or {}), int(number): minor_of(amount, f"lines.{number}", money)}
         request = CreditRequest(
             options.key or f"cli:{invoice.id}", invoice.id, options.reason, options.issued_on or now.date(), nets
         )
@@ -211,21 +214,12 @@ def run_credit(options: argparse.Namespace) -> int:
     return 0
 
 
-def _minor(text: str, field: str, money: Currency) -> int:
-    """Return an amount as minor units; what is finer is refused, not rounded."""
-    amount = parse_decimal(text, field)
-    minor = round_to_minor(amount, money)
-    if from_minor(minor, money) != amount:
-        raise InvalidValueError(f"has at most {money.exponent} decimals", field=field, value=text)
-    return minor
-
-
 def run_pay(options: argparse.Namespace) -> int:
     """Record a payment."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
         now = now_in(settings, uow)
         money = currency(InvoiceRepository(uow).get(options.invoice).currency)
-        amount = _minor(options.amount, "amount", money)
+        amount = minor_of(options.amount, "amount", money)
         paid = pay(uow, options.invoice, Money(options.key, amount, now), now)
         follow(uow, paid.id, now)
     print(f"{paid.number} is {paid.state.value}, {plain(from_minor(paid.open_minor, money))} {money.code} open")
@@ -233,11 +227,15 @@ def run_pay(options: argparse.Namespace) -> int:
 
 
 def run_refund(options: argparse.Namespace) -> int:
-    """Queue a refund; it is posted once Stripe has made it."""
+    """Pay money back; what Stripe collected is posted once Stripe has paid it back."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        journals.lock(uow)
-        invoice = InvoiceRepository(uow).get(options.invoice)
-        amount = _minor(options.amount, "amount", currency(invoice.currency))
-        enqueue_refund(uow, invoice.id, options.key, amount, now=now_in(settings, uow))
-    print(f"{options.amount} {invoice.currency} of {invoice.number} to be paid back: alacarte stripe sync")
+        amount = minor_of(options.amount, "amount", currency(InvoiceRepository(uow).get(options.invoice).currency))
+        now = now_in(settings, uow)
+        refunded = refund_invoice(uow, options.invoice, options.key, amount, now, processor=options.processor)
+    invoice, money = refunded.invoice, currency(refunded.invoice.currency)
+    if refunded.is_recorded:
+        open_now = plain(from_minor(invoice.open_minor, money))
+        print(f"{options.amount} {money.code} of {invoice.number} paid back, {open_now} {money.code} open")
+    else:
+        print(f"{options.amount} {money.code} of {invoice.number} to be paid back: alacarte stripe sync")
     return 0

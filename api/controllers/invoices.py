@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Stream
 
+from api.amounts import minor_of
 from api.idempotency import IdempotencyKey, Work, after_steps, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
@@ -19,9 +20,11 @@ from api.schemas.invoices import (
     ExplanationView,
     InvoicePage,
     InvoiceView,
+    RefundView,
     credit_note_document,
     explanation_document,
     invoice_document,
+    refund_document,
 )
 from api.security import requires
 from api.services import Services
@@ -38,10 +41,11 @@ from billing.invoicing import finalise, party_document, void
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.stripe.following import follow
+from billing.stripe.refunding import refund_invoice
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
-from models.values.money import Currency, currency, from_minor, round_to_minor
-from models.values.quantity import parse_decimal
+from models.values.ids import check_key
+from models.values.money import Currency, currency
 
 
 class VoidBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -86,6 +90,13 @@ class MonthView(msgspec.Struct, kw_only=True):
     period: str
     state: str
     attempt: int
+
+
+class RefundBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """How much goes back. `processor`: who has paid it back already; absent, Stripe does where it collects."""
+
+    amount: str
+    processor: str | None = None
 
 
 class InvoiceController(Controller):
@@ -237,6 +248,40 @@ class InvoiceController(Controller):
 
         return await in_thread(services, request, idempotency_key, work)
 
+    @post(
+        "/{invoice:str}/refunds",
+        operation_id="RefundInvoice",
+        guards=[requires(Scope.REFUND)],
+        answers={201: RefundView, 202: RefundView},
+    )
+    async def refund(
+        self,
+        invoice: FromPath[str],
+        data: JSONBody[RefundBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response[bytes]:
+        """Pay money back: 201 recorded, 202 asked of Stripe and posted once it was made.
+
+        It comes out of the customer's credit, such as a credit note left; without enough of it the invoice is open
+        again by as much.
+        """
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now(uow)
+            found = InvoiceRepository(uow).get(invoice)
+            amount = minor_of(data.amount, "amount", currency(found.currency))
+            key = f"api:{idempotency_key}"
+            processor = None if data.processor is None else check_key(data.processor, "processor")
+            refunded = refund_invoice(uow, found.id, key, amount, now, processor=processor)
+            after = refund_document(refunded, key, amount)
+            audit.record(uow, actor_of(request, now), "invoice.refund", ("invoice", found.id), after=after)
+            return (201 if refunded.is_recorded else 202), after
+
+        return await in_thread(services, request, idempotency_key, work)
+
 
 class CloseController(Controller):
     """Month closes and the register of what was issued."""
@@ -380,11 +425,9 @@ def _closed(period: str, result: CloseResult) -> CloseView:
 def _nets(lines: dict[str, str], money: Currency) -> dict[int, int]:
     nets = {}
     for number, text in lines.items():
-        amount = parse_decimal(text, f"lines.{number}")
-        minor = round_to_minor(amount, money)
-        if not number.isdecimal() or from_minor(minor, money) != amount:
-            raise InvalidValueError(f"has at most {money.exponent} decimals", field=f"lines.{number}", value=text)
-        nets[int(number)] = minor
+        if not number.isdecimal():
+            raise InvalidValueError("must be the number of a line", field="lines", value=number)
+        nets[int(number)] = minor_of(text, f"lines.{number}", money)
     return nets
 
 

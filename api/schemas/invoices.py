@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from billing.explanation import LineExplanation
 from billing.invoices import Invoice, InvoiceLine
 from billing.repositories.credit_notes import CreditNote
+from billing.stripe.refunding import RefundOfInvoice
 from models.values.money import Currency, currency, from_minor
 from models.values.quantity import plain
 
@@ -84,6 +85,19 @@ class CreditNoteView(TypedDict):
     tax: str
     total: str
     lines: list[CreditLineView]
+
+
+class RefundView(TypedDict):
+    """Money that goes back. `state`: `recorded`, or `asked` of the provider; `open`: what the invoice now asks for."""
+
+    id: str
+    invoice: str
+    number: str | None
+    amount: str
+    currency: str
+    state: str
+    invoice_state: str
+    open: str
 
 
 class RatedUsageView(TypedDict):
@@ -188,6 +202,21 @@ def credit_note_document(note: CreditNote) -> CreditNoteView:
             }
             for each in note.lines
         ],
+    }
+
+
+def refund_document(refunded: RefundOfInvoice, key: str, amount_minor: int) -> RefundView:
+    """Return a refund and where it leaves its invoice."""
+    invoice, money = refunded.invoice, currency(refunded.invoice.currency)
+    return {
+        "id": key,
+        "invoice": invoice.id,
+        "number": invoice.number,
+        "amount": plain(from_minor(amount_minor, money)),
+        "currency": money.code,
+        "state": "recorded" if refunded.is_recorded else "asked",
+        "invoice_state": invoice.state.value,
+        "open": plain(from_minor(invoice.open_minor, money)),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 
+from api.amounts import minor_of
 from billing import wallets
 from billing.burn_down import Grant, GrantKind
 from billing.repositories.customers import CustomerRepository
@@ -14,9 +15,9 @@ from billing.unit_of_work import UnitOfWork
 from billing.wallets import Wallet, WalletBalance
 from models.values.errors import InvalidValueError, NotFoundError
 from models.values.ids import check_external_id, check_key
-from models.values.money import currency, from_ledger_units, from_minor, round_to_minor
+from models.values.money import currency, from_ledger_units
 from models.values.period import parse_instant
-from models.values.quantity import parse_decimal, plain
+from models.values.quantity import plain
 
 _Priority = Annotated[int, msgspec.Meta(ge=-1000, le=1000)]
 _Days = Annotated[int, msgspec.Meta(ge=0, le=3660)]
@@ -192,14 +193,10 @@ def _cost(body: GrantBody, *, is_needed: bool) -> tuple[str, int]:
 
 def _units(text: str, code: str, field: str) -> int:
     """Read an amount of more than nothing; nothing is rounded."""
-    money, amount = currency(code), parse_decimal(text, field)
-    minor = round_to_minor(amount, money)
-    if amount <= 0:
+    money = currency(code)
+    minor = minor_of(text, field, money)
+    if minor <= 0:
         raise InvalidValueError("must be more than nothing", field=field, value=text, code="below_minimum")
-    if from_minor(minor, money) != amount:
-        raise InvalidValueError(
-            f"has at most {money.exponent} decimals", field=field, value=text, code="too_many_decimal_places"
-        )
     return minor * money.units_per_minor
 
 

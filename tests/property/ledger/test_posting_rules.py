@@ -40,8 +40,11 @@ from billing.posting_rules import (
     RemainderCarry,
     UsageAccrual,
     WriteOff,
+    journal,
     legs_of,
 )
+from models.values.errors import InvalidValueError
+from tests.ledger_facts import NOON
 
 _units = st.integers(-(10**20), 10**20)
 _parts = st.lists(st.tuples(st.sampled_from(["chat", "image", "vat"]), _units), max_size=4).map(tuple)
@@ -69,6 +72,12 @@ def test_legs_sum_to_zero_in_every_asset_and_stay_in_the_chart(several: list[Fac
         totals[account.asset] = totals.get(account.asset, 0) + amount
     assert set(totals.values()) <= {0}
     assert len({account for account, _ in legs}) == len(legs)
+
+
+def test_a_journal_needs_a_fact() -> None:
+    with pytest.raises(InvalidValueError) as refused:
+        journal("nothing", NOON)
+    assert refused.value.code == "no_facts"
 
 
 _VAT: Parts = (("vat", 19),)

@@ -1,0 +1,112 @@
+"""Refunds through the API: recorded or asked of the provider, once, and never more than was paid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from billing.books_checks import BOOKS_CHECKS
+from billing.database import Database
+from billing.ledger_checks import CHECKS
+from billing.settlements import Money, pay
+from billing.verification import verify
+from tests.billing_story import Company
+from tests.integration.api.door import START, Door, open_door
+
+
+@pytest.fixture
+def billed(database_url: str, tmp_path: Path) -> Iterator[Door]:
+    """An invoice of 20 dollars, paid."""
+
+    def bill(database: Database) -> None:
+        company = Company(database)
+        company.found("buyer")
+        company.subscribe("buyer", company.publish(), {"seats": "2"})
+        company.close("2026-01", "2026-02-02")
+        with database.writing("default") as uow:
+            pay(uow, company.invoices("buyer")[0].id, Money("pi_1", 2000, START), START)
+
+    yield from open_door(database_url, tmp_path, bill)
+
+
+def number(door: Door) -> str:
+    found: str = door.call("GET", "/v1/invoices").json()["items"][0]["number"]
+    return found
+
+
+def refund(door: Door, key: str, amount: Any, **more: Any) -> Any:
+    return door.call("POST", f"/v1/invoices/{number(door)}/refunds", {"amount": amount, **more}, key=key)
+
+
+def sound(door: Door) -> bool:
+    with door.database.reading("default") as uow:
+        return verify(uow, (*CHECKS, *BOOKS_CHECKS)).findings == ()
+
+
+def test_a_refund_reopens_the_invoice_once_by_its_key(billed: Door) -> None:
+    first = refund(billed, "r1", "7.50")
+    assert first.status_code == 201
+    said = first.json()
+    assert (said["state"], said["invoice_state"], said["open"]) == ("recorded", "finalised", "7.5")
+    again = refund(billed, "r1", "7.50")
+    assert (again.json(), again.headers["idempotent-replayed"]) == (said, "true")
+    assert refund(billed, "r1", "8").json()["code"] == "idempotency_key_reused"
+    assert billed.call("GET", f"/v1/invoices/{number(billed)}").json()["open"] == "7.5"
+    entries = billed.call("GET", "/v1/audit").json()["items"]
+    [entry] = [each for each in entries if each["action"] == "invoice.refund"]
+    assert entry["object"] == {"type": "invoice", "id": said["invoice"]}
+    assert sound(billed)
+
+
+def test_what_a_credit_note_left_is_paid_back_and_the_invoice_stays_paid(billed: Door) -> None:
+    credited = billed.call("POST", f"/v1/invoices/{number(billed)}/credit-notes", {"reason": "x"}, key="c")
+    assert credited.status_code == 201
+    said = refund(billed, "r1", "20").json()
+    assert (said["invoice_state"], said["open"]) == ("paid", "0")
+    assert refund(billed, "r2", "0.01").status_code == 201  # From here on it reopens.
+    assert billed.call("GET", f"/v1/invoices/{number(billed)}").json()["open"] == "0.01"
+    assert sound(billed)
+
+
+@pytest.mark.parametrize(
+    ("amount", "status", "code"),
+    [
+        ("20.01", 422, "refund_above_paid"),
+        ("0", 422, "below_minimum"),
+        ("-1", 422, "below_minimum"),
+        ("0.001", 422, "too_many_decimal_places"),
+        ("NaN", 422, "not_a_number"),
+        (5, 400, "malformed"),
+        (None, 400, "malformed"),
+    ],
+)
+def test_what_cannot_be_refunded_is_refused(billed: Door, amount: Any, status: int, code: str) -> None:
+    answer = refund(billed, "bad", amount)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert billed.call("GET", f"/v1/invoices/{number(billed)}").json()["open"] == "0"
+
+
+def test_it_needs_a_key_and_an_invoice(billed: Door) -> None:
+    address = f"/v1/invoices/{number(billed)}/refunds"
+    assert billed.call("POST", address, {"amount": "1"}).json()["code"] == "idempotency_key_required"
+    assert billed.call("POST", "/v1/invoices/nothing/refunds", {"amount": "1"}, key="k").status_code == 404
+    elsewhere = refund(billed, "s", "1", processor="stripe")  # Stripe collected nothing of it.
+    assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "not_handed_over")
+
+
+def test_of_refunds_at_once_no_more_goes_back_than_was_paid(billed: Door) -> None:
+    name = number(billed)
+    token = billed.token("refund")
+
+    def one(n: int) -> int:
+        body = {"amount": "6"}
+        return billed.call("POST", f"/v1/invoices/{name}/refunds", body, token=token, key=f"r{n}").status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(one, range(8))) == [201] * 3 + [422] * 5
+    assert billed.call("GET", f"/v1/invoices/{name}").json()["open"] == "18"
+    assert sound(billed)
