@@ -67,8 +67,7 @@ def hold(uow: UnitOfWork, wanted: Hold) -> Hold:
         if replace(found, state=HoldState.PENDING, settled_units=0) != wanted:
             raise ConflictError("is another hold", field="hold", value=wanted.key, code="hold_conflict")
         return found
-    for key in rows.due_holds(uow, wanted.created_at, wanted.customer):
-        rows.free_hold(uow, key, HoldState.EXPIRED, wanted.created_at)
+    free_expired(uow, wanted.customer, wanted.created_at)
     grants = rows.grants_of(uow, wanted.customer, wanted.asset)
     takings = plan_burn(grants, wanted.units, wanted.feature, wanted.created_at)
     if total(takings) < wanted.units:
@@ -78,11 +77,20 @@ def hold(uow: UnitOfWork, wanted: Hold) -> Hold:
     return wanted
 
 
-def settle(uow: UnitOfWork, key: str, units: int, *, at: datetime, recorded_at: datetime) -> Hold:
+def free_expired(uow: UnitOfWork, customer: str, at: datetime) -> None:
+    """Free the customer's holds that have expired by `at`; the wallets are locked."""
+    for key in rows.due_holds(uow, at, customer):
+        rows.free_hold(uow, key, HoldState.EXPIRED, at)
+
+
+def settle(
+    uow: UnitOfWork, key: str, units: int, *, at: datetime, recorded_at: datetime, partial: bool = False
+) -> Hold:
     """End a hold by paying for `units` from what it keeps; the rest is free again. Once; the same again answers it.
 
-    `units` may be 0. More than was held is taken from free credit. Raises NotFoundError, HoldEndedError (released,
-    expired, or settled for other units), InsufficientCreditError.
+    `units` may be 0. More than was held is taken from free credit; where that is too little, `partial` takes what
+    there is. Raises NotFoundError, HoldEndedError (released, expired, or settled for other units),
+    InsufficientCreditError (but for `partial`).
     """
     if units < 0:
         raise InvalidValueError("must not be negative", field="units", value=units)
@@ -91,7 +99,8 @@ def settle(uow: UnitOfWork, key: str, units: int, *, at: datetime, recorded_at: 
     if found.state is HoldState.SETTLED and found.settled_units == units:
         return found
     _require_pending(found)
-    takings = _plan(uow, found, units, at)
+    takings = _plan(uow, found, units, at, partial=partial)
+    units = total(takings)
     rows.free_hold(uow, key, HoldState.SETTLED, at, units)
     request = BurnRequest(f"hold:{key}", found.customer, found.asset, found.feature, units, at)
     write_burn(uow, request, takings, recorded_at)
@@ -106,6 +115,19 @@ def release(uow: UnitOfWork, key: str, *, at: datetime) -> Hold:
     _require_pending(found)
     rows.free_hold(uow, key, HoldState.RELEASED, at)
     return replace(found, state=HoldState.RELEASED)
+
+
+def shrink(uow: UnitOfWork, key: str, units: int, *, at: datetime) -> None:
+    """Let a pending hold keep `units`, fewer than it does; with none it is released. The wallets are locked."""
+    if units == 0:
+        rows.free_hold(uow, key, HoldState.RELEASED, at)
+        return
+    kept = rows.hold_parts(uow, key)
+    parts: dict[str, int] = {}
+    for grant in sorted(rows.grants(uow, GRANT.c.id.in_(kept)), key=burn_order):
+        if (part := min(units - sum(parts.values()), kept[grant.id])) > 0:
+            parts[grant.id] = part
+    rows.shrink_hold(uow, key, parts)
 
 
 def expire_holds(uow: UnitOfWork, *, at: datetime) -> int:
@@ -135,7 +157,7 @@ def _require_pending(found: Hold) -> None:
         raise HoldEndedError(f"was {found.state}", field="hold", value=found.key)
 
 
-def _plan(uow: UnitOfWork, found: Hold, units: int, at: datetime) -> list[Taking]:
+def _plan(uow: UnitOfWork, found: Hold, units: int, at: datetime, *, partial: bool) -> list[Taking]:
     """Take from what the hold keeps, in burn order, then from free credit. A grant pays once, with the sum."""
     kept = rows.hold_parts(uow, found.key)
     wanted: dict[str, int] = {}
@@ -143,7 +165,7 @@ def _plan(uow: UnitOfWork, found: Hold, units: int, at: datetime) -> list[Taking
         wanted[grant.id] = min(units - sum(wanted.values()), kept[grant.id])
     if (missing := units - sum(wanted.values())) > 0:
         more = plan_burn(rows.grants_of(uow, found.customer, found.asset), missing, found.feature, at)
-        if total(more) < missing:
+        if total(more) < missing and not partial:
             raise InsufficientCreditError(f"has {units - missing + total(more)}", field=found.customer, value=units)
         for taking in more:
             wanted[taking.grant.id] = wanted.get(taking.grant.id, 0) + taking.units

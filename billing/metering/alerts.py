@@ -1,19 +1,21 @@
 """Alerts: a customer's usage of a meter has reached a threshold in the current turn of a cycle.
 
-They are raised in the transaction that stores the event which reaches the threshold, once a turn.
+They are raised in the transaction that stores the event which reaches the threshold, once a turn. One that is a limit
+is raised alike, and no usage is authorised beyond it; what happened is counted all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from billing.metering.counters import counter_of
+from billing.metering.history import StoredEvent
 from billing.metering.live_usage import usage_of
 from billing.metering.sets import AskedOften
 from billing.unit_of_work import UnitOfWork
@@ -21,9 +23,10 @@ from billing.webhooks.announcements import usage_alert
 from billing.webhooks.events import announce
 from models.tables.base import table_of
 from models.tables.usage import UsageAlertRaisedRow, UsageAlertRow
-from models.values.errors import ConflictError, InvalidValueError
+from models.values.errors import ConflictError, InvalidValueError, NotFoundError, RuleBrokenError
 from models.values.ids import check_external_id
 from models.values.period import BillingCycle, Interval, Period, parse_zone
+from models.values.quantity import plain
 from pricing_engine.catalog import Meter
 
 _ALERT = table_of(UsageAlertRow)
@@ -37,9 +40,18 @@ _OF_CUSTOMERS = AskedOften(
 )
 
 
+class LimitReachedError(RuleBrokenError):
+    """Usage would go beyond a hard limit."""
+
+    code = "limit_reached"
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Tell when `meter` reaches `threshold` units for `customer`, anew every calendar `interval` in `zone`."""
+    """Tell when `meter` reaches `threshold` units for `customer`, anew every calendar `interval` in `zone`.
+
+    `is_limit`: a hard limit; usage beyond it is not authorised.
+    """
 
     key: str
     customer: str
@@ -47,6 +59,7 @@ class Alert:
     threshold: Decimal
     interval: Interval = Interval.MONTH
     zone: str = "UTC"
+    is_limit: bool = False
 
     def __post_init__(self) -> None:
         check_external_id(self.key, "alert.key")
@@ -88,6 +101,7 @@ def set_alert(uow: UnitOfWork, alert: Alert, now: datetime) -> list[RaisedAlert]
                     threshold=alert.threshold,
                     interval=alert.interval.value,
                     zone=alert.zone,
+                    is_limit=alert.is_limit,
                     recorded_at=now,
                 )
             )
@@ -95,6 +109,34 @@ def set_alert(uow: UnitOfWork, alert: Alert, now: datetime) -> list[RaisedAlert]
     if known != alert:
         raise ConflictError("is another alert", field="alert.key", value=alert.key, code="alert_conflict")
     return []
+
+
+def alerts_of(uow: UnitOfWork, customer: str) -> list[Alert]:
+    """Return a customer's alerts and limits, by key."""
+    return _alerts(uow, [customer])
+
+
+def remove_alert(uow: UnitOfWork, customer: str, key: str) -> None:
+    """Take an alert or limit away, with what is known of when it was raised. Raises NotFoundError."""
+    mine = (_ALERT.c.tenant == uow.tenant, _ALERT.c.key == key, _ALERT.c.customer == customer)
+    if uow.connection.execute(select(_ALERT.c.key).where(*mine).with_for_update()).first() is None:
+        raise NotFoundError("no such alert", field="alert", value=key)
+    uow.connection.execute(delete(_RAISED).where(_RAISED.c.tenant == uow.tenant, _RAISED.c.alert == key))
+    uow.connection.execute(delete(_ALERT).where(*mine))
+
+
+def check_limits(uow: UnitOfWork, event: StoredEvent, besides: Sequence[StoredEvent]) -> None:
+    """Raise LimitReachedError where `event`, with what is stored and `besides`, goes beyond a limit."""
+    for limit in _alerts(uow, [event.customer]):
+        if not limit.is_limit or limit.meter.event_type != event.event_type:
+            continue
+        period = limit.period_at(event.occurred_at)
+        units = usage_of(uow, event.customer, limit.meter, period, besides=[*besides, event]).units
+        if units <= limit.threshold:
+            continue
+        before = usage_of(uow, event.customer, limit.meter, period, besides=besides).units
+        if units > before:  # What does not add to a meter is no matter of its limit.
+            raise LimitReachedError(f"at most {plain(limit.threshold)}", field=f"limit.{limit.key}", value=plain(units))
 
 
 def raise_alerts(uow: UnitOfWork, customers: Collection[str], now: datetime) -> list[RaisedAlert]:
@@ -133,7 +175,15 @@ def raised_alerts(uow: UnitOfWork, customer: str) -> list[RaisedAlert]:
 
 def _alerts(uow: UnitOfWork, customers: Collection[str]) -> list[Alert]:
     return [
-        Alert(row.key, row.customer, msgspec.convert(row.meter, Meter), row.threshold, Interval(row.interval), row.zone)
+        Alert(
+            row.key,
+            row.customer,
+            msgspec.convert(row.meter, Meter),
+            row.threshold,
+            Interval(row.interval),
+            row.zone,
+            row.is_limit,
+        )
         for row in _OF_CUSTOMERS(uow, customers)
     ]
 

@@ -8,16 +8,17 @@ events of the period.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 
 from billing.measured_usage import Measured, UsageMeasurer, Window
 from billing.metering.counters import Counter, Number, counter_of
-from billing.metering.history import effective_events
+from billing.metering.history import StoredEvent, effective_events
 from billing.metering.registry import unbegun
-from billing.metering.totals import HOUR, Cell, add, count_events, stored_cells
+from billing.metering.totals import HOUR, Cell, add, count_events, read_or_none, stored_cells
 from billing.unit_of_work import UnitOfWork
 from models.values.period import Period
 from pricing_engine.aggregation import QUOTIENT_DIGITS, AggregationKind, GroupKey, round_units
@@ -41,22 +42,28 @@ def usage_of(
     *,
     known_at: datetime | None = None,
     by_event: bool = False,
+    besides: Sequence[StoredEvent] = (),
 ) -> Measured:
     """Return what `meter` measures of a customer in `period`, events of this moment included.
 
     `known_at`: as it was known then, read from the events; None for now. `by_event` lists each event as well.
+    `besides`: as if these had come as well.
     """
+    besides = [each for each in besides if each.event_type == meter.event_type and each.occurred_at in period]
     kind = AggregationKind(meter.aggregation)
     counter = counter_of(meter)
     if known_at is None and not by_event and kind in _MERGED and not unbegun(uow, [counter]):
         groups = _merged(uow, customer, counter, period)
+        for event in besides:
+            reading = read_or_none(counter, event.data)
+            if reading is not None:
+                groups.setdefault(reading.group, Cell()).add(reading.number, extremes=counter.extremes)
         if not any(group.startswith(_HASHED) for group in groups):
             return _measured(kind, groups)
     window = Window(meter.key, period.start, period.end, by_event)
     measurer = UsageMeasurer({meter.key: meter}, [window])
-    for event in effective_events(
-        uow, customer=customer, event_type=meter.event_type, period=period, known_at=known_at
-    ):
+    stored = effective_events(uow, customer=customer, event_type=meter.event_type, period=period, known_at=known_at)
+    for event in chain(stored, besides):
         measurer.add(event)
     return measurer.measured()[window]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 
 from billing.burn_down import Grant, GrantKind, Taking
 from billing.metering.sets import members
@@ -128,10 +128,25 @@ def due_holds(uow: UnitOfWork, at: datetime, customer: str | None = None) -> lis
 def add_hold(uow: UnitOfWork, takings: Sequence[Taking], **columns: object) -> None:
     """Write a hold and keep its units in the grants."""
     uow.connection.execute(insert(HOLD).values(tenant=uow.tenant, **columns))
-    for taking in takings:
-        part = {"hold": columns["key"], "credit_grant": taking.grant.id, "units": taking.units}
+    _keep(uow, str(columns["key"]), {taking.grant.id: taking.units for taking in takings})
+
+
+def shrink_hold(uow: UnitOfWork, key: str, parts: Mapping[str, int]) -> None:
+    """Let a pending hold keep `parts` of its grants and no more."""
+    mine = (PART.c.tenant == uow.tenant, PART.c.hold == key)
+    for grant, units in sorted(hold_parts(uow, key).items()):
+        _change_held(uow, grant, -units)
+    uow.connection.execute(delete(PART).where(*mine))
+    _keep(uow, key, parts)
+    held = update(HOLD).where(HOLD.c.tenant == uow.tenant, HOLD.c.key == key)
+    uow.connection.execute(held.values(units=sum(parts.values())))
+
+
+def _keep(uow: UnitOfWork, key: str, parts: Mapping[str, int]) -> None:
+    for grant, units in parts.items():
+        part = {"hold": key, "credit_grant": grant, "units": units}
         uow.connection.execute(insert(PART).values(tenant=uow.tenant, **part))
-        _change_held(uow, taking.grant.id, taking.units)
+        _change_held(uow, grant, units)
 
 
 def hold_parts(uow: UnitOfWork, key: str) -> dict[str, int]:

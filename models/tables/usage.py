@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     SmallInteger,
+    UniqueConstraint,
     text,
 )
 from sqlmodel import Field
@@ -175,7 +176,10 @@ class UsageTotalRow(TenantRow, table=True):
 
 
 class UsageAlertRow(TenantRow, table=True):
-    """A threshold on what one meter says of a customer, anew in every turn of `interval` in `zone`."""
+    """A threshold on what one meter says of a customer, anew in every turn of `interval` in `zone`.
+
+    Beyond one that `is_limit` no usage is authorised.
+    """
 
     __tablename__ = "usage_alert"
     __table_args__ = (
@@ -190,6 +194,7 @@ class UsageAlertRow(TenantRow, table=True):
     threshold: Decimal = Field(sa_type=ExactAmount)
     interval: str = Field(max_length=12)
     zone: str = Field(max_length=60)
+    is_limit: bool = False
     recorded_at: datetime = Field(sa_type=UtcTime)
 
 
@@ -204,3 +209,36 @@ class UsageAlertRaisedRow(TenantRow, table=True):
     period_end: datetime = Field(sa_type=UtcTime)
     units: Decimal = Field(sa_type=ExactAmount)
     raised_at: datetime = Field(sa_type=UtcTime)
+
+
+class UsageHoldRow(TenantRow, table=True):
+    """Usage that was authorised before it happened, and what is kept for it until it is counted. Ends once.
+
+    `data`: that of the event expected. `reserved`, `settled`: by feature, amounts and ledger units; the credit itself
+    is kept by credit holds. `source` and `event_id` name the event that settled it.
+    """
+
+    __tablename__ = "usage_hold"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "customer"], ["customer.tenant", "customer.key"]),
+        ForeignKeyConstraint(["tenant", "source", "event_id"], _EVENT),
+        UniqueConstraint("tenant", "source", "event_id"),
+        CheckConstraint("state in ('pending', 'settled', 'released', 'expired')", name="state"),
+        CheckConstraint("(state = 'pending') = (resolved_at is null)", name="resolved"),
+        CheckConstraint("(state = 'settled') = (event_id is not null)", name="settled"),
+        Index("ix_usage_hold_pending", "tenant", "state", "customer", "expires_at"),
+    )
+
+    key: str = Field(primary_key=True, max_length=120)
+    customer: str = Field(max_length=120)
+    event_type: str = Field(max_length=120)
+    data: Any = Field(sa_type=CanonicalJson)
+    prepaid: bool
+    reserved: Any = Field(sa_type=CanonicalJson)
+    state: str = Field(default="pending", max_length=12)
+    created_at: datetime = Field(sa_type=UtcTime)
+    expires_at: datetime = Field(sa_type=UtcTime)
+    resolved_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    settled: Any = Field(default=None, sa_type=CanonicalJson, nullable=True)
+    source: str | None = Field(default=None, max_length=120)
+    event_id: str | None = Field(default=None, max_length=120)
