@@ -31,6 +31,7 @@ from api.controllers.sandbox import SandboxClockController
 from api.controllers.stripe_events import StripeEventController
 from api.controllers.subscriptions import SubscriptionController
 from api.controllers.usage import UnmatchedController, UsageController
+from api.controllers.usage_holds import UsageAlertController, UsageHoldController
 from api.controllers.wallets import WalletController
 from api.controllers.webhooks import WebhookController
 from api.metrics import Metrics, forget_dead_workers
@@ -54,6 +55,8 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 _HANDLERS: list[ControllerRouterHandler] = [
     QuoteController,
     UsageController,
+    UsageHoldController,
+    UsageAlertController,
     CustomerController,
     EntitlementController,
     WalletController,

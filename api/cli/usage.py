@@ -1,4 +1,4 @@
-"""`alacarte usage`: what a customer has used so far; closed months sealed to Parquet, checked and rated again.
+"""`alacarte usage`: what a customer has used so far, and may; closed months sealed to Parquet, checked, rated again.
 
 Exit status of `check` and `rerate`: 1 where a file is not what was sealed, or where what was billed differs.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from api.cli import usage_holds
 from api.cli.invoices import invoice_table
 from api.cli.progress import progress_bar
 from api.cli.workspace import now_in, open_workspace
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its actions."""
     command = commands.add_parser(
-        "usage", help="live usage of a customer; seal closed months, rate them again", description=__doc__
+        "usage", help="live usage; holds, alerts and limits; seal closed months, rate them again", description=__doc__
     )
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     live = actions.add_parser("live", help="usage and cost of this month so far, every event counted")
@@ -46,6 +47,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             help="public key (PEM) that signed earlier seals, besides the present one; may be repeated",
         )  # fmt: skip
         action.set_defaults(run=run)
+    usage_holds.register(actions)
 
 
 def run_live(options: argparse.Namespace) -> int:

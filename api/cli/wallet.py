@@ -6,8 +6,7 @@ import argparse
 import json
 from typing import TypeVar
 
-import msgspec
-
+from api.cli.bodies import body_of
 from api.cli.workspace import now_in, open_workspace
 from api.schemas.wallets import GrantBody, WalletBody, grant_to, open_for, wallet_document
 from billing import wallets
@@ -99,8 +98,4 @@ def run_expire(options: argparse.Namespace) -> int:
 
 
 def _body(options: argparse.Namespace, into: type[_Body]) -> _Body:
-    """Read the options as the API reads a body, so that both refuse alike."""
-    try:
-        return msgspec.convert({name: getattr(options, name) for name in into.__struct_fields__}, into)
-    except msgspec.ValidationError as error:
-        raise InvalidValueError(str(error), field=into.__name__) from error
+    return body_of({name: getattr(options, name) for name in into.__struct_fields__}, into)

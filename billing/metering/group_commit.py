@@ -24,7 +24,7 @@ class GroupCommit(GroupWriter[Received, list[Outcome]]):
 
     def __init__(self, database: Database, directory: MeterDirectory, clock: Callable[[UnitOfWork], datetime]) -> None:
         self._database = database
-        self._directory = directory
+        self.directory = directory
         self._clock = clock
         super().__init__()
 
@@ -39,4 +39,4 @@ class GroupCommit(GroupWriter[Received, list[Outcome]]):
         return [[next(outcomes) for _ in received] for received in asked]
 
     def _store(self, uow: UnitOfWork, events: Received) -> list[Outcome]:
-        return ingest(uow, events, self._directory, self._clock(uow))
+        return ingest(uow, events, self.directory, self._clock(uow))

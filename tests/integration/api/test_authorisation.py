@@ -14,6 +14,7 @@ from billing.api_keys import Scope
 from billing.database import Database
 from billing.repositories.price_books import PriceBookRepository
 from tests.billing_story import Company, at
+from tests.billing_story import event as story_event
 from tests.integration.api.door import START, Door, open_door
 from tests.quote_facts import BOOK
 
@@ -28,6 +29,13 @@ SCOPES: dict[str, set[str]] = {
     "VerifyQuote": {"quote", "read"},
     "IngestEvent": {"ingest"},
     "IngestEvents": {"ingest"},
+    "AuthorizeUsage": {"ingest"},
+    "ReadUsageHold": {"read", "ingest"},
+    "SettleUsage": {"ingest"},
+    "ReleaseUsage": {"ingest"},
+    "ListUsageAlerts": {"read", "finance"},
+    "SetUsageAlert": {"finance"},
+    "RemoveUsageAlert": {"finance"},
     "ListUnmatchedEvents": {"read"},
     "ListCustomers": {"read"},
     "ReadCustomer": {"read"},
@@ -110,6 +118,7 @@ SCOPES: dict[str, set[str]] = {
 None opens what needs two of them: see `test_price_proposals_over_http`.
 """
 
+EXPECTED = {"customer": "buyer", "event": {"type": "llm.request", "data": {"tokens": 1}}}
 ADDED_UNDER_ANY_ID = {"SaveCustomer"}
 BODIES: dict[str, Any] = {
     "RotateApiKey": {},
@@ -120,6 +129,8 @@ BODIES: dict[str, Any] = {
     "ReturnPriceProposal": {},
     "OpenWallet": {"id": "w", "currency": "USD"},
     "GrantCredit": {"id": "g", "amount": "1", "kind": "promotional"},
+    "SettleUsage": story_event(1, "buyer", "2026-03-01"),
+    "SetUsageAlert": {"id": "a", "meter": "tokens", "threshold": "1"},
     "VoidInvoice": {"reason": "test"},
     "CreditInvoice": {"reason": "test"},
     "RefundInvoice": {"amount": "1"},
@@ -137,7 +148,7 @@ def billed(database_url: str, tmp_path: Path) -> Iterator[Door]:
     def bill(database: Database) -> None:
         company = Company(database)
         company.found("buyer")
-        company.subscribe("buyer", company.publish(), {"seats": "2"})
+        company.subscribe("buyer", company.publish(), {"seats": "2", "tokens": "0"})
         company.close("2026-01", "2026-02-02")
 
     yield from open_door(database_url, tmp_path, bill)
@@ -168,6 +179,8 @@ def ids_of_default(door: Door) -> dict[str, str]:
     draft = {"price_book": {**BOOK, "version": 9}}
     proposal = door.call("POST", "/v1/price-proposals", draft, token=door.token("price_admin")).json()["id"]
     door.call("POST", f"/v1/quotes/{quote.json()['id']}/accept", {}, key="auth-accept")
+    door.call("POST", "/v1/usage-holds", {"id": "held", **EXPECTED, "prepaid": False})
+    door.call("POST", "/v1/customers/buyer/usage-alerts", {"id": "top", "meter": "tokens", "threshold": "9"}, key="top")
     event = door.call("GET", f"/v1/webhook-endpoints/{endpoint}/deliveries").json()["items"][0]["event"]
     return {
         "quote_id": quote.json()["id"],
@@ -189,6 +202,8 @@ def ids_of_default(door: Door) -> dict[str, str]:
         "key_id": key,
         "endpoint": endpoint,
         "event": event,
+        "hold": "held",
+        "alert": "top",
     }
 
 
