@@ -43,6 +43,7 @@ from api.security import KeyAuthentication
 from api.services import Services
 from api.settings import Settings, load_settings
 from api.tracing import configured_tracer_provider, name_span, tracing_plugin
+from api.upkeep import upkeep
 from billing.database import Database
 from billing.stripe.handing_over import configured_hand_over
 from billing.stripe.settings import KEY, stripe_settings
@@ -100,7 +101,8 @@ def create_app(services: Services | None = None) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        yield
+        async with upkeep(wired):
+            yield
         wired.close()
 
     return Litestar(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.token_buckets import Policy, read_policy
+from models.values.errors import InvalidValueError
 from models.values.ids import DEFAULT_TENANT
 from pricing_engine.sealing import Signer, new_signer
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 REQUEST_LIMIT = Policy("requests", 300_000, 60)
 EVENT_LIMIT = Policy("events", 3_000_000, 60)
 """A key's share of one process, as a quota in seconds: what keeps one sender from crowding out the others."""
+
+UPKEEP_SECONDS = 60.0
+"""How often a server ends what is over."""
 
 DEMO_HOME = Path("out") / "demo"
 """Where `make demo` leaves its database and key, and where `alacarte` looks without configuration."""
@@ -35,6 +39,7 @@ class Settings:
     sealed_usage: Path = DEMO_HOME / "sealed-usage"
     request_limit: Policy = REQUEST_LIMIT
     event_limit: Policy = EVENT_LIMIT
+    upkeep_seconds: float = UPKEEP_SECONDS
 
     def webhook_rules(self) -> DestinationRules:
         """Return where webhooks may go. Networks let through are for trying out: in live there are none."""
@@ -64,7 +69,7 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
 
     They are _DATABASE_URL, _SIGNING_KEY, _TENANT, _ENVIRONMENT, _WEBHOOK_NETWORKS (such as 127.0.0.0/8),
     _SEALED_USAGE (the folder in which sealed usage lies), _REQUEST_LIMIT and _EVENT_LIMIT (such as 6000/60: six
-    thousand a minute).
+    thousand a minute), and _UPKEEP_SECONDS (how often the server ends what is over; 0: never).
     """
     given = dict(os.environ) if environment is None else environment
     return Settings(
@@ -76,8 +81,18 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
         sealed_usage=Path(given.get("ALACARTE_SEALED_USAGE", str(DEMO_HOME / "sealed-usage"))),
         request_limit=_policy(given, "ALACARTE_REQUEST_LIMIT", REQUEST_LIMIT),
         event_limit=_policy(given, "ALACARTE_EVENT_LIMIT", EVENT_LIMIT),
+        upkeep_seconds=_seconds(given, "ALACARTE_UPKEEP_SECONDS", UPKEEP_SECONDS),
     )
 
 
 def _policy(given: Mapping[str, str], variable: str, default: Policy) -> Policy:
     return read_policy(default.name, variable, given[variable]) if variable in given else default
+
+
+def _seconds(given: Mapping[str, str], variable: str, default: float) -> float:
+    if variable not in given:
+        return default
+    text = given[variable]
+    if not (text.isascii() and text.isdecimal()):
+        raise InvalidValueError("must be a whole number of seconds", field=variable, value=text)
+    return float(text)

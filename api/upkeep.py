@@ -1,0 +1,36 @@
+"""The server's own upkeep: what is over is ended every so often, in a thread, beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from api.services import Services
+from billing.upkeep import end_what_is_over
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def upkeep(services: Services) -> AsyncIterator[None]:
+    """Keep up the configured tenant as long as the server runs; several workers may do it side by side."""
+    seconds = services.settings.upkeep_seconds
+    task = asyncio.create_task(_every(seconds, services)) if seconds else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _every(seconds: float, services: Services) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(end_what_is_over, services.database, services.settings.tenant, services.now())
+        except Exception:
+            _log.exception("upkeep failed; it is tried again in %s seconds", seconds)

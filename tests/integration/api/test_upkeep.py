@@ -1,0 +1,96 @@
+"""What is over is ended: by command, and by the server itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from api.cli.main import main
+from api.settings import load_settings
+from billing import holds, usage_holds, wallets
+from billing.burn_down import Grant, GrantKind
+from billing.database import Database
+from billing.holds import Hold, HoldState
+from billing.upkeep import Ended, end_what_is_over
+from models.values.errors import InvalidValueError
+from tests.billing_story import Company
+from tests.integration.api.door import START, Door, open_door
+from tests.integration.usage_holds.story import CENT, expected, give
+
+SOON = START + timedelta(hours=1)
+LATER = START + timedelta(days=20)
+
+
+def sell(database: Database) -> None:
+    """Something of each kind that will be over."""
+    company = Company(database)
+    company.found("acme")
+    company.subscribe("acme", company.publish(), {"tokens": "1", "calls": "1"})
+    give(company, 1000)
+    grant = Grant("gift", "main", "", "", GrantKind.PROMOTIONAL, CENT, START, 0, units=CENT, expires_at=SOON)
+    with database.writing("default") as uow:
+        wallets.grant_credit(uow, grant, recorded_at=START)
+        usage_holds.authorize(uow, replace(expected("h", 5), expires_at=SOON), START)
+        holds.hold(uow, Hold("amount", "acme", "USD", "chat", 5, START, SOON))
+
+
+@pytest.fixture
+def sold(database_url: str, tmp_path: Path) -> Iterator[Door]:
+    for door in open_door(database_url, tmp_path, sell, upkeep_seconds=0.05):
+        quote = door.call("POST", "/v1/quotes", {"customer": "acme-default", "selection": {"seats": "3"}}, key="q")
+        assert quote.status_code == 201
+        yield door
+
+
+def states(door: Door) -> tuple[HoldState, list[str]]:
+    with door.database.reading("default") as uow:
+        quotes = uow.connection.exec_driver_sql("select state from quote").scalars()
+        return usage_holds.find_usage_hold(uow, "h").state, list(quotes)
+
+
+def test_the_server_ends_what_is_over(sold: Door) -> None:
+    assert states(sold) == (HoldState.PENDING, ["open"])
+    sold.clock[0] = LATER
+    deadline = time.monotonic() + 30
+    while states(sold) != (HoldState.EXPIRED, ["expired"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    while end_what_is_over(sold.database, "default", LATER) != Ended(0, 0, 0, 0):
+        assert time.monotonic() < deadline
+    [wallet] = sold.call("GET", "/v1/customers/acme/wallets").json()["items"]
+    assert (wallet["free"], wallet["held"]) == ("10", "0")
+
+
+def test_everything_is_ended_once_and_not_too_early(database: Database) -> None:
+    sell(database)
+    assert end_what_is_over(database, "default", START) == Ended(0, 0, 0, 0)
+    # Ending holds on usage frees the credit holds of the customer whose time is over as well.
+    assert end_what_is_over(database, "default", SOON) == Ended(0, 1, 0, 1)
+    assert end_what_is_over(database, "other", LATER) == Ended(0, 0, 0, 0)
+
+
+def test_the_command_says_what_it_ended(
+    sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "alacarte.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    database = Database(f"sqlite:///{path}")
+    sell(database)
+    database.close()
+    monkeypatch.setenv("ALACARTE_DATABASE_URL", f"sqlite:///{path}")
+    monkeypatch.setenv("ALACARTE_SIGNING_KEY", str(tmp_path / "key.pem"))
+    ended = [(main(["tick"]), capsys.readouterr().out) for _ in range(2)]
+    assert ended[0] == (0, "ended: 0 quotes, 1 holds on usage, 0 holds on credit, 1 grants\n")
+    assert ended[1] == (0, "ended: 0 quotes, 0 holds on usage, 0 holds on credit, 0 grants\n")
+
+
+def test_the_pause_is_a_whole_number_of_seconds() -> None:
+    assert load_settings({"ALACARTE_UPKEEP_SECONDS": "0"}).upkeep_seconds == 0
+    for wrong in ("-1", "1.5", "soon"):
+        with pytest.raises(InvalidValueError):
+            load_settings({"ALACARTE_UPKEEP_SECONDS": wrong})
