@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from billing.database import Database
 from tests.postgres_server import PostgresServer, postgres_url
+from tests.tenant_filter import watch
 
 _PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]  # Explaining traces every line: too slow here.
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -20,10 +21,18 @@ settings.register_profile("ci", settings.get_profile("dev"), max_examples=60, de
 settings.register_profile("nightly", settings.get_profile("dev"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+_SEEN_STATEMENTS = watch()
+
 _MEMORY = Path("/dev/shm")  # noqa: S108
 if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK):
     # A SQLite commit waits for the disk twice. What a killed process wrote outlives it in memory as well.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+@pytest.fixture(scope="session")
+def seen_statements() -> set[str]:
+    """The statements that billing and api have sent so far; one that names no tenant is refused wherever it is met."""
+    return _SEEN_STATEMENTS
 
 
 @pytest.fixture(scope="session")

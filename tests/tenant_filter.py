@@ -28,8 +28,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _NO_ALIAS = frozenset(
-    "where join left right inner outer cross full on order group limit having union except intersect for set using "
-    "returning values select window offset natural as default".split()
+    {"where", "join", "left", "right", "inner", "outer", "cross", "full", "on", "order", "group", "limit", "having"}
+    | {"union", "except", "intersect", "for", "set", "using", "returning", "values", "select", "window", "offset"}
 )
 _BETWEEN_SCOPES = frozenset(("union", "except", "intersect"))
 Tree = list["str | Tree"]
@@ -86,15 +86,15 @@ def _tokens(statement: str) -> Iterator[str]:
 def _tree(tokens: Iterator[str]) -> Tree:
     """Nest by parentheses."""
     found: Tree = []
-    for token in tokens:
-        if token == ")":
+    for part in tokens:
+        if part == ")":
             break
-        found.append(_tree(tokens) if token == "(" else token)
+        found.append(_tree(tokens) if part == "(" else part)
     return found
 
 
 def _is_query(part: str | Tree) -> bool:
-    return isinstance(part, list) and bool(part) and part[0] in {"select", "with"}
+    return isinstance(part, list) and part[:1] in (["select"], ["with"])
 
 
 def _check(tree: Tree, around: _Scope | None) -> Iterator[str]:
@@ -138,11 +138,11 @@ def _flat(tree: Tree, inner: list[Tree]) -> Iterator[str]:
 
 def _read_tables(flat: Sequence[str], scope: _Scope) -> None:
     in_list = False
-    for place, token in enumerate(flat):
-        if token in {"where", "set", "order", "group", "select", "on"}:
+    for place, part in enumerate(flat):
+        if part in {"where", "set", "order", "group", "select", "on"}:
             in_list = False
-        if token in {"from", "join", "update"} or (token == "," and in_list):
-            in_list = in_list or token == "from"
+        if part in {"from", "join", "update"} or (part == "," and in_list):
+            in_list = in_list or part == "from"
             name = flat[place + 1] if place + 1 < len(flat) else ""
             if name in tenant_tables():
                 rest = [each for each in flat[place + 2 : place + 4] if each != "as"]

@@ -10,9 +10,9 @@ FILTERED = [
     "SELECT quote.id FROM quote WHERE quote.tenant = %(tenant_1)s::VARCHAR AND quote.state = 'open'",
     "select max(id) from account where tenant = ?",
     "select w.id from wallet as w, burn where w.tenant = ? and burn.tenant = w.tenant",
-    "SELECT a.x FROM wallet AS a JOIN credit_grant g ON g.tenant = a.tenant AND (g.wallet = a.id) WHERE 'it''s' = a.tenant",
+    "SELECT x FROM wallet AS a JOIN credit_grant g ON g.tenant = a.tenant AND (g.wallet = 1) WHERE 'o''x' = a.tenant",
     "select 1 from quote where tenant = ? union select 1 from wallet where wallet.tenant = ?",
-    "SELECT EXISTS (SELECT * FROM quote WHERE quote.tenant = :t) AS one, (SELECT count(*) FROM burn WHERE burn.tenant = $1)",
+    "SELECT EXISTS (SELECT * FROM quote WHERE quote.tenant = :t) AS q, (SELECT max(at) FROM burn WHERE tenant = $1)",
     "select * from usage_event where usage_event.tenant = ? and not exists (select 1 from usage_event as later "
     "where later.tenant = usage_event.tenant and later.corrects_id = usage_event.event_id)",
     "UPDATE quote SET state = ? WHERE quote.tenant = ?",
@@ -21,6 +21,7 @@ FILTERED = [
     'select "quote".id from "quote" where "quote"."tenant" = ?',
     "select 1 from json_each(?) as quote_names",
     "select pg_advisory_xact_lock(?)",
+    "select max(((amount))) from quote where ((quote.tenant = ?) and (id = ?))",
     "select customer.key from customer where customer.tenant = ? for no key update",
 ]
 UNFILTERED = [
