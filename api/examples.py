@@ -26,6 +26,8 @@ PLACES: Mapping[str, str] = {
     "proposal": "019a5b1c-9c55-7d1e-b0aa-2f64c8a1e013",
     "price_proposal": "019a5b1c-9a11-7f20-b3d4-6e0c1a2b3c4d",
     "credit_note": "CN-2026-000001",
+    "hold": "job-17",
+    "alert": "tokens-a-day",
 }
 """By path parameter: what stands there in the examples."""
 
@@ -89,6 +91,18 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     },
     "IngestEvent": {"a request of 1280 tokens": Example(_EVENT)},
     "IngestEvents": {"two requests": Example([{**_EVENT, "id": "req-2"}, {**_EVENT, "id": "req-3"}])},
+    "AuthorizeUsage": {
+        "not subscribed": Example(
+            {"id": "job-17", "customer": "acme", "event": {"type": "llm.request", "data": {"tokens": 1280}}},
+            status=422,
+        )
+    },
+    "SettleUsage": {"of another customer": Example(_EVENT, status=422)},
+    "SetUsageAlert": {
+        "a limit": Example(
+            {"id": "tokens-daily", "meter": "tokens", "threshold": "1000000", "interval": "day", "is_limit": True}
+        )
+    },
     "SaveCustomer": {
         "of Berlin": Example(
             {
@@ -129,6 +143,7 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "AdvanceSandboxClock": {"by a minute": Example({"seconds": 60})},
     "VoidInvoice": {"billed twice": Example({"reason": "billed twice"})},
     "CreditInvoice": {"part of a line": Example({"reason": "outage", "lines": {"1": "1.50"}})},
+    "RefundInvoice": {"more than was paid": Example({"amount": "1.50"}, status=422)},
     "ExportInvoices": {"January as CSV": Example(query={"period": "2026-01", "format": "csv"})},
     "VerifyLedger": {"with the books": Example(query={"books": "true"})},
     "CreateApiKey": {"for a checkout": Example({"name": "checkout", "scopes": ["quote", "read"]})},

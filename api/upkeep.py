@@ -31,6 +31,13 @@ async def _every(seconds: float, services: Services) -> None:
     while True:
         await asyncio.sleep(seconds)
         try:
-            await asyncio.to_thread(end_what_is_over, services.database, services.settings.tenant, services.now())
+            await asyncio.to_thread(_end, services)
         except Exception:
             _log.exception("upkeep failed; it is tried again in %s seconds", seconds)
+
+
+def _end(services: Services) -> None:
+    tenant = services.settings.tenant
+    with services.database.reading(tenant) as uow:
+        now = services.now(uow)
+    end_what_is_over(services.database, tenant, now)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
 
-from api.cli.workspace import open_workspace
+from api.cli.workspace import current_time, open_workspace
 from billing.upkeep import end_what_is_over
 
 
@@ -18,7 +17,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(_options: argparse.Namespace) -> int:
     """End what is over and say how many of each."""
     with open_workspace() as (settings, database):
-        ended = end_what_is_over(database, settings.tenant, datetime.now(UTC))
+        ended = end_what_is_over(database, settings.tenant, current_time(settings, database))
     print(
         f"ended: {ended.quotes} quotes, {ended.usage_holds} holds on usage, {ended.credit_holds} holds on credit, "
         f"{ended.grants} grants"

@@ -7,7 +7,7 @@ import models.column_types
 from models.migrations import row_security
 
 revision = "0012_usage_holds"
-down_revision = "0011_epoch_proposals"
+down_revision = "0014_sandbox_clock"
 branch_labels = None
 depends_on = None
 

@@ -32,11 +32,12 @@ def seeded(sqlite_template: Path, tmp_path: Path) -> Iterator[Door]:
     def bill(database: Database) -> None:
         company = Company(database)
         buyers = ["acme", *(f"buyer{number}" for number in range(7))]
-        company.found(*buyers)
+        company.found(*buyers, "metered")
         book = company.publish(ADAPTIVE)
         for buyer in buyers:
             company.subscribe(buyer, book, {"seats": "5"})
         company.close("2026-01", "2026-02-02")
+        company.subscribe("metered", book, {"tokens": "1"})
 
     shutil.copy(sqlite_template, tmp_path / "alacarte.db")
     yield from open_door(f"sqlite:///{tmp_path / 'alacarte.db'}", tmp_path, bill)
@@ -67,6 +68,8 @@ class World:
             "proposal": lambda: {"proposal": self._call("POST", "/v1/demand/gateway/proposals", {})["proposal"]["id"]},
             "price_proposal": lambda: {"price_proposal": self._proposal()},
             "credit_note": lambda: {"credit_note": self._credit_note()},
+            "hold": lambda: {"hold": self._hold()},
+            "alert": lambda: {"alert": self._alert()},
         }
 
     def places(self, names: set[str]) -> dict[str, str]:
@@ -89,6 +92,14 @@ class World:
     def _credit_note(self) -> str:
         invoice = next(self._invoices)["id"]
         return str(self._call("POST", f"/v1/invoices/{invoice}/credit-notes", {"reason": "outage"})["id"])
+
+    def _hold(self) -> str:
+        usage = {"customer": "metered", "event": {"type": "llm.request", "data": {"tokens": 5}}, "prepaid": False}
+        return str(self._call("POST", "/v1/usage-holds", {"id": f"hold-{next(self._numbers)}", **usage})["id"])
+
+    def _alert(self) -> str:
+        alert = {"id": f"alert-{next(self._numbers)}", "meter": "tokens", "threshold": "9"}
+        return str(self._call("POST", "/v1/customers/acme/usage-alerts", alert)["id"])
 
     def _quote(self) -> str:
         return str(self._call("POST", "/v1/quotes", {"customer": "acme", "selection": {"seats": "5"}})["id"])
