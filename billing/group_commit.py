@@ -1,7 +1,7 @@
 """Group commit: requests that arrive together share one commit, and are answered after it is durable.
 
     with SomeWriter(database, ...) as group:
-        answer = group.submit(tenant, request).result()        # or: await asyncio.wrap_future(...)
+        answer = group.submit(tenant, request).result()        # on an event loop: await group.ask(tenant, request)
 
 One thread writes. While it commits, requests gather; it takes them together, up to `max_group`, waiting at most 2 ms
 for company. A single request so costs a share of a commit, not one of its own.
@@ -9,13 +9,15 @@ for company. A single request so costs a share of a commit, not one of its own.
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -32,7 +34,15 @@ Answer = TypeVar("Answer")
 class _Waiting:
     tenant: str
     asked: Any
-    answer: Future[Any] = field(default_factory=Future)
+    answer: Future[Any] | asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop | None = None
+    """Where the answer is waited for; None where a thread waits."""
+
+    def is_wanted(self) -> bool:
+        """Tell whether somebody still waits. A thread can no longer cancel from then on."""
+        if isinstance(self.answer, Future):
+            return self.answer.set_running_or_notify_cancel()
+        return not self.answer.cancelled()
 
 
 class GroupWriter(ABC, Generic[Asked, Answer]):
@@ -73,7 +83,18 @@ class GroupWriter(ABC, Generic[Asked, Answer]):
         Raises LimitExceededError where too many requests wait already, RuleBrokenError after `close`. The answer
         raises what the database raised: then nothing of its group is stored, and sending again is safe.
         """
-        request = _Waiting(tenant, asked)
+        answer: Future[Answer] = Future()
+        self._enqueue(_Waiting(tenant, asked, answer))
+        return answer
+
+    async def ask(self, tenant: str, asked: Asked) -> Answer:
+        """Return the answer, as `submit` does; the answers of one group wake an event loop once."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._enqueue(_Waiting(tenant, asked, answer, loop))
+        return await answer
+
+    def _enqueue(self, request: _Waiting) -> None:
         with self._closing:
             if self._is_closed:
                 raise RuleBrokenError("takes no more requests: it is shutting down", field=self.name, code="closed")
@@ -83,7 +104,6 @@ class GroupWriter(ABC, Generic[Asked, Answer]):
                 raise LimitExceededError(
                     f"at most {MAX_WAITING_REQUESTS} requests wait; send again later", field=self.name, code="busy"
                 ) from None
-        return request.answer
 
     def close(self) -> None:
         """Write what waits, then stop."""
@@ -121,13 +141,27 @@ class GroupWriter(ABC, Generic[Asked, Answer]):
         return group, False
 
     def _answer(self, tenant: str, requests: Sequence[_Waiting]) -> None:
-        live = [request for request in requests if request.answer.set_running_or_notify_cancel()]
+        live = [request for request in requests if request.is_wanted()]
         try:
             answers = self.write(tenant, [request.asked for request in live])
         except Exception as error:  # Not swallowed: whoever waits for the answer gets it.
             answers = [error] * len(live)
+        by_loop: dict[asyncio.AbstractEventLoop | None, list[tuple[_Waiting, Any]]] = {}
         for request, answer in zip(live, answers, strict=True):
-            if isinstance(answer, Exception):
-                request.answer.set_exception(answer)
+            by_loop.setdefault(request.loop, []).append((request, answer))
+        for loop, answered in by_loop.items():
+            if loop is None:
+                _settle(answered)
             else:
-                request.answer.set_result(answer)
+                with suppress(RuntimeError):  # The loop is closed: nobody waits there any more.
+                    loop.call_soon_threadsafe(_settle, answered)
+
+
+def _settle(answered: Iterable[tuple[_Waiting, Any]]) -> None:
+    for request, answer in answered:
+        if request.answer.cancelled():
+            continue
+        if isinstance(answer, Exception):
+            request.answer.set_exception(answer)
+        else:
+            request.answer.set_result(answer)

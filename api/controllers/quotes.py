@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Literal
 
 import msgspec
@@ -78,7 +77,7 @@ class QuoteController(Controller):
         wanted = read_body(await request.body(), QuoteBody).request()
         key = needed(idempotency_key)
         order = QuoteOrder(key, await digest_of(request), wanted, _shown)
-        return kept_answer(await asyncio.wrap_future(services.quotes.submit(request.user.tenant, order)))
+        return kept_answer(await services.quotes.ask(request.user.tenant, order))
 
     @get("/", operation_id="ListQuotes", guards=[requires(Scope.QUOTE, Scope.READ)], sync_to_thread=True)
     def list(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -47,8 +46,7 @@ class UsageController(Controller):
         services: Services = state.services
         event = parse_event(await request.body(), known_now(request, services.system_now()))
         state.limits.charge_events(request, 1)
-        future = services.ingest.submit(request.user.tenant, [event])
-        outcome = (await asyncio.wrap_future(future))[0]
+        [outcome] = await services.ingest.ask(request.user.tenant, [event])
         if outcome.status is Status.CONFLICT:
             hashes = {"kept_hash": outcome.kept_hash, "sent_hash": outcome.sent_hash}
             return problem(request, 409, outcome.code, outcome.message, field=outcome.field, **hashes)
@@ -68,7 +66,7 @@ class UsageController(Controller):
         services: Services = state.services
         events = parse_batch(await request.body(), known_now(request, services.system_now()))
         state.limits.charge_events(request, len(events))
-        outcomes = await asyncio.wrap_future(services.ingest.submit(request.user.tenant, events))
+        outcomes = await services.ingest.ask(request.user.tenant, events)
         return json_answer(BatchOutcome(outcomes), 200)
 
 
