@@ -1,7 +1,8 @@
 """Appending events: the fastest durable way of each database, and what stood in the way of those not appended.
 
 SQLite: one `executemany` of inserts that skip what is there. PostgreSQL: COPY into a temporary table, then one insert
-from it; in the order of the keys, so that two writers of the same events wait for each other and never in a ring.
+from it, or, of few events, one insert from arrays, which takes one round trip instead of four; in the order of the
+keys, so that two writers of the same events wait for each other and never in a ring.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ with added as (
 )
 select source, event_id from usage_incoming except all select source, event_id from added
 """  # noqa: S608
+_POSTGRESQL_INSERT_FEW = f"""
+insert into usage_event ({_NAMES}) select * from unnest({", ".join(f"%b::{kind}[]" for kind in POSTGRESQL_TYPES)})
+as incoming ({_NAMES}) order by source, event_id on conflict do nothing returning source, event_id
+"""  # noqa: S608
+_FEW = 100
+"""Up to how many events arrays are the faster way."""
 
 
 class Place(NamedTuple):
@@ -78,6 +85,8 @@ class Place(NamedTuple):
 
 def append(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
     """Append `events` (keys distinct); return the keys of those that were there already or could not be added."""
+    if not events:
+        return set()
     if uow.is_sqlite:
         return _append_sqlite(uow, events, recorded_at)
     return _append_postgresql(uow, events, recorded_at)
@@ -135,6 +144,9 @@ def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: d
 def _append_postgresql(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
     rows = rows_of(uow.tenant, events, [event.occurred_at for event in events], recorded_at)
     cursor = _driver(uow).cursor()
+    if len(rows) <= _FEW:
+        cursor.execute(_POSTGRESQL_INSERT_FEW, [list(column) for column in zip(*rows, strict=True)])
+        return {event.key for event in events}.difference(cursor.fetchall())
     cursor.execute(POSTGRESQL_STAGE)
     with cursor.copy(POSTGRESQL_COPY) as copy:
         copy.set_types(POSTGRESQL_TYPES)

@@ -30,8 +30,6 @@ from billing.metering.worklists import (
     Cutoff,
     Late,
     Reason,
-    cutoffs,
-    last_known,
     list_as_unmatched,
     log_conflicts,
     record_late,
@@ -71,12 +69,8 @@ class _Writer:
         """Append, record what depends on it, answer."""
         uow, batch, first = self._uow, self._batch, self._read.first
         events = self._events if len(first) == len(self._events) else [self._events[each] for each in first.values()]
-        customers = {event.customer for event in events}
-        closed = cutoffs(uow, customers)
-        self._now = max([self._now, *(cutoff.recorded_at + _INSTANT for cutoff in closed.values())])
-        if len(closed) < len(customers):  # Somebody has never been billed, yet a close has looked at all there was.
-            known = last_known(uow)
-            self._now = self._now if known is None else max(self._now, known + _INSTANT)
+        closed = self._known.closed
+        self._now = max([self._now, *(seen + _INSTANT for seen in self._known.closes())])
         present = event_store.append(uow, events, self._now)
         added = {key: place for key, place in first.items() if key not in present} if present else first
         special = self._record(added, closed) if added else {}

@@ -13,20 +13,18 @@ from billing.metering import locks
 from billing.metering.cloud_event import CloudEvent, EventKey
 from billing.metering.history import EVENT
 from billing.metering.outcome import UnmatchedReason
-from billing.metering.sets import AskedOften, members
+from billing.metering.sets import members
 from billing.repositories.paging import later_than
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
-from models.tables.invoice import BillingPeriodRow
 from models.tables.usage import UsageConflictRow, UsageCutoffRow, UsageLateRow, UsageUnmatchedRow
 from models.values.errors import RuleBrokenError
 from models.values.period import Period
 
 UNMATCHED = table_of(UsageUnmatchedRow)
 _CONFLICT = table_of(UsageConflictRow)
-_CUTOFF = table_of(UsageCutoffRow)
+CUTOFF = table_of(UsageCutoffRow)
 _LATE = table_of(UsageLateRow)
-_MONTH = table_of(BillingPeriodRow)
 
 RESOLVABLE = (
     UnmatchedReason.UNKNOWN_CUSTOMER,
@@ -37,11 +35,6 @@ RESOLVABLE = (
 
 Reason = tuple[UnmatchedReason, str]
 """Why an event is unmatched, and what that is about: a customer, an event type, an event id, meters."""
-
-
-_CUTOFFS = AskedOften(
-    lambda tenant, one_of: select(_CUTOFF).where(_CUTOFF.c.tenant == tenant, one_of(_CUTOFF.c.customer))
-)
 
 
 class Unmatched(NamedTuple):
@@ -175,7 +168,7 @@ def log_conflicts(uow: UnitOfWork, conflicts: Sequence[Conflict], now: datetime)
 
 def cutoffs(uow: UnitOfWork, customers: Collection[str]) -> dict[str, Cutoff]:
     """Return the cutoffs of those `customers` that have one."""
-    query = select(_CUTOFF).where(_CUTOFF.c.tenant == uow.tenant, members(uow, _CUTOFF.c.customer, customers))
+    query = select(CUTOFF).where(CUTOFF.c.tenant == uow.tenant, members(uow, CUTOFF.c.customer, customers))
     return {row.customer: Cutoff(row.closed_through, row.run, row.recorded_at) for row in uow.connection.execute(query)}
 
 
@@ -187,12 +180,6 @@ def last_recorded(uow: UnitOfWork, *, alone: bool = False) -> datetime | None:
     if alone:
         locks.alone(uow)
     query = select(func.max(EVENT.c.recorded_at)).where(EVENT.c.tenant == uow.tenant)
-    return uow.connection.execute(query).scalar_one()  # type: ignore[no-any-return]
-
-
-def last_known(uow: UnitOfWork) -> datetime | None:
-    """Return up to when the last close knew events: none is ever recorded before that again, whoever it is of."""
-    query = select(func.max(_MONTH.c.known_at)).where(_MONTH.c.tenant == uow.tenant)
     return uow.connection.execute(query).scalar_one()  # type: ignore[no-any-return]
 
 
@@ -274,7 +261,7 @@ def _open(uow: UnitOfWork, reason: UnmatchedReason) -> tuple[Any, ...]:
 def _set_cutoffs(uow: UnitOfWork, customers: Collection[str], instant: datetime, run: str, now: datetime) -> None:
     if not customers:
         return
-    statement = (sqlite if uow.is_sqlite else postgresql).insert(_CUTOFF)
+    statement = (sqlite if uow.is_sqlite else postgresql).insert(CUTOFF)
     statement = statement.on_conflict_do_update(
         index_elements=["tenant", "customer"],
         set_={name: statement.excluded[name] for name in ("closed_through", "run", "recorded_at")},
