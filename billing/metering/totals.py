@@ -29,6 +29,7 @@ TOTAL = table_of(UsageTotalRow)
 HOUR = timedelta(hours=1)
 HOUR_CHARS = 13
 _HOUR_REST = ":00:00.000000Z"
+_EXACT = "alacarte_exact_functions"
 
 _SQLITE_UPSERT = """
 insert into usage_total (tenant, customer, counter, hour, group_key, event_count, total, highest, lowest)
@@ -111,7 +112,9 @@ def add_to_totals(uow: UnitOfWork, cells: Mapping[CellKey, Cell]) -> None:
     ordered = sorted(cells.items())
     driver = uow.connection.connection.driver_connection
     if uow.is_sqlite:
-        _register_exact(driver)
+        if not uow.connection.info.get(_EXACT):  # Again would make SQLite compile its statements anew.
+            _register_exact(driver)
+            uow.connection.info[_EXACT] = True
         rows = [
             (uow.tenant, customer, counter, hour + _HOUR_REST, group, *_texts(cell))
             for (customer, counter, hour, group), cell in ordered

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, func, or_, select, update
+from sqlalchemy import Executable, Table, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.metering import locks
@@ -278,5 +279,9 @@ def _set_cutoffs(uow: UnitOfWork, customers: Collection[str], instant: datetime,
 def _insert(uow: UnitOfWork, table: Table, rows: list[dict[str, Any]]) -> None:
     """Insert rows; those that are there already stay as they are."""
     if rows:
-        statement = (sqlite if uow.is_sqlite else postgresql).insert(table).on_conflict_do_nothing()
-        uow.connection.execute(statement, rows)
+        uow.connection.execute(_insert_if_new(table, is_sqlite=uow.is_sqlite), rows)
+
+
+@cache
+def _insert_if_new(table: Table, *, is_sqlite: bool) -> Executable:
+    return (sqlite if is_sqlite else postgresql).insert(table).on_conflict_do_nothing()
