@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,33 @@ def test_requests_that_wait_together_share_one_commit(database: Database, databa
     assert given == ["accepted"] * 50 + ["duplicate"] * 50
     assert counting.commits <= 3
     totals(database)
+
+
+def test_a_group_wakes_the_event_loop_once_and_answers_as_threads_are_answered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = CountingDatabase(database)
+    counting.gate.clear()
+
+    async def send(group: GroupCommit) -> tuple[int, list[str]]:
+        loop, wakes = asyncio.get_running_loop(), []
+        wake = loop.call_soon_threadsafe
+        monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *call: (wakes.append(call), wake(*call)))
+        asked = [asyncio.ensure_future(group.ask(TENANT, [llm(str(n % 20))])) for n in range(30)]
+        left = asyncio.ensure_future(group.ask(TENANT, [llm("nobody waits")]))
+        await asyncio.sleep(0)
+        left.cancel()
+        counting.gate.set()
+        given = [outcomes[0].status.value for outcomes in await asyncio.gather(*asked)]
+        counting.failing = True
+        with pytest.raises(OperationalError):
+            await group.ask(TENANT, [llm("failing")])
+        return len(wakes), given
+
+    with GroupCommit(counting, Directory(), clock) as group:  # type: ignore[arg-type]
+        wakes, given = asyncio.run(send(group))
+    assert given == ["accepted"] * 20 + ["duplicate"] * 10
+    assert wakes <= 4
 
 
 def test_sixty_four_clients_with_one_key_give_one_effect_and_equal_answers(database: Database) -> None:
