@@ -184,6 +184,7 @@ def reopen(uow: UnitOfWork, key: str, reason: str, actor: str, now: datetime) ->
 def _begin(uow: UnitOfWork, key: str, now: datetime, options: CloseOptions) -> CloseResult:
     """Fix what this close knows; from here on later events are late."""
     repository = CloseRepository(uow)
+    journals.lock(uow)  # Of two that begin at once, the second has to see what the first began.
     month = repository.find(key)
     if month is not None and month.state == "closed":
         invoices = tuple(InvoiceRepository(uow).of_period(key))

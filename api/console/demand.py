@@ -32,7 +32,7 @@ class DemandPages(Controller):
             live = _in_force(uow, services)
             curves = take_curves(uow, live.book, services.signer)
             model = next(iter(DemandModelRepository(uow).heads(live.book.key, 1)), None)
-            fitting = next_to_publish(uow, live.book.key, services.now())
+            fitting = next_to_publish(uow, live.book.key, services.now(uow))
             newest = next(iter(proposals(uow, live.book.key, 1)), None)
         waiting = newest if newest is not None and newest.state(fitting) is EpochState.OPEN else None
         found = [(live.book.feature(key), curve, list_price(live.book.feature(key))) for key, curve in curves.items()]
