@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DATA ?=
+# Where this is set, every command and server that the tests start would compile all its modules anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve real test check bench bench-full torture torture-quick nightly soak lock problem-codes
