@@ -17,11 +17,12 @@ from tests.tenant_filter import watch
 _PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]  # Explaining traces every line: too slow here.
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("dev", max_examples=50, deadline=None, phases=_PHASES, suppress_health_check=_SLOW_IS_FINE)
-settings.register_profile("ci", settings.get_profile("dev"), max_examples=60, derandomize=True, print_blob=True)
+settings.register_profile("ci", settings.get_profile("dev"), max_examples=40, derandomize=True, print_blob=True)
 settings.register_profile("nightly", settings.get_profile("dev"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 _SEEN_STATEMENTS = watch()
+pytest.register_assert_rewrite("tests.state_machine.machine")  # It shows the values that a failed comparison compared.
 
 _MEMORY = Path("/dev/shm")  # noqa: S108
 if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK):

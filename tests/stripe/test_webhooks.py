@@ -53,7 +53,7 @@ class _Current:
     def settings(self) -> Settings:
         return Settings("", Path(), self._bridges[-1].tenant)
 
-    def now(self) -> datetime:
+    def system_now(self) -> datetime:
         return self._bridges[-1].clock.now()
 
 
