@@ -24,8 +24,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 _SEEN_STATEMENTS = watch()
 pytest.register_assert_rewrite("tests.state_machine.machine")  # It shows the values that a failed comparison compared.
 
-_MEMORY = Path("/dev/shm")  # noqa: S108
-if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK):
+_MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30  # noqa: S108
+if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
     # A SQLite commit waits for the disk twice. What a killed process wrote outlives it in memory as well.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
