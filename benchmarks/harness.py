@@ -74,6 +74,10 @@ class LegRun:
     facts: Mapping[str, float]
 
 
+Known = dict[str, list[LegRun]]
+"""The latest runs of each leg of a script."""
+
+
 @dataclass(frozen=True)
 class Ratio:
     """Row: median over the rounds of seconds of `numerator` / seconds of `denominator`."""
@@ -149,11 +153,12 @@ def run(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
 
 def _run_rows(benchmark: Benchmark, rows: Sequence[Row], options: Options) -> dict[str, dict[str, Any]]:
     results = {}
+    known: Known = {}
     try:
         subprocess.run([sys.executable, sys.argv[0], "--prepare", *_flags(options)], check=True)
         for row in rows:
             try:
-                results[row.name] = _measured(benchmark, row, options)
+                results[row.name] = _measured(benchmark, row, options, known)
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
                 results[row.name] = _failed(row, f"a leg failed: {error}")
             print(describe(row.name, results[row.name]), flush=True)
@@ -185,12 +190,17 @@ def _flags(options: Options) -> list[str]:
     return [flag for flag, on in (("--full", options.full), ("--small", options.small)) if on]
 
 
-def _measured(benchmark: Benchmark, row: Row, options: Options) -> dict[str, Any]:
+def _measured(benchmark: Benchmark, row: Row, options: Options, known: Known) -> dict[str, Any]:
     load_before = os.getloadavg()[0]
-    runs = _rounds(benchmark, row, options)
+    if isinstance(row, Value) and len(known.get(row.leg, ())) >= row.rounds:
+        runs = [known[row.leg][-row.rounds :]]  # Another row's runs of this leg tell this figure as well.
+    else:
+        runs = _rounds(benchmark, row, options)
     if _spread(row, runs) > NOISY_SPREAD and not options.small:
         again = _rounds(benchmark, row, options)
         runs = min(runs, again, key=lambda legs: _spread(row, legs))
+    legs = [row.numerator, row.denominator] if isinstance(row, Ratio) else [row.leg]
+    known.update(zip(legs, runs, strict=True))
     result = _result(row, runs)
     result["load"] = [round(load_before, 2), round(os.getloadavg()[0], 2)]
     return result
