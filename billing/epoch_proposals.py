@@ -17,6 +17,7 @@ from billing.audit import Actor
 from billing.demand_models import window_of
 from billing.repositories.demand_models import StoredModel
 from billing.repositories.inserting import insert_new
+from billing.repositories.paging import earlier_than
 from billing.repositories.price_books import PriceBookRepository, StoredBook, StoredSheet
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -131,9 +132,7 @@ def proposals(
     """Return a book's proposals, the newest first; those `before` a time and id."""
     query = _of(uow, book_key)
     if before is not None:
-        at, last = before
-        earlier = (_PROPOSAL.c.proposed_at == at) & (_PROPOSAL.c.id < last)
-        query = query.where((_PROPOSAL.c.proposed_at < at) | earlier)
+        query = query.where(earlier_than([_PROPOSAL.c.proposed_at, _PROPOSAL.c.id], before))
     rows = uow.connection.execute(query.order_by(_PROPOSAL.c.proposed_at.desc(), _PROPOSAL.c.id.desc()).limit(limit))
     return [_kept(row) for row in rows.mappings()]
 

@@ -116,10 +116,6 @@ def known_answer(uow: UnitOfWork, key: str, digest: str) -> KeptAnswer | None:
     return KeptAnswer(row.status, row.answer, replayed=True)
 
 
-def _answer(uow: UnitOfWork, key: str, digest: str, clock: Clock, work: Work) -> KeptAnswer:
-    return known_answer(uow, key, digest) or _first(uow, key, digest, clock, work)
-
-
 def _first(uow: UnitOfWork, key: str, digest: str, clock: Clock, work: Work) -> KeptAnswer:
     wait_briefly(uow)
     # The row goes in before the work, so that a second request waits here and not in the middle of it.

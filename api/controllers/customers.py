@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
 from billing.customers import Customer
-from billing.previews import preview_invoices
+from billing.previews import month_end, preview_invoices
 from billing.repositories.customers import CustomerRepository
 
 
@@ -93,7 +92,7 @@ class CustomerController(Controller):
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             now = services.now(uow)
-            until = (now.date().replace(day=1) + timedelta(days=32)).replace(day=1)
+            until = month_end(now)
             CustomerRepository(uow).get(key)
             invoices = preview_invoices(uow, key, until, now)
         return {"as_of": now.isoformat(), "until": until.isoformat(), "invoices": [*map(invoice_document, invoices)]}
