@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from billing.database import Database
 from billing.group_commit import GroupWriter
 from billing.pricing_facts import FactsReader
-from billing.quotes import QuoteRequest, create_quote, holds_units, seal_quote, store_quote
-from billing.repositories.quotes import QuoteRepository, StoredQuote
+from billing.quotes import QuoteRequest, holds_units, seal_quote, store_quote
+from billing.repositories.quotes import NewQuote, QuoteRepository
 from billing.request_keys import KeptAnswer, check_digest, keep_answers, known_answers, once, wait_briefly
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import DomainError
@@ -25,12 +25,12 @@ CREATED = 201
 
 @dataclass(frozen=True, slots=True)
 class QuoteOrder:
-    """A quote asked for under an idempotency key. `digest`: hash of what the key is bound to."""
+    """A quote asked for under an idempotency key. `digest`: hash of what the key is bound to; `shown`: the answer."""
 
     key: str
     digest: str
     request: QuoteRequest
-    shown: Callable[[StoredQuote], str]
+    shown: Callable[[NewQuote], str]
 
 
 class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
@@ -59,7 +59,11 @@ class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
             return error
 
     def _make(self, order: QuoteOrder, uow: UnitOfWork) -> tuple[int, str]:
-        quote = create_quote(uow, order.request, self._signer, self._clock(uow), str(uuid_utils.uuid7()))
+        at = self._clock(uow)
+        quote, priced = seal_quote(
+            uow.tenant, FactsReader(uow, self._signer, at), order.request, self._signer, at, str(uuid_utils.uuid7())
+        )
+        store_quote(uow, quote, priced)
         return CREATED, order.shown(quote)
 
 
@@ -71,7 +75,7 @@ class _Together:
         self._signer = signer
         self._at = at
         self._facts = FactsReader(uow, signer, at)
-        self._quotes: list[StoredQuote] = []
+        self._quotes: list[NewQuote] = []
 
     def make(self, orders: Sequence[QuoteOrder]) -> list[KeptAnswer | Exception]:
         wait_briefly(self._uow)

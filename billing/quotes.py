@@ -9,7 +9,7 @@ from typing import Any
 
 from billing.pricing_facts import FactsReader, PricingFacts
 from billing.repositories.price_books import StoredBook, StoredSheet
-from billing.repositories.quotes import QuoteRepository, StoredQuote
+from billing.repositories.quotes import NewQuote, QuoteRepository, StoredQuote
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import quote_accepted
 from billing.webhooks.events import announce
@@ -20,7 +20,7 @@ from pricing_engine.negotiated_terms import terms_in_force
 from pricing_engine.propensity import total_propensity
 from pricing_engine.quote_document import QUOTE_KIND, QuoteIdentity, quote_sections
 from pricing_engine.quoting import PricedQuote, QuoteFacts, QuoteHead, price_quote
-from pricing_engine.sealing import Signer, seal
+from pricing_engine.sealing import Sealed, Signer
 
 DEFAULT_HOLD = timedelta(days=14)
 LONGEST_HOLD = timedelta(days=366)
@@ -102,14 +102,14 @@ def create_quote(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: dat
 
     Raises what `price_request` raises, and SoldOutError.
     """
-    stored, priced = seal_quote(uow.tenant, FactsReader(uow, signer, at), request, signer, at, quote_id)
-    store_quote(uow, stored, priced)
-    return stored
+    quote, priced = seal_quote(uow.tenant, FactsReader(uow, signer, at), request, signer, at, quote_id)
+    store_quote(uow, quote, priced)
+    return quote.stored()
 
 
 def seal_quote(
     tenant: str, facts: FactsReader, request: QuoteRequest, signer: Signer, at: datetime, quote_id: str
-) -> tuple[StoredQuote, Priced]:
+) -> tuple[NewQuote, Priced]:
     """Price and seal a quote that is not stored yet. Raises what `price_request` raises."""
     if not timedelta(0) < request.hold_for <= LONGEST_HOLD:
         raise InvalidValueError(f"must be positive, at most {LONGEST_HOLD}", field="hold_for", value=request.hold_for)
@@ -131,25 +131,24 @@ def seal_quote(
     )
     propensity = total_propensity(priced.quote, sheet)
     salt = signer.salt_for(QUOTE_KIND, {"id": quote_id, "tenant": tenant})
-    stored = StoredQuote(
+    quote = NewQuote(
         id=quote_id,
         customer=customer.key,
         book_hash=priced.book.content_hash,
         sheet_hash=priced.sheet.sheet_hash,
         currency=priced.book.book.currency,
         total=priced.quote.total,
-        sealed=seal(QUOTE_KIND, quote_sections(identity, priced.quote, propensity), salt, signer),
-        state="open",
+        sealed=Sealed(QUOTE_KIND, quote_sections(identity, priced.quote, propensity), salt, signer),
         created_at=at,
         expires_at=expires_at,
     )
-    return stored, priced
+    return quote, priced
 
 
-def store_quote(uow: UnitOfWork, stored: StoredQuote, priced: Priced) -> None:
+def store_quote(uow: UnitOfWork, quote: NewQuote, priced: Priced) -> None:
     """Store a sealed quote and hold what is limited. Raises SoldOutError."""
-    QuoteRepository(uow).add([stored])
-    _hold_units(uow, stored, priced)
+    QuoteRepository(uow).add([quote])
+    _hold_units(uow, quote, priced)
 
 
 def holds_units(priced: Priced) -> bool:
@@ -157,7 +156,7 @@ def holds_units(priced: Priced) -> bool:
     return any(priced.book.book.feature(key).supply_limit is not None for key in priced.selection)
 
 
-def _hold_units(uow: UnitOfWork, stored: StoredQuote, priced: Priced) -> None:
+def _hold_units(uow: UnitOfWork, quote: NewQuote, priced: Priced) -> None:
     """Hold what is limited, features in one order so that concurrent quotes cannot deadlock."""
     for key in sorted(priced.selection):
         if priced.book.book.feature(key).supply_limit is None:
@@ -167,16 +166,16 @@ def _hold_units(uow: UnitOfWork, stored: StoredQuote, priced: Priced) -> None:
             raise InvalidValueError(
                 "a limited feature is sold in whole units", field=f"selection.{key}", value=quantity
             )
-        if not _hold(uow, stored, key, int(quantity)):
+        if not _hold(uow, quote, key, int(quantity)):
             raise SoldOutError("fewer units are left", field=f"selection.{key}", value=quantity)
 
 
-def _hold(uow: UnitOfWork, stored: StoredQuote, feature: str, units: int) -> bool:
+def _hold(uow: UnitOfWork, quote: NewQuote, feature: str, units: int) -> bool:
     """Hold units, taking back those of quotes that have expired where none are left."""
     quotes = QuoteRepository(uow)
-    if quotes.hold(stored.id, feature, units):
+    if quotes.hold(quote.id, feature, units):
         return True
-    return expire_quotes(uow, stored.created_at) > 0 and quotes.hold(stored.id, feature, units)
+    return expire_quotes(uow, quote.created_at) > 0 and quotes.hold(quote.id, feature, units)
 
 
 def accept_quote(uow: UnitOfWork, quote_id: str, accept_key: str, at: datetime) -> tuple[StoredQuote, bool]:

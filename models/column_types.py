@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, Numeric, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -96,8 +97,10 @@ class CanonicalJson(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """Write the canonical text."""
-        return None if value is None else canonical_bytes(value).decode()
+        """Write the canonical text; `msgspec.Raw` is that text already."""
+        if value is None:
+            return None
+        return (bytes(value) if isinstance(value, msgspec.Raw) else canonical_bytes(value)).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Read the document back."""

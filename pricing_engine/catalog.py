@@ -397,7 +397,7 @@ def _check_percent(percent: Decimal, field: str) -> None:
         raise InvalidValueError("must be at most 100 percent", field=field, value=percent, code="percent_above_100")
 
 
-class Chosen(msgspec.Struct, frozen=True):
+class Chosen(msgspec.Struct, frozen=True, gc=False):
     """How much of one feature: its quantity and, where the tariff asks for more, usage in its wire form."""
 
     quantity: Decimal
@@ -411,13 +411,14 @@ def selection_of(given: Mapping[str, Any], catalog: Catalog) -> dict[str, Chosen
     `{"groups": [{"properties": {"model": "m"}, "units": "1000"}]}`, where its tariff needs more than units.
     Raises InvalidValueError, NotFoundError, SelectionRefusedError.
     """
-    known = {feature.key: feature for feature in catalog.features}
-    for key in given:
-        if key not in known:
-            raise unknown_feature(key)
+    unknown = given.keys() - {feature.key for feature in catalog.features}
+    if unknown:
+        raise unknown_feature(next(key for key in given if key in unknown))
     if not given:
         raise InvalidValueError("needs at least one feature", field="selection", code="empty_selection")
-    selection = {key: _chosen(feature, given[key]) for key, feature in known.items() if key in given}
+    selection = {
+        feature.key: _chosen(feature, given[feature.key]) for feature in catalog.features if feature.key in given
+    }
     catalog.check_selection(selection)
     return selection
 
@@ -428,7 +429,7 @@ def _chosen(feature: Feature, given: object) -> Chosen:
         if given is True or given == "1" or (isinstance(given, int) and given == 1):
             return Chosen(Decimal(1))
         raise InvalidValueError("a switch is chosen with 1 or true", field=where, value=given, code="not_a_switch")
-    if feature.kind is FeatureKind.METERED and isinstance(given, Mapping):
+    if feature.kind is FeatureKind.METERED and not isinstance(given, str) and isinstance(given, Mapping):
         return Chosen(_total_units(parse_usage(given, where)), dict(given))
     quantity = parse_decimal(given, where, minimum=_ZERO)
     if feature.kind is FeatureKind.QUANTITY and quantity < feature.minimum_quantity:

@@ -48,7 +48,7 @@ class DiscountKind(StrEnum):
     BUNDLE = "bundle"
 
 
-class RatedFeature(msgspec.Struct, frozen=True):
+class RatedFeature(msgspec.Struct, frozen=True, gc=False):
     """One feature's exact amounts in major units: at its tariff, and what it costs to provide.
 
     `floor`: the least its line may fall to by discounts (its cost, or zero where a rail allows less).
@@ -59,7 +59,7 @@ class RatedFeature(msgspec.Struct, frozen=True):
     floor: Decimal
 
 
-class PricedLine(msgspec.Struct, frozen=True):
+class PricedLine(msgspec.Struct, frozen=True, gc=False):
     """One feature after the discount of the whole selection: list_amount - discount = amount."""
 
     feature: str
@@ -91,8 +91,7 @@ class PricedSelection:
     floor_bound: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ScaledSelection:
+class ScaledSelection(NamedTuple):
     """The exact amounts of a selection as integers of 10^-digits of the major unit, by feature, in line order.
 
     `amounts` and `floors` are those of the chosen features; `least` holds, for features of a bundle, the list amount
@@ -139,7 +138,7 @@ class DiscountPlan:
         percents = [step.percent for step in catalog.size_discounts] + [bundle.percent for bundle in catalog.bundles]
         digits = decimals_of_all(percents)
         self.denominator: int = 100 * 10**digits
-        self._denominator_digits = 2 + digits
+        self.denominator_digits = 2 + digits
         self.bundles = [
             _Bundle(bundle.key, frozenset(bundle.features), self._kept(bundle.percent), bundle.percent)
             for bundle in catalog.bundles
@@ -161,73 +160,53 @@ class DiscountPlan:
         chosen, the list amount at its `least_quantity`.
         Raises InvalidValueError for a negative list amount, LimitExceededError beyond the exact range.
         """
-        return self.settle(scaled_selection(rated, absent), rated)
+        return self.settle(SelectionSums(self, scaled_selection(rated, absent)), rated)
 
-    def settle(self, scaled: ScaledSelection, rated: Mapping[str, RatedFeature]) -> PricedSelection:
-        """Price a selection whose amounts were scaled already; `rated` holds the same amounts as decimals."""
-        digits, amounts, floors = scaled.digits, scaled.amounts, scaled.floors
-        best = SelectionSums(self, amounts, scaled.least).least()
-        denominator = self.denominator
-        total = max(best.total, sum(floors.values()) * denominator)
+    def settle(self, sums: SelectionSums, rated: Mapping[str, RatedFeature]) -> PricedSelection:
+        """Price a selection whose amounts were summed already; `rated` holds the same amounts as decimals."""
+        amounts, floors, denominator, exponent = sums.amounts, sums.floors, self.denominator, sums.exponent
+        best = sums.least()
+        total = max(best.total, sums.floor)
         full = [amount * denominator for amount in amounts.values()]
         rooms = [amount - floors[key] * denominator for key, amount in zip(amounts, full, strict=True)]
         discounts = _shares(full, rooms, sum(full) - total)
+        decimal = EXACT.scaleb
         lines = tuple(
             [
                 PricedLine(
-                    feature=key,
-                    list_amount=one.list_amount,
-                    discount=self.decimal(discount, digits) if discount else _ZERO,
-                    amount=self.decimal(amount - discount, digits) if discount else one.list_amount,
-                    cost=one.cost,
-                    at_floor=0 < discount == room,
+                    key,
+                    one.list_amount,
+                    decimal(discount, exponent) if discount else _ZERO,
+                    decimal(amount - discount, exponent) if discount else one.list_amount,
+                    one.cost,
+                    0 < discount == room,
                 )
                 for (key, one), amount, room, discount in zip(rated.items(), full, rooms, discounts, strict=True)
             ]
         )
-        return PricedSelection(
-            lines, self.decimal(total, digits), best.kind, best.key, best.percent, total > best.total
-        )
-
-    def totals_without(self, scaled: ScaledSelection, gone: Mapping[str, frozenset[str]]) -> dict[str, Decimal]:
-        """Return, by the keys of `gone`, the total of the selection without those features.
-
-        `scaled.least` must also hold the least amounts of chosen features that stand in a bundle.
-        """
-        sums = SelectionSums(self, scaled.amounts, scaled.least)
-        floors, denominator, digits = scaled.floors, self.denominator, scaled.digits
-        floor = sum(floors.values())
-        totals: dict[str, Decimal] = {}
-        for key, dropped in gone.items():
-            if len(dropped) == 1:
-                least, left = sums.least_without(key), floor - floors[key]
-            else:
-                least, left = sums.least(dropped).total, floor - sum([floors[each] for each in dropped])
-            totals[key] = self.decimal(max(least, left * denominator), digits)
-        return totals
-
-    def decimal(self, scaled: int, digits: int) -> Decimal:
-        """Return a total of `SelectionSums` over amounts of 10^-digits as a decimal."""
-        # The denominator is a power of ten, so the division is a shift.
-        return Decimal(scaled).scaleb(-digits - self._denominator_digits, EXACT)
+        return PricedSelection(lines, decimal(total, exponent), best.kind, best.key, best.percent, total > best.total)
 
 
 class SelectionSums:
     """The sums of one selection from which its total, and the total without any few features, follow at once.
 
-    `amounts`: list amounts of the chosen features; `absent`: for bundles, of those not chosen; both in any
-    one integer unit. Totals come in units of 1 / `plan.denominator` of it.
+    Totals are integers of 10^exponent of the major unit: the selection's amounts, finer by the plan's denominator.
+    `floor` is the total of the cost floors at that scale.
     """
 
-    def __init__(self, plan: DiscountPlan, amounts: Mapping[str, int], absent: Mapping[str, int]) -> None:
-        self._denominator, self._amounts, self._absent = plan.denominator, amounts, absent
+    def __init__(self, plan: DiscountPlan, scaled: ScaledSelection) -> None:
+        amounts, absent = scaled.amounts, scaled.least
+        self.amounts, self.floors, self._absent = amounts, scaled.floors, absent
+        self._denominator = plan.denominator
+        self.exponent = -scaled.digits - plan.denominator_digits
+        self.floor = sum(scaled.floors.values()) * plan.denominator
         self._whole = sum(amounts.values())
         self._bundles = []
         for bundle in plan.bundles:
             chosen = bundle.features.intersection(amounts)
             if chosen:
-                inside = sum([amounts[key] if key in chosen else absent[key] for key in bundle.features])
                 covered = sum([amounts[key] for key in chosen])
+                inside = covered + sum([absent[key] for key in bundle.features - chosen])
                 self._bundles.append((bundle, inside, chosen, covered))
         self._steps = [step for step in plan.steps if step.first <= len(amounts)]
         self._prefix: list[int] = [0]
@@ -237,9 +216,54 @@ class SelectionSums:
             self._rank = {key: rank for rank, key in enumerate(ordered)}
             self._prefix = [0, *accumulate([amounts[key] for key in ordered])]
 
+    def total(self, dropped: frozenset[str] = frozenset()) -> int:
+        """Return what the selection costs without `dropped`: the cheapest alternative, or the cost floors."""
+        floor = self.floor - self._denominator * sum([self.floors[key] for key in dropped])
+        return max(self.least(dropped).total, floor)
+
+    def total_without_each(self) -> dict[str, int]:
+        """Return `total({key})` by chosen feature: what most savings ask for, in a few steps each."""
+        denominator, steps, floors, rank = self._denominator, self._steps_without_one(), self.floors, self._rank
+        bundles = [
+            (bundle.kept, bundle.kept * inside, denominator * (self._whole - covered), chosen)
+            for bundle, inside, chosen, covered in self._bundles
+        ]
+        totals: dict[str, int] = {}
+        for key, amount in self.amounts.items():
+            best = 0
+            for kept, upto, inside, beyond in steps:
+                total = kept * (inside if rank[key] >= upto else beyond - amount)
+                if total > best:
+                    best = total
+            if not steps:
+                best = denominator * (self._whole - amount)
+            for kept, inside, outside, chosen in bundles:
+                if key not in chosen:
+                    total = inside + outside - denominator * amount
+                elif len(chosen) > 1:
+                    total = inside + kept * (self._absent[key] - amount) + outside
+                else:
+                    continue
+                if total < best:
+                    best = total
+            floor = self.floor - denominator * floors[key]
+            totals[key] = best if best > floor else floor
+        return totals
+
+    def _steps_without_one(self) -> list[tuple[int, int, int, int]]:
+        """Return the steps that one feature less reaches: the share kept, of how many lines, and two sums.
+
+        The sums are those of as many dearest lines and of one more, which moves up where a dearer one is dropped.
+        """
+        count, prefix = len(self.amounts) - 1, self._prefix
+        reached = [(step.kept, min(step.last, count)) for step in self._steps if step.first <= count]
+        if reached:
+            reached.insert(0, (self._denominator, self._steps[0].first - 1))
+        return [(kept, upto, prefix[upto], prefix[upto + 1]) for kept, upto in reached]
+
     def least(self, dropped: frozenset[str] = frozenset()) -> Alternative:
         """Return the cheapest alternative for the selection without `dropped`, all of which are chosen."""
-        amounts = self._amounts
+        amounts = self.amounts
         whole = self._whole - sum([amounts[key] for key in dropped])
         best = self._by_count(whole, dropped)
         for (key, _, kept, percent), inside, chosen, covered in self._bundles:
@@ -255,38 +279,9 @@ class SelectionSums:
                 best = Alternative(total, DiscountKind.BUNDLE, key, percent)
         return best
 
-    def least_without(self, key: str) -> int:
-        """Return `least({key}).total`, which most savings ask for, in a few steps."""
-        amount = self._amounts[key]
-        count = len(self._amounts) - 1
-        whole = self._whole - amount
-        best = self._denominator * whole
-        if self._steps and self._steps[0].first <= count:
-            rank, prefix = self._rank[key], self._prefix
-            upto = self._steps[0].first - 1
-            best = self._denominator * (prefix[upto] if rank >= upto else prefix[upto + 1] - amount)
-            for first, last, kept, _ in self._steps:
-                if first > count:
-                    break
-                upto = last if last < count else count
-                total = kept * (prefix[upto] if rank >= upto else prefix[upto + 1] - amount)
-                if total > best:
-                    best = total
-        for (_, _, kept, _), inside, chosen, covered in self._bundles:
-            rest = self._denominator * (self._whole - covered)
-            if key not in chosen:
-                total = kept * inside + rest - self._denominator * amount
-            elif len(chosen) > 1:
-                total = kept * (inside + self._absent[key] - amount) + rest
-            else:
-                continue
-            if total < best:
-                best = total
-        return best
-
     def _by_count(self, whole: int, dropped: frozenset[str]) -> Alternative:
         """Return the highest of (1 - d_k) * (the k dearest lines): see the module."""
-        count = len(self._amounts) - len(dropped)
+        count = len(self.amounts) - len(dropped)
         steps = self._steps
         if not steps or steps[0].first > count:
             return Alternative(self._denominator * whole, DiscountKind.LIST, "", _ZERO)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
+from models.values.canonical_json import Json, Record, canonical_bytes
 from models.values.errors import InvalidValueError
 from models.values.money import Currency, from_minor
 from models.values.quantity import parse_decimal, plain
@@ -32,6 +36,38 @@ class QuoteIdentity:
     currency: Currency
 
 
+class _Step(Record, frozen=True, gc=False):
+    """One adjustment of a line."""
+
+    amount: str
+    detail: str
+    reason: str
+
+
+class _Line(Record, frozen=True, gc=False, kw_only=True):
+    """What a buyer sees of a line. Usage and a negotiated term are written as they came."""
+
+    adjustments: list[_Step]
+    amount: str
+    dropped_with: tuple[str, ...]
+    feature: str
+    list_amount: str
+    quantity: str
+    rails: tuple[str, ...]
+    saved_if_dropped: str
+    shown: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    term: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Cost(Record, frozen=True, gc=False):
+    """What a line costs to provide."""
+
+    cost: str
+    margin: str
+    unit_cost: str
+
+
 def quote_sections(
     identity: QuoteIdentity, priced: PricedQuote, propensity: TotalPropensity | None = None
 ) -> list[Section]:
@@ -41,7 +77,7 @@ def quote_sections(
         sections.append(Section("quote/propensity", Disclosure.AUDITOR, propensity.document()))
     for line in priced.lines:
         path = f"lines/{line.feature}"
-        cost = {"unit_cost": plain(line.unit_cost), "cost": plain(line.cost), "margin": plain(line.margin)}
+        cost = _Cost(plain(line.cost), plain(line.margin), plain(line.unit_cost))
         sections.append(Section(path, Disclosure.BUYER, _line_content(line)))
         sections.append(Section(f"{path}/cost", Disclosure.TRANSPARENT, cost))
         if line.shown is not None:
@@ -77,31 +113,30 @@ def _head_content(identity: QuoteIdentity, priced: PricedQuote) -> dict[str, Any
     }
 
 
-def _line_content(line: QuoteLine) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "feature": line.feature,
-        "quantity": plain(line.chosen.quantity),
-        "list_amount": plain(line.list_amount),
-        "adjustments": [
-            {"reason": step.reason, "amount": plain(step.amount), "detail": step.detail} for step in line.adjustments
-        ],
-        "amount": plain(line.amount),
-        "saved_if_dropped": plain(line.saved_if_dropped),
-        "dropped_with": list(line.dropped_with),
-        "rails": list(line.rails),
-    }
-    if line.chosen.usage is not None:
-        content["usage"] = dict(line.chosen.usage)
-    if line.shown is not None:
-        content["shown"] = _shown(line.shown)
-    if line.term is not None:
-        content["term"] = term_document(line.term)
-    return content
+def _line_content(line: QuoteLine) -> _Line:
+    usage, shown, term = line.chosen.usage, line.shown, line.term
+    return _Line(
+        adjustments=[_Step(plain(step.amount), step.detail, step.reason) for step in line.adjustments],
+        amount=plain(line.amount),
+        dropped_with=line.dropped_with,
+        feature=line.feature,
+        list_amount=plain(line.list_amount),
+        quantity=plain(line.chosen.quantity),
+        rails=line.rails,
+        saved_if_dropped=plain(line.saved_if_dropped),
+        shown=msgspec.UNSET if shown is None else _raw(_shown(shown)),
+        term=msgspec.UNSET if term is None else _raw(term_document(term)),
+        usage=msgspec.UNSET if usage is None else _raw(dict(usage)),
+    )
+
+
+def _raw(document: Json) -> msgspec.Raw:
+    return msgspec.Raw(canonical_bytes(document))
 
 
 def line_contents(priced: PricedQuote) -> dict[str, dict[str, Any]]:
     """Return each line's buyer content by feature: what verification compares."""
-    return {line.feature: _line_content(line) for line in priced.lines}
+    return {line.feature: json.loads(canonical_bytes(_line_content(line))) for line in priced.lines}
 
 
 def head_totals(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from pricing_engine.rating import compile_tariff
 _ZERO = Decimal(0)
 
 
-class Adjustment(msgspec.Struct, frozen=True):
+class Adjustment(msgspec.Struct, frozen=True, gc=False):
     """One step between a line's list amount and its amount. `reason` is stable, `detail` is for people."""
 
     reason: str
@@ -48,7 +48,7 @@ class Adjustment(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class QuoteLine(msgspec.Struct, frozen=True):
+class QuoteLine(msgspec.Struct, frozen=True, gc=False):
     """One feature as quoted: list_amount + sum(adjustments) = amount, exact, in major units.
 
     `saved_if_dropped`: how much the total falls when the feature goes, together with `dropped_with`, all
@@ -94,14 +94,14 @@ class PricedQuote:
 class _RatedSelection(NamedTuple):
     """A selection at its tariffs, before what bundles and the number of features take off.
 
-    `scaled`: the same as integers, with the least amounts of unchosen features of bundles. `droppable`: with those of
+    `sums`: of the same as integers, with the least amounts of unchosen features of bundles. `droppable`: with those of
     the chosen ones too, which count once one is dropped.
     """
 
     at_tariff: Mapping[str, Decimal]
     features: Mapping[str, RatedFeature]
-    scaled: ScaledSelection
-    droppable: ScaledSelection
+    sums: SelectionSums
+    droppable: SelectionSums
 
 
 class CompiledBook:
@@ -128,18 +128,17 @@ class CompiledBook:
         It equals `price_quote(...).total` for the same quantities and no sheet, draw or term.
         """
         amounts: dict[str, int] = {}
-        floors = 0
+        floors: dict[str, int] = {}
         for key, quantity in quantities.items():
             whole, units = self._plain[key].whole, int(quantity)
             if whole is None or units != quantity:
                 return self._total_of_decimals(quantities)
             amount, floor = whole.amount_and_floor(units)
-            amounts[key] = amount if amount > floor else floor
-            floors += floor
+            amounts[key], floors[key] = amount if amount > floor else floor, floor
         if self._least_whole is None:
             return self._total_of_decimals(quantities)
-        least = SelectionSums(self.plan, amounts, self._least_whole).least().total
-        return self.plan.decimal(max(least, floors * self.plan.denominator), SHARE_DIGITS)
+        sums = SelectionSums(self.plan, ScaledSelection(SHARE_DIGITS, amounts, floors, self._least_whole))
+        return EXACT.scaleb(sums.total(), sums.exponent)
 
     def _total_of_decimals(self, quantities: Mapping[str, Decimal]) -> Decimal:
         money = self.book.money
@@ -214,7 +213,7 @@ class CompiledBook:
         price, units = self._plain[key], int(chosen.quantity)
         if price.whole is None or chosen.usage is not None or units != chosen.quantity:
             return amount_of(price.tariff, chosen, self.book.money)
-        return Decimal(price.whole.amount_and_floor(units)[0]).scaleb(-SHARE_DIGITS, EXACT)
+        return EXACT.scaleb(price.whole.amount_and_floor(units)[0], -SHARE_DIGITS)
 
     def rate(self, selection: Mapping[str, Chosen], prices: Mapping[str, FeaturePrice]) -> _RatedSelection:
         """Rate each chosen feature alone, as decimals and as integers."""
@@ -230,7 +229,7 @@ class CompiledBook:
                 features[key] = price.rated(at_tariff[key], quantity)
                 continue
             amount, floor = price.whole.amount_and_floor(units)
-            at_tariff[key] = listed = Decimal(amount).scaleb(-SHARE_DIGITS, EXACT)
+            at_tariff[key] = listed = EXACT.scaleb(amount, -SHARE_DIGITS)
             cost = EXACT.multiply(price.feature.unit_cost, quantity)
             lifted = listed if amount >= floor else cost
             features[key] = RatedFeature(lifted, cost, _ZERO if price.below_cost else cost)
@@ -238,24 +237,27 @@ class CompiledBook:
         if len(amounts) == len(features):
             least = self._least_whole_of(prices)
             if least is not None:
-                scaled = ScaledSelection(SHARE_DIGITS, amounts, floors, least)
-                return _RatedSelection(at_tariff, features, scaled, scaled)
+                sums = SelectionSums(self.plan, ScaledSelection(SHARE_DIGITS, amounts, floors, least))
+                return _RatedSelection(at_tariff, features, sums, sums)
         bundled = {key: price.least for key, price in prices.items() if key in self._bundled}
-        scaled = scaled_selection(features, {key: least for key, least in bundled.items() if key not in features})
-        return _RatedSelection(at_tariff, features, scaled, scaled_selection(features, bundled))
+        absent = {key: least for key, least in bundled.items() if key not in features}
+        sums = SelectionSums(self.plan, scaled_selection(features, absent))
+        return _RatedSelection(at_tariff, features, sums, SelectionSums(self.plan, scaled_selection(features, bundled)))
 
     def savings(self, rated: _RatedSelection, total: Decimal) -> dict[str, tuple[Decimal, tuple[str, ...]]]:
         """Return by chosen feature what dropping it would save, and the features that would go with it."""
-        chosen = rated.features
-        gone = {key: self._dependents[key].intersection(chosen) for key in chosen}
-        totals = self.plan.totals_without(rated.droppable, gone)
-        return {
-            key: (
-                EXACT.subtract(total, totals[key]),
-                tuple([other for other in chosen if other in dropped]),
-            )
-            for key, dropped in gone.items()
-        }
+        chosen, sums = rated.features, rated.droppable
+        whole = int(EXACT.scaleb(total, -sums.exponent))
+        alone = sums.total_without_each()
+        savings: dict[str, tuple[Decimal, tuple[str, ...]]] = {}
+        for key in chosen:
+            gone: tuple[str, ...] = (key,)
+            without = alone[key]
+            if len(self._dependents[key]) > 1:
+                gone = tuple([other for other in chosen if other in self._dependents[key]])
+                without = sums.total(frozenset(gone))
+            savings[key] = EXACT.scaleb(whole - without, sums.exponent), gone
+        return savings
 
     def _least_whole_of(self, prices: Mapping[str, FeaturePrice]) -> Mapping[str, int] | None:
         moved = {key: price.least for key, price in prices.items() if key in self._bundled and not price.is_list_price}
@@ -290,15 +292,16 @@ def price_quote(compiled: CompiledBook, facts: QuoteFacts) -> PricedQuote:
     """
     prices = compiled.feature_prices(facts.sheet, facts.draws, facts.terms, facts.selection)
     rated = compiled.rate(facts.selection, prices)
-    priced = compiled.plan.settle(rated.scaled, rated.features)
+    priced = compiled.plan.settle(rated.sums, rated.features)
     savings = compiled.savings(rated, priced.total)
+    discount = priced.kind.value, priced.key
     lines = tuple(
         [
             _line(
                 compiled,
                 prices[line.feature],
                 line,
-                priced,
+                discount,
                 facts.selection[line.feature],
                 rated.at_tariff[line.feature],
                 savings[line.feature],
@@ -325,36 +328,35 @@ def _line(
     compiled: CompiledBook,
     price: FeaturePrice,
     line: PricedLine,
-    priced: PricedSelection,
+    discount: tuple[str, str],
     chosen: Chosen,
     at_tariff: Decimal,
     saving: tuple[Decimal, tuple[str, ...]],
 ) -> QuoteLine:
+    """Explain one line. `discount`: reason and detail of what the whole selection takes off."""
     listed = at_tariff if price.is_list_price else compiled.list_amount(line.feature, chosen)
-    adjustments, rails = _adjustments(price, line, priced, listed, at_tariff)
-    saved, dropped_with = saving
+    adjustments, rails = _adjustments(price, line, discount, listed, at_tariff)
     return QuoteLine(
-        feature=line.feature,
-        chosen=chosen,
-        list_amount=listed,
-        adjustments=adjustments,
-        amount=line.amount,
-        unit_cost=price.feature.unit_cost,
-        cost=line.cost,
-        saved_if_dropped=saved,
-        dropped_with=dropped_with,
-        rails=rails,
-        shown=price.shown,
-        term=price.term,
+        line.feature,
+        chosen,
+        listed,
+        adjustments,
+        line.amount,
+        price.feature.unit_cost,
+        line.cost,
+        *saving,
+        rails,
+        price.shown,
+        price.term,
     )
 
 
 def _adjustments(
-    price: FeaturePrice, line: PricedLine, priced: PricedSelection, listed: Decimal, at_tariff: Decimal
+    price: FeaturePrice, line: PricedLine, discount: tuple[str, str], listed: Decimal, at_tariff: Decimal
 ) -> tuple[tuple[Adjustment, ...], tuple[str, ...]]:
     """Return the steps from the list amount to the line's amount, each with its reason, and the rails hit."""
-    rails = list(price.rails)
     steps: list[Adjustment] = []
+    rails = price.rails
     after_percent = at_tariff
     if not price.is_list_price:
         reason = "negotiated_tariff" if price.shown is None else "adaptive_price"
@@ -370,12 +372,13 @@ def _adjustments(
     lifted = line.list_amount is not after_percent and line.list_amount != after_percent
     if lifted:
         _step(steps, "cost_floor", EXACT.subtract(line.list_amount, after_percent), "not below cost")
-    _step(steps, priced.kind.value, line.discount.copy_negate(), priced.key)
+    if line.discount:
+        steps.append(Adjustment(discount[0], line.discount.copy_negate(), discount[1]))
     if line.at_floor or lifted:
-        rails.append("cost_floor")
+        rails = (*rails, "cost_floor")
     elif price.below_cost and line.amount < line.cost:
-        rails.append(f"below_cost:{price.feature.rails.below_cost or 'negotiated'}")
-    return tuple(steps), tuple(rails)
+        rails = (*rails, f"below_cost:{price.feature.rails.below_cost or 'negotiated'}")
+    return tuple(steps), rails
 
 
 def _step(steps: list[Adjustment], reason: str, amount: Decimal, detail: str) -> None:

@@ -16,10 +16,12 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -32,7 +34,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from models.values.canonical_json import Json, canonical_bytes
+from models.values.canonical_json import Json, Record, canonical_bytes
 from models.values.errors import DomainError, InvalidValueError
 
 _SIGNED_PREFIX = b"alacarte.seal.v1\x00"
@@ -55,17 +57,18 @@ class Disclosure(StrEnum):
 
     def may_see(self, section: Disclosure) -> bool:
         """Return whether a reader at this level sees a section of that level."""
-        levels = list(Disclosure)
-        return levels.index(self) >= levels.index(section)
+        return _RANKS[self] >= _RANKS[section]
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One leaf of a sealed document: a path such as `lines/cache/cost` and its content."""
+_RANKS = {level: rank for rank, level in enumerate(Disclosure)}
+
+
+class Section(NamedTuple):
+    """One leaf of a sealed document: an ASCII path such as `lines/cache/cost` and its content."""
 
     path: str
     level: Disclosure
-    content: Json
+    content: Json | Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,27 +130,58 @@ def new_signer() -> Signer:
     return Signer(Ed25519PrivateKey.generate())
 
 
-def seal(kind: str, sections: Iterable[Section], salt: bytes, signer: Signer | None = None) -> dict[str, Any]:
-    """Seal `sections` under `kind`: the full document, at auditor level.
+class _Written(NamedTuple):
+    """A section as it was hashed: path and content as canonical JSON."""
+
+    path: bytes
+    level: Disclosure
+    content: bytes
+    salt: bytes
+    leaf: bytes
+
+
+class Sealed:
+    """A document sealed under `kind`, each section written once: what any reader gets is put together from that.
 
     `salt`: secret of this document, at least 16 bytes; the same sections and salt give the same hash.
     Raises InvalidValueError for a short salt or a path that stands twice.
     """
-    if len(salt) < _SALT_BYTES:
-        raise InvalidValueError(f"needs at least {_SALT_BYTES} bytes", field="salt")
-    ordered = sorted(sections, key=lambda section: section.path)
-    leaves: list[bytes] = []
-    shown: dict[str, Any] = {}
-    for section in ordered:
-        if section.path in shown:
-            raise InvalidValueError("section stands twice", field="path", value=section.path)
-        own_salt = hashlib.sha256(salt + section.path.encode()).digest()[:_SALT_BYTES]
-        leaves.append(_leaf(kind, section.path, section.level, section.content, own_salt))
-        shown[section.path] = {"content": section.content, "level": section.level.value, "salt": own_salt.hex()}
-    root = _merkle_root(leaves)
-    document: dict[str, Any] = {"hash": root.hex(), "kind": kind, "sections": shown}
-    if signer is not None:
-        document["signature"] = signer.sign(root)
+
+    def __init__(self, kind: str, sections: Iterable[Section], salt: bytes, signer: Signer | None = None) -> None:
+        if len(salt) < _SALT_BYTES:
+            raise InvalidValueError(f"needs at least {_SALT_BYTES} bytes", field="salt")
+        self._kind = canonical_bytes(kind)
+        self._sections: list[_Written] = []
+        before = None
+        for path, level, content in sorted(sections, key=itemgetter(0)):
+            if path == before:
+                raise InvalidValueError("section stands twice", field="path", value=path)
+            before = path
+            own_salt = hashlib.sha256(salt + path.encode()).digest()[:_SALT_BYTES]
+            written_path, written = canonical_bytes(path), canonical_bytes(content)
+            leaf = _leaf(self._kind, written_path, level, written, own_salt)
+            self._sections.append(_Written(written_path, level, written, own_salt, leaf))
+        root = _merkle_root([each.leaf for each in self._sections])
+        self.hash = root.hex()
+        self._signature = b"" if signer is None else b',"signature":' + canonical_bytes(signer.sign(root))
+
+    def text(self, level: Disclosure) -> bytes:
+        """Return the canonical JSON of the copy for readers at `level`."""
+        sections = b",".join(
+            [
+                b'%b:{"content":%b,"level":"%b","salt":"%b"}' % (path, content, own_level.encode(), salt.hex().encode())
+                if level.may_see(own_level)
+                else b'%b:{"leaf":"%b"}' % (path, leaf.hex().encode())
+                for path, own_level, content, salt, leaf in self._sections
+            ]
+        )
+        head = b'{"hash":"%b","kind":%b,"sections":{' % (self.hash.encode(), self._kind)
+        return head + sections + b"}" + self._signature + b"}"
+
+
+def seal(kind: str, sections: Iterable[Section], salt: bytes, signer: Signer | None = None) -> dict[str, Any]:
+    """Return the full document, at auditor level; see `Sealed`."""
+    document: dict[str, Any] = json.loads(Sealed(kind, sections, salt, signer).text(Disclosure.AUDITOR))
     return document
 
 
@@ -160,7 +194,8 @@ def disclose(document: Mapping[str, Any], level: Disclosure) -> dict[str, Any]:
         if own_level is None or level.may_see(own_level):
             sections[path] = section
         else:
-            leaf = _leaf(kind, path, own_level, section["content"], bytes.fromhex(section["salt"]))
+            content, salt = canonical_bytes(section["content"]), bytes.fromhex(section["salt"])
+            leaf = _leaf(canonical_bytes(kind), canonical_bytes(path), own_level, content, salt)
             sections[path] = {"leaf": leaf.hex()}
     return {**document, "sections": sections}
 
@@ -230,13 +265,14 @@ def _visible_leaf(kind: str, path: str, section: Mapping[str, Any]) -> bytes:
         raise SealBrokenError("unknown disclosure level", field=path, value=section["level"]) from error
     salt = _unhex(section["salt"], 2 * _SALT_BYTES, path)
     try:
-        return _leaf(kind, path, level, section["content"], salt)
+        return _leaf(canonical_bytes(kind), canonical_bytes(path), level, canonical_bytes(section["content"]), salt)
     except InvalidValueError as error:
         raise SealBrokenError(error.rule, field=path, value=error.value) from error
 
 
-def _leaf(kind: str, path: str, level: Disclosure, content: Json, salt: bytes) -> bytes:
-    return hashlib.sha256(b"\x00" + salt + canonical_bytes([kind, path, level.value, content])).digest()
+def _leaf(kind: bytes, path: bytes, level: Disclosure, content: bytes, salt: bytes) -> bytes:
+    """Hash the canonical JSON of [kind, path, level, content], of which all but `level` is written already."""
+    return hashlib.sha256(b'\x00%b[%b,%b,"%b",%b]' % (salt, kind, path, level.encode(), content)).digest()
 
 
 def _merkle_root(leaves: list[bytes]) -> bytes:

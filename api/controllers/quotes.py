@@ -33,7 +33,7 @@ from billing.api_keys import Scope
 from billing.pricing_facts import FactsReader, PricingFacts
 from billing.quote_desk import QuoteOrder
 from billing.quotes import price_with, release_quote
-from billing.repositories.quotes import QuoteRepository, StoredQuote
+from billing.repositories.quotes import NewQuote, QuoteRepository
 from billing.subscriptions import SubscriptionTerms
 from billing.unit_of_work import UnitOfWork
 from pricing_engine.sealing import Disclosure, disclose
@@ -171,5 +171,5 @@ class QuoteController(Controller):
         }
 
 
-def _shown(quote: StoredQuote) -> str:
-    return msgspec.json.encode(quote_view(quote, disclose(quote.sealed, Disclosure.BUYER))).decode()
+def _shown(quote: NewQuote) -> str:
+    return msgspec.json.encode(quote_view(quote, msgspec.Raw(quote.sealed.text(Disclosure.BUYER)))).decode()

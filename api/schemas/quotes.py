@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 
 from billing.quotes import DEFAULT_HOLD, Priced, QuoteRequest
-from billing.repositories.quotes import ListedQuote, StoredQuote
+from billing.repositories.quotes import ListedQuote, NewQuote, StoredQuote
 from models.values.money import from_minor
 from models.values.quantity import plain
 from pricing_engine.quoting import QuoteLine
@@ -170,8 +170,8 @@ def _line_view(line: QuoteLine) -> LineView:
     )
 
 
-def quote_view(quote: StoredQuote, document: dict[str, Any]) -> QuoteView:
-    """Shape a stored quote."""
+def quote_view(quote: StoredQuote | NewQuote, document: Any) -> QuoteView:  # noqa: ANN401
+    """Shape a quote; `document` is its sealed document, or that document's JSON as `msgspec.Raw`."""
     return QuoteView(
         id=quote.id,
         customer=quote.customer,

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.quote import FeatureSupplyRow, QuoteHoldRow, QuoteRow
 from models.values.errors import NotFoundError
+from pricing_engine.sealing import Disclosure, Sealed
 
 _QUOTE = table_of(QuoteRow)
 _HOLD = table_of(QuoteHoldRow)
 _SUPPLY = table_of(FeatureSupplyRow)
+
+
+@dataclass(frozen=True, slots=True)
+class NewQuote:
+    """A quote that was sealed just now and is open, but not stored yet."""
+
+    id: str
+    customer: str
+    book_hash: str
+    sheet_hash: str
+    currency: str
+    total: Decimal
+    sealed: Sealed
+    created_at: datetime
+    expires_at: datetime
+    state: str = "open"
+
+    def stored(self) -> StoredQuote:
+        """Return it as it is read back."""
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "sealed"}
+        return StoredQuote(**fields, sealed=json.loads(self.sealed.text(Disclosure.AUDITOR)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +86,22 @@ class QuoteRepository:
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
 
-    def add(self, quotes: Sequence[StoredQuote]) -> None:
+    def add(self, quotes: Sequence[NewQuote]) -> None:
         """Store new open quotes."""
         rows = [
             {
-                **{name: getattr(quote, name) for name in _FIELDS},
                 "tenant": self._uow.tenant,
-                "quote_hash": quote.sealed["hash"],
-                "document": quote.sealed,
+                "id": quote.id,
+                "customer": quote.customer,
+                "book_hash": quote.book_hash,
+                "sheet_hash": quote.sheet_hash,
+                "currency": quote.currency,
+                "total": quote.total,
+                "quote_hash": quote.sealed.hash,
+                "document": msgspec.Raw(quote.sealed.text(Disclosure.AUDITOR)),
+                "state": quote.state,
+                "created_at": quote.created_at,
+                "expires_at": quote.expires_at,
             }
             for quote in quotes
         ]

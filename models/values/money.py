@@ -95,17 +95,17 @@ def currency(code: str) -> Currency:
 
 def round_fraction(value: Fraction | Decimal, mode: RoundingMode = RoundingMode.HALF_AWAY_FROM_ZERO) -> int:
     """Round an exact number to an integer by `mode`. The one place where a rest is decided."""
-    exact = Fraction(value)
-    whole, rest = divmod(abs(exact.numerator), exact.denominator)
-    negative = exact < 0
+    numerator, denominator = value.as_integer_ratio()
+    whole, rest = divmod(abs(numerator), denominator)
+    negative = numerator < 0
     twice = 2 * rest
     match mode:
         case RoundingMode.HALF_AWAY_FROM_ZERO:
-            up = twice >= exact.denominator
+            up = twice >= denominator
         case RoundingMode.HALF_EVEN:
-            up = twice > exact.denominator or (twice == exact.denominator and whole % 2 == 1)
+            up = twice > denominator or (twice == denominator and whole % 2 == 1)
         case RoundingMode.HALF_TOWARDS_ZERO:
-            up = twice > exact.denominator
+            up = twice > denominator
         case RoundingMode.UP:
             up = rest > 0
         case RoundingMode.DOWN:
@@ -122,7 +122,7 @@ def round_to_minor(
     amount: Decimal | Fraction, of: Currency, mode: RoundingMode = RoundingMode.HALF_AWAY_FROM_ZERO
 ) -> int:
     """Round an exact amount in major units to integer minor units."""
-    return round_fraction(Fraction(amount) * 10**of.exponent, mode)
+    return round_fraction(_shifted(amount, of.exponent), mode)
 
 
 def round_to_ledger_units(amount: Decimal | Fraction, of: Currency) -> int:
@@ -130,7 +130,11 @@ def round_to_ledger_units(amount: Decimal | Fraction, of: Currency) -> int:
 
     Callers post differences of cumulative values, so what lies below the unit is carried, not lost.
     """
-    return round_fraction(Fraction(amount) * 10**of.ledger_exponent)
+    return round_fraction(_shifted(amount, of.ledger_exponent))
+
+
+def _shifted(amount: Decimal | Fraction, digits: int) -> Decimal | Fraction:
+    return amount * 10**digits if isinstance(amount, Fraction) else EXACT.scaleb(amount, digits)
 
 
 def from_minor(minor: int, of: Currency) -> Decimal:
@@ -155,14 +159,13 @@ def allocate(total: int, weights: Sequence[Decimal | Fraction | int]) -> list[in
     whole = sum(shares)
     if whole == 0:
         shares, whole = [1] * len(shares), len(shares)
-    parts, rests = [], []
-    for share in shares:
-        part, rest = divmod(abs(total) * share, whole)
-        parts.append(part)
-        rests.append(rest)
-    by_remainder = sorted(range(len(parts)), key=lambda i: (-rests[i], i))
-    for i in by_remainder[: abs(total) - sum(parts)]:
-        parts[i] += 1
+    divided = [divmod(abs(total) * share, whole) for share in shares]
+    parts = [part for part, _ in divided]
+    left = abs(total) - sum(parts)
+    if left:  # Sorting is stable in reverse too: of equal rests the earlier comes first.
+        rests = [rest for _, rest in divided]
+        for i in sorted(range(len(parts)), key=rests.__getitem__, reverse=True)[:left]:
+            parts[i] += 1
     return parts if total >= 0 else [-part for part in parts]
 
 

@@ -84,5 +84,7 @@ def plain(number: Decimal) -> str:
     """Print without exponent and without trailing zeros: Decimal('1E+3') -> '1000', '2.50' -> '2.5'."""
     if not number:
         return "0"
-    text = format(number, "f")
+    text = str(number)
+    if "E" in text:
+        text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text

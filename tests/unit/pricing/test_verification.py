@@ -5,15 +5,22 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models.values.canonical_json import Record, canonical_bytes
 from models.values.errors import InvalidValueError
-from pricing_engine.sealing import Disclosure, Section, Signer, disclose, new_signer, open_sealed, seal
+from pricing_engine.catalog import selection_of
+from pricing_engine.negotiated_terms import NegotiatedTerm
+from pricing_engine.quote_document import QuoteIdentity, quote_sections
+from pricing_engine.quoting import CompiledBook, QuoteFacts, QuoteHead, price_quote
+from pricing_engine.sealing import Disclosure, Sealed, Section, Signer, disclose, new_signer, open_sealed, seal
 from pricing_engine.verification import Verdict, verify_quote
-from tests.quote_facts import SIGNER, WHOLE, SealedQuote, price_book, sealed_quote
+from tests.quote_facts import AT, SIGNER, WHOLE, SealedQuote, jittered_sheet, price_book, sealed_quote
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 
@@ -155,3 +162,33 @@ def test_a_vector_is_what_these_facts_seal_to() -> None:
 def test_a_signer_refuses_other_keys() -> None:
     with pytest.raises(InvalidValueError, match="signing_key"):
         Signer.from_pem(b"not a key")
+
+
+def _sections(selection: dict[str, Any], reason: str) -> list[Section]:
+    book = price_book()
+    term = NegotiatedTerm(feature="tokens", reason=reason, approver="ann", starts_at=AT, percent=Decimal(15))
+    sheet = jittered_sheet("0" * 64)
+    priced = price_quote(CompiledBook(book), QuoteFacts(sheet, selection_of(selection, book), terms={"tokens": term}))
+    head = QuoteHead("q", "default", "acme", "default", "direct", AT, AT + timedelta(days=1))
+    return quote_sections(QuoteIdentity(head, "0" * 64, "0" * 64, sheet.model_hash, book.money), priced)
+
+
+@pytest.mark.parametrize("level", list(Disclosure))
+def test_a_copy_written_from_its_parts_is_the_disclosed_document(level: Disclosure) -> None:
+    """Contents with usage, an adaptive price and a negotiated term included: their fields are optional."""
+    sections = [
+        *_sections({"tokens": {"units": "5"}, "seats": "12"}, "the launch, \N{SNOWMAN}"),
+        Section("note", Disclosure.TRANSPARENT, {"b": ["é", {"z": None, "ü": True}], "a": 1}),
+    ]
+    written = Sealed("kind", sections, b"s" * 16, SIGNER).text(level)
+    assert written == canonical_bytes(disclose(seal("kind", sections, b"s" * 16, SIGNER), level))
+
+
+class _Note(Record, frozen=True):
+    text: str
+
+
+def test_text_that_is_no_unicode_is_not_sealed() -> None:
+    for content in (_Note("\ud800"), {"text": "\ud800"}):
+        with pytest.raises(InvalidValueError, match="surrogate"):
+            Sealed("kind", [Section("note", Disclosure.BUYER, content)], b"s" * 16)
