@@ -16,6 +16,7 @@ from billing.charge_posting import post_charges
 from billing.charging import CLOCK_TOLERANCE, Run, billed_through, cutoff_of
 from billing.close_tasks import CloseOutcome, CloseTask, Executor, InTurn
 from billing.database import Database
+from billing.holds import expire_holds
 from billing.invoices import InvoiceState, Issue
 from billing.invoicing import Collect, discard, draft_open_charges, finalise
 from billing.metering.worklists import close_through, cutoffs, last_recorded, open_unmatched, reopen_from, settle_late
@@ -26,6 +27,7 @@ from billing.repositories.invoices import InvoiceRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.tax import TaxRates
 from billing.unit_of_work import UnitOfWork
+from billing.usage_holds import expire_usage_holds
 from billing.wallets import expire_credit
 from models.values.errors import InvalidValueError, RuleBrokenError
 from models.values.ids import bucket_of
@@ -209,6 +211,8 @@ def _begin(uow: UnitOfWork, key: str, now: datetime, options: CloseOptions) -> C
     repository.save(month)
     repository.log(key, "begin", options.actor, "", now)
     _cut_off(uow, month)
+    expire_usage_holds(uow, now)  # Holds before grants: what they kept of an expired one expires with it.
+    expire_holds(uow, at=now)
     expire_credit(uow, at=now, recorded_at=now)  # Before invoices are paid: what rolls over pays for them.
     return CloseResult(month, False, checks, 0, (), ())  # noqa: FBT003
 

@@ -21,6 +21,8 @@ from billing.unit_of_work import UnitOfWork
 from billing.wallets import BurnRequest, write_burn
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError, RuleBrokenError
 
+_WANTED = ("key", "customer", "asset", "feature", "units", "created_at", "expires_at")
+
 
 class HoldState(StrEnum):
     """Where a hold stands; it leaves `pending` once."""
@@ -39,7 +41,10 @@ class HoldEndedError(RuleBrokenError):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Credit kept: `units` of `asset`, for usage of `feature`, until `expires_at`. `key` is unique for ever."""
+    """Credit kept: `units` of `asset`, for usage of `feature`, until `expires_at`. `key` is unique for ever.
+
+    `units` is what it begins with; `hand_over` moves some to another or from it.
+    """
 
     key: str
     customer: str
@@ -72,8 +77,8 @@ def hold(uow: UnitOfWork, wanted: Hold) -> Hold:
     takings = plan_burn(grants, wanted.units, wanted.feature, wanted.created_at)
     if total(takings) < wanted.units:
         raise InsufficientCreditError(f"has {total(takings)} free units", field=wanted.customer, value=wanted.units)
-    columns = ("key", "customer", "asset", "feature", "units", "created_at", "expires_at")
-    rows.add_hold(uow, takings, **{name: getattr(wanted, name) for name in columns})
+    begin(uow, wanted)
+    rows.change_parts(uow, wanted.key, {taking.grant.id: taking.units for taking in takings})
     return wanted
 
 
@@ -117,17 +122,24 @@ def release(uow: UnitOfWork, key: str, *, at: datetime) -> Hold:
     return replace(found, state=HoldState.RELEASED)
 
 
-def shrink(uow: UnitOfWork, key: str, units: int, *, at: datetime) -> None:
-    """Let a pending hold keep `units`, fewer than it does; with none it is released. The wallets are locked."""
-    if units == 0:
-        rows.free_hold(uow, key, HoldState.RELEASED, at)
-        return
-    kept = rows.hold_parts(uow, key)
-    parts: dict[str, int] = {}
+def begin(uow: UnitOfWork, wanted: Hold) -> Hold:
+    """Begin a hold that keeps nothing until something is handed over to it. The wallets are locked."""
+    rows.add_hold(uow, **{name: getattr(wanted, name) for name in _WANTED})
+    return wanted
+
+
+def hand_over(uow: UnitOfWork, giver: str, taker: str, units: int) -> None:
+    """Move up to `units` of what a pending hold keeps to another of the same customer, asset and feature.
+
+    They stay kept, also in grants that have expired since. The wallets are locked.
+    """
+    given: dict[str, int] = {}
+    kept = rows.hold_parts(uow, giver)
     for grant in sorted(rows.grants(uow, GRANT.c.id.in_(kept)), key=burn_order):
-        if (part := min(units - sum(parts.values()), kept[grant.id])) > 0:
-            parts[grant.id] = part
-    rows.shrink_hold(uow, key, parts)
+        if (part := min(units - sum(given.values()), kept[grant.id])) > 0:
+            given[grant.id] = part
+    rows.change_parts(uow, giver, {grant: -part for grant, part in given.items()})
+    rows.change_parts(uow, taker, given)
 
 
 def expire_holds(uow: UnitOfWork, *, at: datetime) -> int:

@@ -1,11 +1,11 @@
-"""What an event adds to what a customer owes: the billing period priced with it and without it, by the same function.
+"""What events add to what a customer owes: their billing periods priced with and without them, by the same function.
 
 Usage so far is read live. Nothing is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -18,7 +18,6 @@ from billing.metering.history import StoredEvent
 from billing.metering.live_usage import usage_of
 from billing.period_rating import rate_period
 from billing.phases import CyclePeriod, PhaseState, Subscription
-from billing.price_source import PriceSource
 from billing.rated_usage import Scope
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.unit_of_work import UnitOfWork
@@ -40,94 +39,104 @@ class NotMeteredError(RuleBrokenError):
 
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """What one feature costs for the period `before` and `after`, exact, in major units."""
+    """What one feature costs more: `amount` exact, in major units, below zero where more units cost less.
+
+    `difference` is the same in ledger units, as the difference of each period's rounded sums: however usage is cut
+    into increments, they sum to what is owed for all of it.
+    """
 
     feature: str
     asset: str
-    before: Decimal
-    after: Decimal
+    amount: Decimal
+    difference: int
 
     @property
-    def amount(self) -> Decimal:
-        """What is added; below zero where a tariff lets more units cost less."""
-        return EXACT.subtract(self.after, self.before)
+    def slot(self) -> tuple[str, str]:
+        """Asset and feature."""
+        return self.asset, self.feature
 
     @property
     def units(self) -> int:
-        """What is added in ledger units, as the difference of rounded sums: many increments sum to what is owed."""
-        money = currency(self.asset)
-        return max(round_to_ledger_units(self.after, money) - round_to_ledger_units(self.before, money), 0)
+        """The ledger units to pay."""
+        return max(self.difference, 0)
 
     @property
     def units_to_keep(self) -> int:
-        """The ledger units that are enough for it, whatever was counted before."""
+        """The ledger units that are enough for it, also where usage that nobody kept credit for comes between."""
         scaled = EXACT.scaleb(self.amount, currency(self.asset).ledger_exponent)
-        return max(round_fraction(scaled, RoundingMode.CEILING), 0)
+        return max(round_fraction(scaled, RoundingMode.CEILING), self.units)
 
 
-def priced_increment(
-    uow: UnitOfWork, event: StoredEvent, *, besides: Sequence[StoredEvent] = ()
-) -> tuple[Increment, ...]:
-    """Return, by feature, what the customer owes more with `event` and `besides` than with what is stored.
+class UsagePricer:
+    """Prices usage of one customer on top of what is stored when it is asked."""
 
-    Raises NotMeteredError where no active subscription counts the event, what `read_value` raises for its data.
-    """
-    at = event.occurred_at
-    active = [
-        each
-        for each in SubscriptionRepository(uow).of_customers([event.customer])
-        if (phase := each.phase_at(at)) is not None and phase.state is PhaseState.ACTIVE
-    ]
-    source = price_source(uow, active)
-    sums: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
-    is_counted = False
-    for subscription in active:
-        for cycle in subscription.cycle_periods(Period(at, at + _MOMENT)):
-            windows = sorted(set(windows_of(cycle, source, Scope.INTERIM, cycle.ends_at)))
-            touched = [each for each in windows if _counts(_meter(source, *each), event)]
-            if not touched:
-                continue
-            is_counted = True
-            before = {each: _measured(uow, source, event.customer, each, ()) for each in windows}
+    def __init__(self, uow: UnitOfWork, customer: str) -> None:
+        self._uow, self._customer = uow, customer
+        self._subscriptions = SubscriptionRepository(uow).of_customers([customer])
+        self._source = price_source(uow, self._subscriptions)
+
+    def check_counted(self, event: StoredEvent) -> None:
+        """Raise NotMeteredError where no active subscription counts the event, InvalidValueError for its data."""
+        meters = [self._meter(*each) for _, cycle in self._periods(event) for each in self._windows(cycle)]
+        # Every meter reads it: one that counts the event does not excuse data that another refuses.
+        if not any([_counts(meter, event) for meter in meters]):
+            raise NotMeteredError("no active subscription counts it", field=event.customer, value=event.event_type)
+
+    def added_by(self, events: Sequence[StoredEvent], besides: Sequence[StoredEvent] = ()) -> tuple[Increment, ...]:
+        """Return, by feature, what the customer owes more with `events` than with what is stored and `besides`."""
+        cycles = {
+            (subscription.id, cycle.ends_at): (subscription, cycle)
+            for event in events
+            for subscription, cycle in self._periods(event)
+        }
+        sums: dict[tuple[str, str], tuple[Decimal, int]] = {}
+        types = {event.event_type for event in events}
+        for subscription, cycle in cycles.values():
+            windows = self._windows(cycle)
+            before = {each: self._measured(each, besides) for each in windows}
             after = before | {
-                each: _measured(uow, source, event.customer, each, (*besides, event))
+                each: self._measured(each, (*besides, *events))
                 for each in windows
-                if _meter(source, *each).event_type == event.event_type
+                if self._meter(*each).event_type in types
             }
-            _add(sums, 0, subscription, cycle, source, before)
-            _add(sums, 1, subscription, cycle, source, after)
-    if not is_counted:
-        raise NotMeteredError("no active subscription counts it", field=event.customer, value=event.event_type)
-    return tuple(Increment(feature, asset, *sums[asset, feature]) for asset, feature in sorted(sums))
+            money = currency(subscription.currency)
+            costs = self._costs(subscription, cycle, before), self._costs(subscription, cycle, after)
+            for feature in {**costs[0], **costs[1]}:
+                was, will_be = (each.get(feature, _ZERO) for each in costs)
+                amount, units = sums.get((money.code, feature), (_ZERO, 0))
+                units += round_to_ledger_units(will_be, money) - round_to_ledger_units(was, money)
+                sums[money.code, feature] = EXACT.add(amount, EXACT.subtract(will_be, was)), units
+        return tuple(Increment(feature, asset, *sums[asset, feature]) for asset, feature in sorted(sums))
 
+    def _periods(self, event: StoredEvent) -> Iterator[tuple[Subscription, CyclePeriod]]:
+        """Yield the billing periods of active subscriptions that the event falls in."""
+        at = event.occurred_at
+        for subscription in self._subscriptions:
+            phase = subscription.phase_at(at)
+            if phase is not None and phase.state is PhaseState.ACTIVE:
+                for cycle in subscription.cycle_periods(Period(at, at + _MOMENT)):
+                    yield subscription, cycle
 
-def _measured(
-    uow: UnitOfWork, source: PriceSource, customer: str, of: tuple[str, Window], besides: Sequence[StoredEvent]
-) -> Measured:
-    window = of[1]
-    period = Period(window.start, window.end)
-    return usage_of(uow, customer, _meter(source, *of), period, by_event=window.by_event, besides=besides)
+    def _windows(self, cycle: CyclePeriod) -> list[tuple[str, Window]]:
+        return sorted(set(windows_of(cycle, self._source, Scope.INTERIM, cycle.ends_at)))
 
+    def _meter(self, book: str, window: Window) -> Meter:
+        return self._source.books[book].book.meter(window.meter)
 
-def _meter(source: PriceSource, book: str, window: Window) -> Meter:
-    return source.books[book].book.meter(window.meter)
+    def _measured(self, of: tuple[str, Window], besides: Sequence[StoredEvent]) -> Measured:
+        window = of[1]
+        period = Period(window.start, window.end)
+        return usage_of(self._uow, self._customer, self._meter(*of), period, by_event=window.by_event, besides=besides)
+
+    def _costs(
+        self, subscription: Subscription, cycle: CyclePeriod, measured: Mapping[tuple[str, Window], Measured]
+    ) -> dict[str, Decimal]:
+        costs: dict[str, Decimal] = {}
+        for row in rate_period(subscription, cycle, self._source, measured, Scope.INTERIM, cycle.ends_at):
+            costs[row.feature] = EXACT.add(costs.get(row.feature, _ZERO), row.amount)
+        return costs
 
 
 def _counts(meter: Meter, event: StoredEvent) -> bool:
     counter = counter_of(meter)
     return counter.event_type == event.event_type and not isinstance(read_value(counter, event.data), Absent)
-
-
-def _add(
-    sums: dict[tuple[str, str], tuple[Decimal, Decimal]],
-    side: int,
-    subscription: Subscription,
-    cycle: CyclePeriod,
-    source: PriceSource,
-    measured: Mapping[tuple[str, Window], Measured],
-) -> None:
-    for row in rate_period(subscription, cycle, source, measured, Scope.INTERIM, cycle.ends_at):
-        key = subscription.currency, row.feature
-        both = list(sums.get(key, (_ZERO, _ZERO)))
-        both[side] = EXACT.add(both[side], row.amount)
-        sums[key] = both[0], both[1]

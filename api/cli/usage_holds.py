@@ -19,6 +19,7 @@ from billing.audit import Actor, record
 from billing.metering.alerts import remove_alert
 from billing.metering.directory import PriceBookDirectory
 from billing.metering.parsing import parse_event
+from billing.repositories.usage_holds import find_usage_hold
 from models.values.errors import InvalidValueError
 from models.values.period import Interval
 
@@ -108,7 +109,7 @@ def run_release(options: argparse.Namespace) -> int:
 def run_show(options: argparse.Namespace) -> int:
     """Print a hold as it stands."""
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
-        print(json.dumps(usage_hold_document(usage_holds.find_usage_hold(uow, options.id))))
+        print(json.dumps(usage_hold_document(find_usage_hold(uow, options.id))))
     return 0
 
 

@@ -16,6 +16,7 @@ from billing import audit, usage_holds
 from billing.api_keys import Scope
 from billing.metering.alerts import remove_alert
 from billing.metering.parsing import WireEvent, parse_event
+from billing.repositories.usage_holds import find_usage_hold
 from billing.unit_of_work import UnitOfWork
 
 
@@ -47,7 +48,7 @@ class UsageHoldController(Controller):
         """Return a hold as it stands."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            return usage_hold_document(usage_holds.find_usage_hold(uow, hold))
+            return usage_hold_document(find_usage_hold(uow, hold))
 
     @post(
         "/{hold:str}/settle",

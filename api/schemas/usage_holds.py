@@ -12,8 +12,8 @@ import msgspec
 from billing import usage_holds
 from billing.expected_usage import event_for
 from billing.holds import HoldState
+from billing.repositories.usage_holds import ExpectedUsage, FeatureShare, UsageHold
 from billing.unit_of_work import UnitOfWork
-from billing.usage_holds import ExpectedUsage, FeatureShare, UsageHold
 from models.values.errors import InvalidValueError
 from models.values.ids import check_external_id
 from models.values.money import currency, from_ledger_units

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -125,28 +125,38 @@ def due_holds(uow: UnitOfWork, at: datetime, customer: str | None = None) -> lis
     return list(uow.connection.execute(query.order_by(HOLD.c.key)).scalars())
 
 
-def add_hold(uow: UnitOfWork, takings: Sequence[Taking], **columns: object) -> None:
-    """Write a hold and keep its units in the grants."""
+def add_hold(uow: UnitOfWork, **columns: object) -> None:
+    """Write a hold that keeps nothing yet."""
     uow.connection.execute(insert(HOLD).values(tenant=uow.tenant, **columns))
-    _keep(uow, str(columns["key"]), {taking.grant.id: taking.units for taking in takings})
 
 
-def shrink_hold(uow: UnitOfWork, key: str, parts: Mapping[str, int]) -> None:
-    """Let a pending hold keep `parts` of its grants and no more."""
-    mine = (PART.c.tenant == uow.tenant, PART.c.hold == key)
-    for grant, units in sorted(hold_parts(uow, key).items()):
-        _change_held(uow, grant, -units)
-    uow.connection.execute(delete(PART).where(*mine))
-    _keep(uow, key, parts)
-    held = update(HOLD).where(HOLD.c.tenant == uow.tenant, HOLD.c.key == key)
-    uow.connection.execute(held.values(units=sum(parts.values())))
+def change_parts(uow: UnitOfWork, key: str, changes: Mapping[str, int]) -> None:
+    """Let a pending hold keep more, or less, of some grants."""
+    kept = hold_parts(uow, key)
+    for grant, change in sorted(changes.items()):
+        if grant in kept:
+            mine = PART.c.hold == key, PART.c.credit_grant == grant
+            uow.connection.execute(delete(PART).where(PART.c.tenant == uow.tenant, *mine))
+        if units := kept.get(grant, 0) + change:
+            part = {"hold": key, "credit_grant": grant, "units": units}
+            uow.connection.execute(insert(PART).values(tenant=uow.tenant, **part))
+        _change_held(uow, grant, change)
 
 
-def _keep(uow: UnitOfWork, key: str, parts: Mapping[str, int]) -> None:
-    for grant, units in parts.items():
-        part = {"hold": key, "credit_grant": grant, "units": units}
-        uow.connection.execute(insert(PART).values(tenant=uow.tenant, **part))
-        _change_held(uow, grant, units)
+def kept_parts(uow: UnitOfWork, customer: str) -> list[Row[Any]]:
+    """Return what a customer's pending holds keep: key, asset, feature and units, a row for each grant, if any."""
+    query = (
+        select(HOLD.c.key, HOLD.c.asset, HOLD.c.feature, PART.c.units)
+        .outerjoin(PART, (PART.c.tenant == HOLD.c.tenant) & (PART.c.hold == HOLD.c.key))
+        .where(HOLD.c.tenant == uow.tenant, HOLD.c.state == "pending", HOLD.c.customer == customer)
+    )
+    return list(uow.connection.execute(query.order_by(HOLD.c.key, PART.c.credit_grant)))
+
+
+def count_holds(uow: UnitOfWork, prefix: str) -> int:
+    """Return how many holds, ended ones too, have a key that begins with `prefix`."""
+    query = select(func.count()).where(HOLD.c.tenant == uow.tenant, HOLD.c.key.startswith(prefix, autoescape=True))
+    return int(uow.connection.execute(query).scalar_one())
 
 
 def hold_parts(uow: UnitOfWork, key: str) -> dict[str, int]:

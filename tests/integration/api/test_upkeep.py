@@ -16,6 +16,7 @@ from billing import holds, usage_holds, wallets
 from billing.burn_down import Grant, GrantKind
 from billing.database import Database
 from billing.holds import Hold, HoldState
+from billing.repositories.usage_holds import find_usage_hold
 from billing.upkeep import Ended, end_what_is_over
 from models.values.errors import InvalidValueError
 from tests.billing_story import Company
@@ -50,7 +51,7 @@ def sold(database_url: str, tmp_path: Path) -> Iterator[Door]:
 def states(door: Door) -> tuple[HoldState, list[str]]:
     with door.database.reading("default") as uow:
         quotes = uow.connection.exec_driver_sql("select state from quote").scalars()
-        return usage_holds.find_usage_hold(uow, "h").state, list(quotes)
+        return find_usage_hold(uow, "h").state, list(quotes)
 
 
 def test_the_server_ends_what_is_over(sold: Door) -> None:
@@ -69,8 +70,7 @@ def test_the_server_ends_what_is_over(sold: Door) -> None:
 def test_everything_is_ended_once_and_not_too_early(database: Database) -> None:
     sell(database)
     assert end_what_is_over(database, "default", START) == Ended(0, 0, 0, 0)
-    # Ending holds on usage frees the credit holds of the customer whose time is over as well.
-    assert end_what_is_over(database, "default", SOON) == Ended(0, 1, 0, 1)
+    assert end_what_is_over(database, "default", SOON) == Ended(0, 1, 1, 1)
     assert end_what_is_over(database, "other", LATER) == Ended(0, 0, 0, 0)
 
 
@@ -85,7 +85,7 @@ def test_the_command_says_what_it_ended(
     monkeypatch.setenv("ALACARTE_DATABASE_URL", f"sqlite:///{path}")
     monkeypatch.setenv("ALACARTE_SIGNING_KEY", str(tmp_path / "key.pem"))
     ended = [(main(["tick"]), capsys.readouterr().out) for _ in range(2)]
-    assert ended[0] == (0, "ended: 0 quotes, 1 holds on usage, 0 holds on credit, 1 grants\n")
+    assert ended[0] == (0, "ended: 0 quotes, 1 holds on usage, 1 holds on credit, 1 grants\n")
     assert ended[1] == (0, "ended: 0 quotes, 0 holds on usage, 0 holds on credit, 0 grants\n")
 
 

@@ -12,7 +12,7 @@ from billing.burn_down import Grant, GrantKind
 from billing.database import Database
 from billing.ledger_checks import CHECKS
 from billing.metering.parsing import parse_event
-from billing.usage_holds import ExpectedUsage, UsageHold
+from billing.repositories.usage_holds import ExpectedUsage, UsageHold
 from billing.verification import verify
 from billing.wallets import Wallet
 from models.values.canonical_json import canonical_bytes

@@ -10,10 +10,11 @@ import pytest
 from billing import usage_holds
 from billing.burn_down import InsufficientCreditError
 from billing.database import Database
+from billing.holds import HoldState
 from billing.metering.alerts import Alert, LimitReachedError, alerts_of, raised_alerts, remove_alert, set_alert
 from billing.metering.parsing import parse_event
+from billing.repositories.usage_holds import UsageHold
 from billing.unit_of_work import UnitOfWork
-from billing.usage_holds import UsageHold
 from models.values.canonical_json import canonical_bytes
 from models.values.errors import NotFoundError
 from models.values.period import Interval
@@ -85,7 +86,7 @@ def test_sixteen_writers_keep_no_more_than_there_is(company: Company) -> None:
 
     settling = [lambda uow, key=each.key: _settle(uow, company, key, 600) for each in held]
     ended = together(company.database, settling * 2)
-    assert {each.state for each in ended if isinstance(each, UsageHold)} == {usage_holds.HoldState.SETTLED}
+    assert {each.state for each in ended if isinstance(each, UsageHold)} == {HoldState.SETTLED}
     assert len(ended) == 14
     assert balance(company) == (Decimal(28), Decimal(0))
 
