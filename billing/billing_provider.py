@@ -159,9 +159,10 @@ class RemoteInvoice:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRefund:
-    """Money that went back."""
+    """Money that went back. `ref` is ours; empty where somebody else asked for it."""
 
     id: str
+    ref: str
     intent: str
     amount: int
     currency: str

@@ -58,7 +58,7 @@ class LedgerCollection:
                 pay(uow, event.invoice_id, money, self._now())
             case Refunded():
                 money = Money(event.reference, event.amount_minor, event.occurred_at, PROCESSOR)
-                pay_back(uow, event.invoice_id, money, self._now())
+                pay_back(uow, event.invoice_id, money, self._now(), beyond_paid=True)
             case FeeCharged():
                 units = event.amount_minor * currency(event.currency).units_per_minor
                 self._post(uow, event.reference, event.occurred_at, ProcessorFee(event.currency, PROCESSOR, units))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from billing import ledger
-from billing.chart_of_accounts import Account
+from billing.chart_of_accounts import Account, Leg
 from billing.invoices import Invoice, InvoiceState
 from billing.posting_rules import (
     CreditApplied,
@@ -19,7 +20,7 @@ from billing.posting_rules import (
     journal,
 )
 from billing.repositories import journals
-from billing.repositories.invoices import InvoiceRepository, Settlement
+from billing.repositories.invoices import MONEY_KINDS, InvoiceRepository, Settlement
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import invoice_events
 from billing.webhooks.events import announce
@@ -27,6 +28,7 @@ from models.values.errors import ConflictError, InvalidValueError, RuleBrokenErr
 from models.values.money import currency
 
 _PAYABLE = {InvoiceState.FINALISED, InvoiceState.PAID, InvoiceState.UNCOLLECTIBLE}
+"""The states in which money comes in, and so those in which it goes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
     Raises RuleBrokenError for a draft or a void invoice, ConflictError for a key used otherwise.
     """
     repository, found = _locked(uow, invoice)
-    if _is_known(repository, found, f"payment:{money.key}", money.amount_minor):
+    if _is_paid(repository, found, money):
         return found
     money.check_positive()
     if found.state not in _PAYABLE:
@@ -73,17 +75,27 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
     return _settle(uow, repository, found, payment, recorded_at, lost=lost - back)
 
 
-def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *, reopens: bool) -> Invoice:
-    """Record money that went back.
+def refund(
+    uow: UnitOfWork,
+    invoice: str,
+    money: Money,
+    recorded_at: datetime,
+    *,
+    reopens: bool,
+    beyond_paid: bool = False,
+) -> Invoice:
+    """Record money that went back. The same key again changes nothing.
 
     `reopens`: without a credit note, so the invoice is open again by as much; else out of the customer's credit,
-    which a credit note or an overpayment left. Raises RuleBrokenError for more than was paid.
+    which a credit note or an overpayment left. Raises RuleBrokenError for a draft or a void invoice, and for more
+    than was paid unless it may go `beyond_paid`, ConflictError for a key used otherwise.
     """
     repository, found = _locked(uow, invoice)
     key = f"refund:{money.key}"
-    if _is_known(repository, found, key, -money.amount_minor if reopens else 0):
+    if _is_refunded(uow, repository, found, money):
         return found
     money.check_positive()
+    check_refundable(found)
     units = money.amount_minor * currency(found.currency).units_per_minor
     if not reopens:
         fact = Refund(found.customer, found.currency, money.processor, units)
@@ -91,11 +103,9 @@ def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *
         refunded = Settlement(found.id, key, "refund", 0, money.at, money.processor)
         return _settle(uow, repository, found, refunded, recorded_at, lost=_written_off(repository, found))
     paid = sum(
-        each.amount_minor
-        for each in repository.settlements([found.id]).get(found.id, [])
-        if each.kind in {"payment", "refund"}
+        each.amount_minor for each in repository.settlements([found.id]).get(found.id, []) if each.kind in MONEY_KINDS
     )
-    if money.amount_minor > paid:
+    if money.amount_minor > paid and not beyond_paid:
         raise RuleBrokenError(
             f"at most {paid} was paid", field="amount_minor", value=money.amount_minor, code="refund_above_paid"
         )
@@ -105,16 +115,48 @@ def refund(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *
     return _settle(uow, repository, found, refunded, recorded_at, lost=_written_off(repository, found))
 
 
-def pay_back(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> Invoice:
+def pay_back(
+    uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime, *, beyond_paid: bool = False
+) -> Invoice:
     """Record money that went back: out of the customer's credit where that is enough, else the invoice is open again.
 
+    `beyond_paid`: it is gone whatever we say, so more than was paid is recorded too, and the invoice asks for it.
     Raises what `refund` raises.
     """
     journals.lock(uow)
     found = InvoiceRepository(uow).get(invoice)
-    credit = -ledger.balance(uow, Account("customer_credit", found.currency, found.customer))
-    units = money.amount_minor * currency(found.currency).units_per_minor
-    return refund(uow, found.id, money, recorded_at, reopens=credit < units)
+    reopens = _credit_minor(uow, found.customer, found.currency) < money.amount_minor
+    return refund(uow, found.id, money, recorded_at, reopens=reopens, beyond_paid=beyond_paid)
+
+
+def check_refundable(invoice: Invoice) -> None:
+    """Raise RuleBrokenError for an invoice in a state in which no money came in."""
+    if invoice.state not in _PAYABLE:
+        raise RuleBrokenError(
+            "cannot be paid back", field="invoice", value=invoice.state.value, code="invoice_not_refundable"
+        )
+
+
+def is_refunded(uow: UnitOfWork, key: str) -> bool:
+    """Whether a refund by this key is recorded."""
+    return InvoiceRepository(uow).settlement(f"refund:{key}") is not None
+
+
+def is_covered(uow: UnitOfWork, customer: str, asset: str, awaited: Iterable[tuple[str, int]]) -> bool:
+    """Whether refunds on their way (invoice, minor units) can be recorded one after the other, as `pay_back` does.
+
+    What went back beyond what was paid of one invoice counts against the customer's others.
+    """
+    credit = _credit_minor(uow, customer, asset)
+    paid = InvoiceRepository(uow).paid(customer, asset)
+    for invoice, amount_minor in awaited:
+        if amount_minor <= credit:
+            credit -= amount_minor
+        elif amount_minor <= paid[invoice]:
+            paid[invoice] -= amount_minor
+        else:
+            return False
+    return credit + paid.total() >= 0
 
 
 def apply_credit(uow: UnitOfWork, invoice: str, key: str, at: datetime, recorded_at: datetime) -> Invoice:
@@ -122,12 +164,10 @@ def apply_credit(uow: UnitOfWork, invoice: str, key: str, at: datetime, recorded
     repository, found = _locked(uow, invoice)
     if repository.settlement(f"credit:{key}") is not None or found.state is not InvoiceState.FINALISED:
         return found
-    per_minor = currency(found.currency).units_per_minor
-    credit = -ledger.balance(uow, Account("customer_credit", found.currency, found.customer)) // per_minor
-    used = min(credit, found.open_minor)
+    used = min(_credit_minor(uow, found.customer, found.currency), found.open_minor)
     if used <= 0:
         return found
-    applied = CreditApplied(found.customer, found.currency, used * per_minor)
+    applied = CreditApplied(found.customer, found.currency, used * currency(found.currency).units_per_minor)
     ledger.post(uow, [journal(f"credit:{key}", at, applied)], recorded_at=recorded_at)
     return _settle(uow, repository, found, Settlement(found.id, f"credit:{key}", "credit", used, at), recorded_at)
 
@@ -158,13 +198,37 @@ def _locked(uow: UnitOfWork, invoice: str) -> tuple[InvoiceRepository, Invoice]:
     return repository, repository.get(invoice)
 
 
-def _is_known(repository: InvoiceRepository, invoice: Invoice, key: str, amount_minor: int) -> bool:
-    known = repository.settlement(key)
+def _credit_minor(uow: UnitOfWork, customer: str, asset: str) -> int:
+    """Return the customer's credit in whole minor units."""
+    return -ledger.balance(uow, Account("customer_credit", asset, customer)) // currency(asset).units_per_minor
+
+
+def _is_paid(repository: InvoiceRepository, invoice: Invoice, money: Money) -> bool:
+    """Whether a payment is recorded. Raises ConflictError where its key is that of another."""
+    known = repository.settlement(f"payment:{money.key}")
+    if known is not None and (known.invoice != invoice.id or known.amount_minor > money.amount_minor):
+        raise _conflict(known.key)
+    return known is not None
+
+
+def _is_refunded(uow: UnitOfWork, repository: InvoiceRepository, invoice: Invoice, money: Money) -> bool:
+    """Whether a refund is recorded. Raises ConflictError where its key is that of another.
+
+    A settlement out of credit says nothing of the amount: the journal does, and who paid it back.
+    """
+    known = repository.settlement(f"refund:{money.key}")
     if known is None:
         return False
-    if known.invoice != invoice.id or (known.amount_minor > amount_minor and known.kind == "payment"):
-        raise ConflictError("is recorded for something else", field="key", value=key, code="settlement_conflict")
+    units = money.amount_minor * currency(invoice.currency).units_per_minor
+    leg = Leg(Account("processor_clearing", invoice.currency, "", money.processor), -units)
+    posted = ledger.find(uow, known.key)
+    if known.invoice != invoice.id or posted is None or leg not in posted.draft.legs:
+        raise _conflict(known.key)
     return True
+
+
+def _conflict(key: str) -> ConflictError:
+    return ConflictError("is recorded for something else", field="key", value=key, code="settlement_conflict")
 
 
 def _written_off(repository: InvoiceRepository, invoice: Invoice) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -45,6 +46,9 @@ _INVOICE_FIELDS = (
     "id", "number", "legal_entity", "customer", "currency", "period", "issued_on", "due_on", "exact", "carried_in",
     "carried_out", "net_minor", "tax_minor", "total_minor", "settled_minor", "finalise_from",
 )  # fmt: skip
+
+MONEY_KINDS = ("payment", "refund")
+"""Settlements by money that moved for the invoice itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +414,23 @@ class InvoiceRepository:
         query = select(_SETTLEMENT).where(_SETTLEMENT.c.tenant == self._uow.tenant, _SETTLEMENT.c.key == key)
         row = self._uow.connection.execute(query).one_or_none()
         return None if row is None else _settlement(row)
+
+    def paid(self, customer: str, currency: str) -> Counter[str]:
+        """Return what was paid and not paid back of each of a customer's invoices, in minor units."""
+        query = (
+            select(_SETTLEMENT.c.invoice, _SETTLEMENT.c.amount_minor)
+            .join(_INVOICE, (_INVOICE.c.tenant == _SETTLEMENT.c.tenant) & (_INVOICE.c.id == _SETTLEMENT.c.invoice))
+            .where(
+                _SETTLEMENT.c.tenant == self._uow.tenant,
+                _INVOICE.c.customer == customer,
+                _INVOICE.c.currency == currency,
+                _SETTLEMENT.c.kind.in_(MONEY_KINDS),
+            )
+        )
+        paid: Counter[str] = Counter()
+        for invoice, amount_minor in self._uow.connection.execute(query):
+            paid[invoice] += amount_minor
+        return paid
 
     def numbered(self) -> Iterator[tuple[str, date, str]]:
         """Yield (legal entity, issue date, number) of every numbered invoice."""

@@ -86,6 +86,11 @@ def invoices_of(uow: UnitOfWork, invoice_ids: Collection[str]) -> list[Collectin
     return _invoices(uow, members(uow, INVOICE.c.invoice_id, invoice_ids))
 
 
+def invoices_of_customer(uow: UnitOfWork, customer: str, currency: str) -> list[Collecting]:
+    """Return a customer's invoices in one currency that were handed over, oldest first."""
+    return _invoices(uow, INVOICE.c.customer == customer, INVOICE.c.currency == currency)
+
+
 def invoices_since(uow: UnitOfWork, since: datetime) -> list[Collecting]:
     """Return invoices handed over since then, oldest first."""
     return _invoices(uow, INVOICE.c.created_at >= since)

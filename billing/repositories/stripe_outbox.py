@@ -10,6 +10,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
 from billing.billing_provider import ProviderError
+from billing.metering.sets import members
 from billing.repositories import leasing
 from billing.repositories.leasing import AT_ONCE, is_due
 from billing.stripe.operations import (
@@ -187,6 +188,19 @@ def unfinished(uow: UnitOfWork, aggregate: Aggregate, aggregate_id: str) -> list
     """Return what is neither done nor cancelled, in order."""
     query = select(OP).where(*_of(uow, aggregate, aggregate_id), OP.c.state.not_in([state.value for state in FINISHED]))
     return list(uow.connection.execute(query.order_by(OP.c.seq)))
+
+
+def awaited(uow: UnitOfWork, aggregate: Aggregate, aggregate_ids: Collection[str], kind: Kind) -> list[Row[Any]]:
+    """Return the operations of one kind that are still to be done, in the order in which they were asked for."""
+    ended = [state.value for state in (*FINISHED, State.DEAD)]
+    query = select(OP).where(
+        OP.c.tenant == uow.tenant,
+        OP.c.aggregate == aggregate.value,
+        members(uow, OP.c.aggregate_id, aggregate_ids),
+        OP.c.kind == kind.value,
+        OP.c.state.not_in(ended),
+    )
+    return list(uow.connection.execute(query.order_by(OP.c.created_at, OP.c.aggregate_id, OP.c.seq)))
 
 
 def every(uow: UnitOfWork, aggregate: Aggregate, aggregate_id: str) -> list[Row[Any]]:

@@ -37,6 +37,7 @@ from billing.repositories.stripe_mirror import Collecting
 from billing.stripe.carry_over import Part, owed, split
 from billing.stripe.currencies import stripe_currency
 from billing.stripe.enqueue import enqueue_mark_uncollectible
+from billing.stripe.money_back import note_made
 from billing.stripe.operations import Aggregate, Kind
 from billing.stripe.settings import LastStep, StripeSettings
 from billing.stripe.status import CollectionStatus, merged
@@ -108,6 +109,8 @@ class Absorber:
         if self._is_new(uow, reference, "refund", invoice_id, remote.created_at, amount, remote.intent, now=now):
             event = Refunded(reference, invoice_id, amount, row.currency, remote.created_at)
             self._listener.record(uow, event)
+            if remote.ref:
+                note_made(uow, invoice_id, remote.ref, amount, remote.created_at, now)
 
     def dispute(self, uow: UnitOfWork, invoice_id: str, remote: RemoteDispute, now: datetime) -> None:
         """Take in a dispute: that it was opened comes first, also where only its end was seen."""

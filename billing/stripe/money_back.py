@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
 
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories import stripe_outbox as outbox
 from billing.repositories.stripe_mirror import Collecting
 from billing.stripe.currencies import stripe_currency, wire_amount
 from billing.stripe.operation_params import Operations
-from billing.stripe.operations import Aggregate, Kind
+from billing.stripe.operations import Aggregate, Kind, fitting
 from billing.stripe.status import CollectionStatus
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, RuleBrokenError
+
+_REF_CHARS = 255
 
 
 def enqueue_credit_note(
@@ -42,14 +47,14 @@ def enqueue_credit_note(
     outbox.append(uow, Aggregate.INVOICE, row.invoice_id, [(Kind.CREDIT, params), *held_back], now=now)
 
 
-def enqueue_refund(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_minor: int, *, now: datetime) -> None:
-    """Pay money back, latest payment first. The same `refund_id` again changes nothing.
+def enqueue_refund(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_minor: int, *, now: datetime) -> bool:
+    """Pay money back, latest payment first. False where `refund_id` was asked for before: that changes nothing.
 
     Raises RuleBrokenError where less was paid than is asked back, ConflictError for an id used otherwise.
     """
     row = _collector(uow, invoice_id)
     if _is_asked(uow, row.invoice_id, refund_id, amount_minor, now):
-        return
+        return False
     left = _paid_and_not_paid_back(uow, row)
     operations: Operations = []
     wanted = amount_minor
@@ -65,11 +70,57 @@ def enqueue_refund(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_mino
             "is more than was paid and not paid back", field="amount", value=amount_minor, code="refund_above_paid"
         )
     outbox.append(uow, Aggregate.INVOICE, row.invoice_id, operations, now=now)
+    return True
+
+
+def is_asked_for(uow: UnitOfWork, refund_id: str) -> bool:
+    """Whether the provider was asked for a refund."""
+    return mirror.has_fact(uow, _asked(refund_id))
+
+
+def awaited_refunds(uow: UnitOfWork, customer: str, currency: str) -> list[tuple[str, int]]:
+    """Return what is still on its way back to a customer, oldest first: the invoice it is posted on, minor units.
+
+    What failed for good is not; what a notification told of before its operation was done is posted already.
+    """
+    collecting = [row.invoice_id for row in mirror.invoices_of_customer(uow, customer, currency)]
+    return [
+        (operation.aggregate_id, stripe_currency(currency).from_wire(operation.params["amount"]))
+        for operation in outbox.awaited(uow, Aggregate.INVOICE, collecting, Kind.REFUND)
+        if not _is_made(uow, operation)
+    ]
+
+
+def note_made(
+    uow: UnitOfWork, invoice_id: str, ref: str, amount_minor: int, occurred_at: datetime, recorded_at: datetime
+) -> None:
+    """Note that the refund with this reference of ours was made: its operation may not know yet."""
+    mirror.add_fact(
+        uow,
+        reference=_made(ref),
+        kind="refund_made",
+        invoice_id=invoice_id,
+        amount_minor=amount_minor,
+        occurred_at=occurred_at,
+        recorded_at=recorded_at,
+    )
+
+
+def _is_made(uow: UnitOfWork, operation: Row[Any]) -> bool:
+    return mirror.has_fact(uow, _made(operation.params["ref"]))
+
+
+def _made(ref: str) -> str:
+    return f"refund_made:{fitting(ref, _REF_CHARS)}"
+
+
+def _asked(refund_id: str) -> str:
+    return f"refund_asked:{refund_id}"
 
 
 def _is_asked(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_minor: int, now: datetime) -> bool:
     """Note that a refund is asked for; whether it was before."""
-    reference = f"refund_asked:{refund_id}"
+    reference = _asked(refund_id)
     if mirror.add_fact(
         uow,
         reference=reference,
@@ -95,7 +146,7 @@ def _paid_and_not_paid_back(uow: UnitOfWork, row: Collecting) -> Counter[str]:
         left[refunded.detail] -= refunded.amount_minor
     money = stripe_currency(row.currency)
     for operation in outbox.unfinished(uow, Aggregate.INVOICE, row.invoice_id):
-        if operation.kind == Kind.REFUND:
+        if operation.kind == Kind.REFUND and not _is_made(uow, operation):
             left[operation.params["intent"]] -= money.from_wire(operation.params["amount"])
     return left
 

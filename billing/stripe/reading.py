@@ -104,6 +104,7 @@ def refund(body: Body) -> RemoteRefund:
     """Read a refund."""
     return RemoteRefund(
         body["id"],
+        ref_of(body),
         _id(body.get("payment_intent")),
         body["amount"],
         body["currency"].upper(),

@@ -10,9 +10,10 @@ from billing.ledger_collection import PROCESSOR
 from billing.repositories import journals
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories.invoices import InvoiceRepository
-from billing.settlements import Money, pay_back
-from billing.stripe.money_back import enqueue_refund
+from billing.settlements import Money, check_refundable, is_covered, is_refunded, pay_back
+from billing.stripe.money_back import awaited_refunds, enqueue_refund, is_asked_for
 from billing.unit_of_work import UnitOfWork
+from models.values.errors import ConflictError, RuleBrokenError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,39 @@ def refund_invoice(
 ) -> RefundOfInvoice:
     """Refund once by `key`. Through Stripe where it collects the invoice and nobody else is named in `processor`.
 
-    What Stripe is asked for is posted when it has made it. Raises NotFoundError (invoice), InvalidValueError (amount),
-    RuleBrokenError for more than was paid and not paid back, ConflictError for a key used otherwise.
+    What Stripe is asked for is posted when it has made it; until then no other refund may need what it will take.
+    Raises NotFoundError (invoice), InvalidValueError (amount), RuleBrokenError for a draft or a void invoice and for
+    more than was paid and is not paid back or about to be, ConflictError for a key used otherwise.
     """
     journals.lock(uow)
     found = InvoiceRepository(uow).get(invoice)
     money = Money(key, amount_minor, now, processor or "manual")
-    if processor == PROCESSOR or (processor is None and mirror.invoices_of(uow, [found.id])):
+    is_known = is_refunded(uow, key)
+    if not is_known and _is_stripes(uow, found, processor):
         money.check_positive()
-        enqueue_refund(uow, found.id, key, amount_minor, now=now)
-        return RefundOfInvoice(found, is_recorded=False)
-    return RefundOfInvoice(pay_back(uow, found.id, money, now), is_recorded=True)
+        after = RefundOfInvoice(found, is_recorded=False)
+        is_known = not enqueue_refund(uow, found.id, key, amount_minor, now=now)
+    elif is_asked_for(uow, key):
+        raise ConflictError("is used for another refund", field="key", value=key, code="refund_key_reused")
+    else:
+        after = RefundOfInvoice(pay_back(uow, found.id, money, now), is_recorded=True)
+    if not is_known:
+        check_refundable(found)
+        _check_covered(uow, found, amount_minor)
+    return after
+
+
+def _is_stripes(uow: UnitOfWork, invoice: Invoice, processor: str | None) -> bool:
+    return processor == PROCESSOR or (processor is None and bool(mirror.invoices_of(uow, [invoice.id])))
+
+
+def _check_covered(uow: UnitOfWork, invoice: Invoice, amount_minor: int) -> None:
+    """Refuse a refund, which is written already, that leaves too little for what Stripe is still to pay back."""
+    awaited = awaited_refunds(uow, invoice.customer, invoice.currency)
+    if not is_covered(uow, invoice.customer, invoice.currency, awaited):
+        raise RuleBrokenError(
+            "is more than was paid, less what went back and what is on its way back",
+            field="amount",
+            value=amount_minor,
+            code="refund_above_paid",
+        )
