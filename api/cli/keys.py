@@ -7,7 +7,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 from api.cli.workspace import open_workspace
-from api.key_documents import key_document
+from api.schemas.keys import key_document
 from billing.api_keys import Scope, create_key, list_keys, revoke_key
 from billing.audit import Actor, record
 

@@ -17,8 +17,8 @@ from api.console.forms import Form, selection_of_form, text
 from api.console.pages import ConsoleRequest, go_to, page
 from api.console.quote_view import selection_page
 from api.console.sessions import has_role
-from api.key_documents import key_document
 from api.requests import request_id
+from api.schemas.keys import key_document
 from api.schemas.quotes import preview_view
 from api.services import Services
 from billing import audit

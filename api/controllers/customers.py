@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 import msgspec
 from litestar import Controller, get, put
 from litestar.datastructures import State
@@ -12,6 +9,7 @@ from litestar.params import FromPath, JSONBody
 
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
+from api.schemas.customers import CustomerBody, CustomerPage, CustomerView, LiveCostView, customer_document
 from api.schemas.invoices import invoice_document
 from api.security import requires
 from api.services import Services
@@ -20,23 +18,6 @@ from billing.api_keys import Scope
 from billing.customers import Customer
 from billing.previews import month_end, preview_invoices
 from billing.repositories.customers import CustomerRepository
-
-
-class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A customer without its key, which is in the address."""
-
-    legal_entity: str
-    legal_name: str
-    country: str
-    currency: str
-    email: str = ""
-    address: str = ""
-    language: str = "en"
-    zone: str = "UTC"
-    segment: str = "default"
-    channel: str = "direct"
-    tax_id: str = ""
-    tax_exempt: bool = False
 
 
 class CustomerController(Controller):
@@ -48,26 +29,24 @@ class CustomerController(Controller):
     @get("/", operation_id="ListCustomers", guards=[requires(Scope.READ)], sync_to_thread=True)
     def list(
         self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
-    ) -> dict[str, Any]:
+    ) -> CustomerPage:
         """Return customers by key."""
         services: Services = state.services
         after = read_cursor(services, request.user.tenant, "customers", cursor)
         with services.database.reading(request.user.tenant) as uow:
             found = CustomerRepository(uow).page(after[0] if after else "", limit)
-        items = [asdict(each) for each in found]
+        items = [customer_document(each) for each in found]
         return page(services, request.user.tenant, "customers", items, limit, [found[-1].key] if found else [])
 
     @get("/{key:str}", operation_id="ReadCustomer", guards=[requires(Scope.READ)], sync_to_thread=True)
-    def read(self, key: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+    def read(self, key: FromPath[str], request: ApiRequest, state: State) -> CustomerView:
         """Return one customer."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            return asdict(CustomerRepository(uow).get(key))
+            return customer_document(CustomerRepository(uow).get(key))
 
     @put("/{key:str}", operation_id="SaveCustomer", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
-    def save(
-        self, key: FromPath[str], data: JSONBody[CustomerBody], request: ApiRequest, state: State
-    ) -> dict[str, Any]:
+    def save(self, key: FromPath[str], data: JSONBody[CustomerBody], request: ApiRequest, state: State) -> CustomerView:
         """Add a customer, or change the one under this key."""
         services: Services = state.services
         customer = Customer(key=key, **msgspec.structs.asdict(data))
@@ -81,13 +60,13 @@ class CustomerController(Controller):
                 actor_of(request, now),
                 "customer.save",
                 ("customer", key),
-                before=None if before is None else asdict(before),
-                after=asdict(customer),
+                before=None if before is None else customer_document(before),
+                after=customer_document(customer),
             )
-        return asdict(customer)
+        return customer_document(customer)
 
     @get("/{key:str}/cost", operation_id="ReadLiveCost", guards=[requires(Scope.READ)], sync_to_thread=True)
-    def cost(self, key: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+    def cost(self, key: FromPath[str], request: ApiRequest, state: State) -> LiveCostView:
         """Return the next invoices as they would be now: every event of this moment counted, nothing written."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:

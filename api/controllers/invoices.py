@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
 
 import msgspec
 from litestar import Controller, Response, get, post
@@ -74,6 +74,21 @@ class ReopenBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     reason: str
 
 
+class CheckView(TypedDict):
+    """One item of the checklist. One that is not `passed` and `blocks` stops the close."""
+
+    name: str
+    passed: bool
+    blocks: bool
+    detail: str
+
+
+class ChecklistView(TypedDict):
+    """What to look at before a month is closed."""
+
+    checks: list[CheckView]
+
+
 class CloseView(msgspec.Struct, kw_only=True):
     """What a close did: invoices and drafts of the month by id; `was_closed` where it found nothing to do."""
 
@@ -81,7 +96,7 @@ class CloseView(msgspec.Struct, kw_only=True):
     was_closed: bool
     invoices: list[str]
     drafts: list[str]
-    checks: list[dict[str, Any]]
+    checks: list[CheckView]
 
 
 class MonthView(msgspec.Struct, kw_only=True):
@@ -295,7 +310,7 @@ class CloseController(Controller):
         guards=[requires(Scope.READ, Scope.FINANCE)],
         sync_to_thread=True,
     )
-    def check(self, period: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+    def check(self, period: FromPath[str], request: ApiRequest, state: State) -> ChecklistView:
         """Return what to look at before a month is closed."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
@@ -431,5 +446,5 @@ def _nets(lines: dict[str, str], money: Currency) -> dict[int, int]:
     return nets
 
 
-def _check(check: Check) -> dict[str, Any]:
+def _check(check: Check) -> CheckView:
     return {"name": check.name, "passed": check.passed, "blocks": check.blocks, "detail": check.detail}

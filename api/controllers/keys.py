@@ -5,16 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar import Controller, delete, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
-from api.key_documents import key_document
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
+from api.schemas.keys import AuditPage, KeyList, NewKeyView, audit_document, key_document
 from api.security import requires
 from api.services import Services
 from billing import audit
@@ -44,14 +44,14 @@ class KeyController(Controller):
     tags = ("keys",)
 
     @get("/", operation_id="ListApiKeys", guards=[requires(Scope.KEY_ADMIN)], sync_to_thread=True)
-    def list(self, request: ApiRequest, state: State) -> dict[str, Any]:
+    def list(self, request: ApiRequest, state: State) -> KeyList:
         """Return all keys without their secrets, oldest first."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return {"items": [key_document(key) for key in list_keys(uow)]}
 
     @post("/", operation_id="CreateApiKey", guards=[requires(Scope.KEY_ADMIN)], status_code=201, sync_to_thread=True)
-    def create(self, data: JSONBody[KeyBody], request: ApiRequest, state: State) -> dict[str, Any]:
+    def create(self, data: JSONBody[KeyBody], request: ApiRequest, state: State) -> NewKeyView:
         """Make a key. Its token is in this answer and nowhere else: an answer that is lost is a key to revoke."""
         services: Services = state.services
         now = services.system_now()
@@ -80,7 +80,7 @@ class KeyController(Controller):
     )
     def rotate(
         self, key_id: FromPath[str], data: JSONBody[RotationBody], request: ApiRequest, state: State
-    ) -> dict[str, Any]:
+    ) -> NewKeyView:
         """Make a key of the same name and scopes; the old one works beside it until the overlap is over."""
         services: Services = state.services
         now = services.system_now()
@@ -112,28 +112,13 @@ class AuditController(Controller):
     tags = ("keys",)
 
     @get("/", operation_id="ListAuditEntries", guards=[requires(Scope.KEY_ADMIN)], sync_to_thread=True)
-    def list(
-        self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
-    ) -> dict[str, Any]:
+    def list(self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> AuditPage:
         """Return the audit trail, oldest first."""
         services: Services = state.services
         after = read_cursor(services, request.user.tenant, "audit", cursor)
         with services.database.reading(request.user.tenant) as uow:
             found = audit.entries(uow, after=after[0] if after else 0, limit=limit)
-        items = [
-            {
-                "sequence": each.sequence,
-                "actor": each.actor,
-                "key": each.key_id,
-                "action": each.action,
-                "object": {"type": each.object_type, "id": each.object_id},
-                "before_hash": each.before_hash,
-                "after_hash": each.after_hash,
-                "request_id": each.request_id,
-                "recorded_at": each.recorded_at.isoformat(),
-            }
-            for each in found
-        ]
+        items = [audit_document(each) for each in found]
         return page(services, request.user.tenant, "audit", items, limit, [found[-1].sequence] if found else [])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from litestar import Controller, get
 from litestar.datastructures import State
@@ -10,6 +10,7 @@ from litestar.params import QueryParameter
 
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest
+from api.schemas.ledger import JournalPage, LedgerVerdictView, TrialBalanceView, journal_document, major
 from api.security import requires
 from api.services import Services
 from billing import ledger
@@ -17,8 +18,6 @@ from billing.api_keys import Scope
 from billing.books_checks import BOOKS_CHECKS
 from billing.ledger_checks import CHECKS
 from billing.verification import verify
-from models.values.money import currency, from_ledger_units
-from models.values.quantity import plain
 
 
 class LedgerController(Controller):
@@ -28,7 +27,7 @@ class LedgerController(Controller):
     tags = ("ledger",)
 
     @get("/trial-balance", operation_id="ReadTrialBalance", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
-    def trial_balance(self, request: ApiRequest, state: State) -> dict[str, Any]:
+    def trial_balance(self, request: ApiRequest, state: State) -> TrialBalanceView:
         """Return the balance of each asset and account code; each asset sums to zero."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
@@ -38,7 +37,7 @@ class LedgerController(Controller):
             totals[account.asset, account.code] = totals.get((account.asset, account.code), 0) + units
         return {
             "items": [
-                {"asset": asset, "account": code, "balance": _major(units, asset)}
+                {"asset": asset, "account": code, "balance": major(units, asset)}
                 for (asset, code), units in sorted(totals.items())
             ]
         }
@@ -46,28 +45,13 @@ class LedgerController(Controller):
     @get("/journals", operation_id="ListJournals", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
     def journals(
         self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
-    ) -> dict[str, Any]:
+    ) -> JournalPage:
         """Return journals in the order in which they were sealed."""
         services: Services = state.services
         after = read_cursor(services, request.user.tenant, "journals", cursor)
         with services.database.reading(request.user.tenant) as uow:
             found = ledger.journals(uow, after=after[0] if after else 0, limit=limit)
-        items = [
-            {
-                "id": each.id,
-                "key": each.draft.key,
-                "kind": each.draft.kind,
-                "effective_at": each.draft.effective_at.isoformat(),
-                "recorded_at": each.recorded_at.isoformat(),
-                "reverses": each.draft.reverses,
-                "memo": each.draft.memo,
-                "hash": each.hash,
-                "legs": [
-                    {**account._asdict(), "amount": _major(units, account.asset)} for account, units in each.draft.legs
-                ],
-            }
-            for each in found
-        ]
+        items = [journal_document(each) for each in found]
         return page(services, request.user.tenant, "journals", items, limit, [found[-1].id] if found else [])
 
     @get("/verify", operation_id="VerifyLedger", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
@@ -76,7 +60,7 @@ class LedgerController(Controller):
         request: ApiRequest,
         state: State,
         books: Annotated[bool, QueryParameter()] = False,  # noqa: FBT002 - a query parameter is always named
-    ) -> dict[str, Any]:
+    ) -> LedgerVerdictView:
         """Recompute the chain, the balances and what hangs on them; with `books` invoices and every event as well."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
@@ -87,7 +71,3 @@ class LedgerController(Controller):
             "checks": [*report.checks],
             "findings": [{"check": each.check, "row": each.row, "problem": each.problem} for each in report.findings],
         }
-
-
-def _major(units: int, asset: str) -> str:
-    return plain(from_ledger_units(units, currency(asset.rpartition(":")[2])))

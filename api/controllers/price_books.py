@@ -10,7 +10,15 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.idempotency import OptionalKey, in_thread
 from api.requests import ApiRequest, actor_of
-from api.schemas.price_books import ChangesView, PublishedView, changes_view, published_view
+from api.schemas.price_books import (
+    ChangesView,
+    PublishedView,
+    ReleaseList,
+    SealedView,
+    changes_view,
+    published_view,
+    release_document,
+)
 from api.security import ForbiddenError, requires
 from api.services import Services
 from billing import audit
@@ -43,32 +51,19 @@ class PriceBookController(Controller):
     tags = ("price books",)
 
     @get("/", operation_id="ListPriceBooks", guards=[requires(Scope.READ, Scope.PRICE_ADMIN)], sync_to_thread=True)
-    def list(self, request: ApiRequest, state: State) -> dict[str, Any]:
+    def list(self, request: ApiRequest, state: State) -> ReleaseList:
         """Return every book's log: what came into force when, and by whom."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             releases = PriceBookRepository(uow).releases()
-        return {
-            "items": [
-                {
-                    "key": each.book_key,
-                    "sequence": each.sequence,
-                    "content_hash": each.content_hash,
-                    "state": each.state,
-                    "effective_from": each.effective_from.isoformat(),
-                    "recorded_at": each.recorded_at.isoformat(),
-                    "actor": each.actor,
-                    "approver": each.approver,
-                }
-                for each in releases
-            ]
-        }
+        return {"items": [release_document(each) for each in releases]}
 
     @get(
         "/{content_hash:str}",
         operation_id="ReadPriceBook",
         guards=[requires(Scope.READ, Scope.QUOTE, Scope.PRICE_ADMIN)],
         sync_to_thread=True,
+        answer=SealedView,
     )
     def read(
         self, content_hash: FromPath[str], request: ApiRequest, state: State, level: Level = "buyer"
@@ -156,6 +151,7 @@ class PriceSheetController(Controller):
         operation_id="ReadPriceSheet",
         guards=[requires(Scope.READ, Scope.QUOTE, Scope.PRICE_ADMIN)],
         sync_to_thread=True,
+        answer=SealedView,
     )
     def read(
         self, sheet_hash: FromPath[str], request: ApiRequest, state: State, level: Level = "buyer"

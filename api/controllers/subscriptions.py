@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
@@ -12,7 +12,15 @@ from api.idempotency import OptionalKey, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
 from api.schemas.invoices import invoice_document
-from api.schemas.subscriptions import ChangeBody, change_of, difference_document, subscription_document
+from api.schemas.subscriptions import (
+    ChangeBody,
+    ChangePreviewView,
+    SubscriptionPage,
+    SubscriptionView,
+    change_of,
+    difference_document,
+    subscription_document,
+)
 from api.security import requires
 from api.services import Services
 from billing import audit
@@ -37,7 +45,7 @@ class SubscriptionController(Controller):
         customer: Annotated[str | None, QueryParameter(required=False)] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
-    ) -> dict[str, Any]:
+    ) -> SubscriptionPage:
         """Return subscriptions with all their phases, by id."""
         services: Services = state.services
         name = f"subscriptions {customer or ''}"
@@ -53,7 +61,7 @@ class SubscriptionController(Controller):
         guards=[requires(Scope.READ, Scope.QUOTE)],
         sync_to_thread=True,
     )
-    def read(self, subscription: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+    def read(self, subscription: FromPath[str], request: ApiRequest, state: State) -> SubscriptionView:
         """Return a subscription with all its phases."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
@@ -68,7 +76,7 @@ class SubscriptionController(Controller):
     )
     def preview(
         self, subscription: FromPath[str], data: JSONBody[ChangeBody], request: ApiRequest, state: State
-    ) -> dict[str, Any]:
+    ) -> ChangePreviewView:
         """Return the next invoices without and with the change; nothing is written."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
@@ -86,7 +94,7 @@ class SubscriptionController(Controller):
         operation_id="ChangeSubscription",
         guards=[requires(Scope.QUOTE)],
         status_code=200,
-        answer=dict[str, Any],
+        answer=SubscriptionView,
     )
     async def change(
         self,

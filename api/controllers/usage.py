@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 from litestar import Controller, Response, get, post
@@ -70,6 +70,22 @@ class UsageController(Controller):
         return json_answer(BatchOutcome(outcomes), 200)
 
 
+class UnmatchedView(TypedDict):
+    """What about a stored event is not known, or not right, yet: the reason, and what it is about."""
+
+    source: str
+    id: str
+    reason: str
+    subject: str
+
+
+class UnmatchedPage(TypedDict):
+    """A page of such events."""
+
+    items: list[UnmatchedView]
+    next_cursor: str | None
+
+
 class UnmatchedController(Controller):
     """What was stored and cannot be billed yet."""
 
@@ -79,7 +95,7 @@ class UnmatchedController(Controller):
     @get("/", operation_id="ListUnmatchedEvents", guards=[requires(Scope.READ)], sync_to_thread=True)
     def list(
         self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
-    ) -> dict[str, Any]:
+    ) -> UnmatchedPage:
         """Return events with what about them is not known, or not right, yet."""
         services: Services = state.services
         after = read_cursor(services, request.user.tenant, "unmatched", cursor)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, cast
 
 import msgspec
 
+from api.schemas.invoices import InvoiceView
 from billing.phases import Agreement, Subscription, agreement_document
 from billing.previews import ChangePreview
 from billing.repositories.customers import CustomerRepository
@@ -82,6 +83,88 @@ def change_of(uow: UnitOfWork, subscription: str, body: ChangeBody, who: Who) ->
         if given is not None and given is not False and name not in _TAKES[body.action]:
             raise InvalidValueError(f"{body.action} takes none", field=name)
     return _WORKED_OUT[body.action](_Asked(uow, found, body, who))
+
+
+class CycleView(TypedDict):
+    """The billing cycle: every `interval` from the anchor, in the zone; `day`: of the month, kept in short months."""
+
+    interval: str
+    zone: str
+    anchor: str
+    day: int
+
+
+class ProrationView(TypedDict):
+    """How parts of a period count."""
+
+    unit: str
+    basis: str
+
+
+class ThresholdsView(TypedDict):
+    """Amounts at which an invoice is made within the period, and then after every further `recurring`."""
+
+    amounts: list[str]
+    recurring: str | None
+
+
+class AgreementView(TypedDict):
+    """What was agreed: quantities by feature, draws of adaptive prices, negotiated terms, cycle, minimum spend."""
+
+    selection: dict[str, str]
+    draws: dict[str, str]
+    terms: dict[str, dict[str, Any]]
+    cycle: CycleView
+    proration: ProrationView
+    minimum_spend: str
+    thresholds: ThresholdsView
+
+
+class PhaseView(TypedDict):
+    """One phase: from `starts_at` on, what `action` made of the subscription, on the price book of that hash."""
+
+    sequence: int
+    starts_at: str
+    state: str
+    action: str
+    price_book: str
+    agreement: AgreementView
+    actor: str
+    reason: str
+    recorded_at: str
+
+
+class SubscriptionView(TypedDict):
+    """A subscription with all its phases, oldest first."""
+
+    id: str
+    customer: str
+    currency: str
+    starts_at: str
+    trial_ends_at: str | None
+    phases: list[PhaseView]
+
+
+class SubscriptionPage(TypedDict):
+    """A page of subscriptions, by id."""
+
+    items: list[SubscriptionView]
+    next_cursor: str | None
+
+
+class AmountView(TypedDict):
+    """An amount in major units."""
+
+    amount: str
+    currency: str
+
+
+class ChangePreviewView(TypedDict):
+    """The next invoices without and with a change, and what it adds to them by currency."""
+
+    before: list[InvoiceView]
+    after: list[InvoiceView]
+    difference: list[AmountView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +244,7 @@ _WORKED_OUT: Mapping[str, Callable[[_Asked], Change]] = {
 }
 
 
-def difference_document(seen: ChangePreview) -> list[dict[str, str]]:
+def difference_document(seen: ChangePreview) -> list[AmountView]:
     """Return what a change adds to the next invoices, by currency."""
     return [
         {"amount": plain(from_minor(minor, currency(code))), "currency": code}
@@ -169,7 +252,7 @@ def difference_document(seen: ChangePreview) -> list[dict[str, str]]:
     ]
 
 
-def subscription_document(subscription: Subscription) -> dict[str, Any]:
+def subscription_document(subscription: Subscription) -> SubscriptionView:
     """Return a subscription with its phases, oldest first."""
     trial = subscription.trial_ends_at
     return {
@@ -185,7 +268,7 @@ def subscription_document(subscription: Subscription) -> dict[str, Any]:
                 "state": phase.state.value,
                 "action": phase.action,
                 "price_book": phase.agreement.book_hash,
-                "agreement": agreement_document(phase.agreement),
+                "agreement": cast("AgreementView", agreement_document(phase.agreement)),
                 "actor": phase.actor,
                 "reason": phase.reason,
                 "recorded_at": phase.recorded_at.isoformat(),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +41,27 @@ def test_the_document_and_its_pages_ask_no_other_host(quick_door: Door) -> None:
     assert "http" not in page.text
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "reference.js", "LICENSE"):
         assert quick_door.call("GET", f"/docs/{name}", token="").status_code == 200
+
+
+def test_every_answer_names_its_members(quick_door: Door) -> None:
+    """So that a client can be generated: an answer is no object of anything."""
+    document = quick_door.call("GET", "/openapi/openapi.json").json()
+    bare = [
+        f"{method} {path} {status}"
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for status, answer in operation["responses"].items()
+        for media_type, content in answer.get("content", {}).items()
+        if status < "300" and media_type == "application/json" and _is_bare(content["schema"])
+    ]
+    assert bare == []
+    views = {
+        name: schema for name, schema in document["components"]["schemas"].items() if name.endswith(("Page", "List"))
+    }
+    assert len(views) > 10
+    assert not [name for name, schema in views.items() if _is_bare(schema["properties"]["items"]["items"])]
+
+
+def _is_bare(schema: Mapping[str, Any]) -> bool:
+    """Tell whether any object would do."""
+    return "$ref" not in schema and not schema.get("properties") and not schema.get("additionalProperties")
