@@ -20,13 +20,14 @@ from billing.billing_provider import (
     RemoteInvoice,
     RemoteRefund,
 )
-from billing.database import Database
+from billing.database import Database, WriteConflictError
 from billing.repositories import stripe_events
 from billing.repositories import stripe_mirror as mirror
 from billing.stripe.absorbing import Absorber
 from billing.stripe.timing import Timing
 from billing.stripe.webhooks import subject_of
 from billing.unit_of_work import UnitOfWork
+from models.values.errors import DomainError
 
 _AT_ONCE = 200
 _FIRST_WAIT = timedelta(seconds=2)
@@ -80,10 +81,16 @@ class EventReader:
         except NotAuthorisedError:
             raise
         except ProviderError as error:
-            until = self._timing.now() + _FIRST_WAIT * 2 ** min(attempts, _LONGEST_DOUBLING)
-            await asyncio.to_thread(self._postpone, event_ids, until, str(error))
+            await asyncio.to_thread(self._postpone, event_ids, attempts, str(error))
             return 0
-        await asyncio.to_thread(self._take_in, seen, event_ids)
+        try:
+            await asyncio.to_thread(self._take_in, seen, event_ids)
+        except WriteConflictError:
+            raise  # Not a refusal: it is read again.
+        except DomainError as error:
+            refusal = f"our own books refuse it: {error}"
+            await asyncio.to_thread(self._postpone, event_ids, attempts, refusal, seen.invoice)
+            return 0
         return len(event_ids)
 
     async def _look(self, subject: Subject) -> _Seen:
@@ -117,8 +124,19 @@ class EventReader:
         with self._database.reading(self._tenant) as uow:
             return stripe_events.next_due(uow, now)
 
-    def _postpone(self, event_ids: list[str], until: datetime, error: str) -> None:
-        self._database.write(self._tenant, lambda uow: stripe_events.postpone(uow, event_ids, until, error))
+    def _postpone(self, event_ids: list[str], attempts: int, error: str, refused: RemoteInvoice | None = None) -> None:
+        """Read them again later. A person has to look at an invoice whose news our books have `refused`."""
+        now = self._timing.now()
+        until = now + _FIRST_WAIT * 2 ** min(attempts, _LONGEST_DOUBLING)
+
+        def work(uow: UnitOfWork) -> None:
+            self._absorber.begin(uow)
+            row = None if refused is None else mirror.invoice_by_stripe_id(uow, refused.id)
+            if row is not None:
+                self._absorber.review(uow, row.invoice_id, error, now)
+            stripe_events.postpone(uow, event_ids, until, error)
+
+        self._database.write(self._tenant, work)
 
     def _take_in(self, seen: _Seen, event_ids: list[str]) -> None:
         now = self._timing.now()

@@ -11,10 +11,12 @@ from sqlalchemy import Row
 from billing.books_checks import BOOKS_CHECKS
 from billing.database import Database
 from billing.invoices import Invoice
+from billing.invoicing import void
 from billing.ledger_checks import CHECKS
 from billing.ledger_collection import LedgerCollection
+from billing.repositories import stripe_events
 from billing.repositories import stripe_outbox as outbox
-from billing.settlements import Money, pay
+from billing.settlements import Money, pay, pay_back
 from billing.stripe.operations import Aggregate, Kind
 from billing.stripe.refunding import RefundOfInvoice, refund_invoice
 from billing.verification import verify
@@ -31,10 +33,14 @@ _NONE = timedelta(0)
 @pytest.fixture
 def booked(database: Database, twin: Twin, twin_url: str, clock: MovableClock) -> Bridge:
     """One customer's invoice in the real ledger, paid at the twin."""
-    closed_month(database, customers=1)
+    return collected(Bridge(database, clock, settings_for(twin_url)), twin, customers=1)
+
+
+def collected(bridge: Bridge, twin: Twin, customers: int) -> Bridge:
+    """Bill some customers into the real ledger and let them pay at the twin."""
+    closed_month(bridge.database, customers)
     twin.account.card_on_file = "pm_card_visa"
-    bridge = Bridge(database, clock, settings_for(twin_url))
-    bridge.listener = LedgerCollection(clock.now)  # type: ignore[assignment]
+    bridge.listener = LedgerCollection(bridge.clock.now)  # type: ignore[assignment]
     bridge.drain()
     bridge.settle_everything()
     return bridge
@@ -198,3 +204,22 @@ def test_what_was_paid_twice_goes_back_twice_in_whatever_order(booked: Bridge, t
     assert at_stripe(twin) == [700, total - 700]
     assert_posted(booked, back=total)
     assert refused(booked, "r4", 1, "bank") == "refund_above_paid"
+
+
+def test_news_that_our_books_refuse_is_left_to_a_person_and_holds_up_no_other(
+    database: Database, twin: Twin, twin_url: str, clock: MovableClock
+) -> None:
+    """Somebody pays back in the dashboard what went back by bank before our side voided the invoice."""
+    bridge = collected(Bridge(database, clock, settings_for(twin_url)), twin, customers=2)
+    voided, other = invoices(database)
+    with database.writing(bridge.tenant) as uow:
+        pay_back(uow, voided.id, Money("wire", voided.total_minor, clock.now()), clock.now())
+        void(uow, voided.id, "mistake", clock.now())
+    for intent in twin.account.all("payment_intent"):
+        payments.refund(twin.account, intent, 500, {})
+    bridge.settle_everything()
+    assert "our own books refuse it" in str(bridge.row(voided.id).needs_review)
+    assert bridge.row(other.id).needs_review is None
+    assert balance(database, "receivable", other.customer) == 500
+    with database.reading(bridge.tenant) as uow:
+        assert stripe_events.counts(uow)["waiting"] > 0, "it is read again later"
