@@ -40,36 +40,33 @@ async def in_thread(
     if needs_key:
         needed(key)
     digest = await digest_of(request)
-
-    def encoded(uow: UnitOfWork) -> tuple[int, str]:
-        return _encoded(work(uow))
-
-    def run() -> KeptAnswer:
-        tenant = request.user.tenant
-        if key is not None:
-            return once(services.database, tenant, key, digest, services.now, encoded)
-        return services.database.write(tenant, lambda uow: KeptAnswer(*encoded(uow), replayed=False))
-
-    return kept_answer(await anyio.to_thread.run_sync(run))
+    return kept_answer(await anyio.to_thread.run_sync(_write, services, request.user.tenant, key, digest, work))
 
 
 async def after_steps(
-    services: Services, request: Request[Caller, Any, Any], key: str | None, steps: Callable[[], Work]
+    services: Services,
+    request: Request[Caller, Any, Any],
+    key: str | None,
+    steps: Callable[[], Work],
+    *,
+    needs_key: bool = True,
 ) -> Response[bytes]:
-    """Do `steps`, transactions that do nothing when done again, then once under `key` the work that they return.
+    """Do `steps`, long, or transactions that do nothing when done again, then once under `key` the work they return.
 
-    An answer that was given is given again without any step. Raises InvalidValueError without a key, and what
-    `billing.request_keys.once` raises.
+    An answer that was given is given again without any step. Raises InvalidValueError without a key where one is
+    needed, and what `billing.request_keys.once` raises.
     """
-    name, digest, tenant = needed(key), await digest_of(request), request.user.tenant
+    if needs_key:
+        needed(key)
+    digest, tenant = await digest_of(request), request.user.tenant
 
     def run() -> KeptAnswer:
-        with services.database.reading(tenant) as uow:
-            known = known_answer(uow, name, digest)
-        if known is not None:
-            return known
-        work = steps()
-        return once(services.database, tenant, name, digest, services.now, lambda uow: _encoded(work(uow)))
+        if key is not None:
+            with services.database.reading(tenant) as uow:
+                known = known_answer(uow, key, digest)
+            if known is not None:
+                return known
+        return _write(services, tenant, key, digest, steps())
 
     return kept_answer(await anyio.to_thread.run_sync(run))
 
@@ -79,6 +76,12 @@ def needed(key: str | None) -> str:
     if key is None:
         raise InvalidValueError("is required for this request", field=FIELD, code="idempotency_key_required")
     return check_external_id(key, FIELD)
+
+
+def _write(services: Services, tenant: str, key: str | None, digest: str, work: Work) -> KeptAnswer:
+    if key is not None:
+        return once(services.database, tenant, key, digest, services.now, lambda uow: _encoded(work(uow)))
+    return services.database.write(tenant, lambda uow: KeptAnswer(*_encoded(work(uow)), replayed=False))
 
 
 def _encoded(answer: tuple[int, object]) -> tuple[int, str]:

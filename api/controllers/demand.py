@@ -6,12 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import anyio.to_thread
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
-from api.idempotency import OptionalKey, in_thread
+from api.idempotency import OptionalKey, Work, after_steps, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
 from api.schemas.demand import (
@@ -143,26 +142,24 @@ class DemandController(Controller):
     ) -> Response[bytes]:
         """Propose the next epoch within rails, evaluated on the log, and keep it; prices stay until it is published."""
         services: Services = state.services
-        tenant = request.user.tenant
-        with services.database.reading(tenant) as uow:
-            now = services.now(uow)
         order = EpochOrder(holdout=parse_decimal(data.holdout, "holdout", minimum=Decimal(0)), seed=data.seed)
 
-        def draft() -> Any:  # noqa: ANN401
-            with services.database.reading(tenant) as uow:
+        def draft() -> Work:
+            """Read and work out before the write: it takes seconds, in which others want to write."""
+            with services.database.reading(request.user.tenant) as uow:
+                now = services.now(uow)
                 book = PriceBookRepository(uow).one_in_force(book_key, now)
                 models = DemandModelRepository(uow)
                 model = models.newest(book_key) if data.model is None else models.get(book_key, data.model)
-                return book, draft_epoch(uow, book, model, now, order)
+                drafted = draft_epoch(uow, book, model, now, order)
 
-        # Before the write: it takes seconds, in which others want to write.
-        book, drafted = await anyio.to_thread.run_sync(draft)
+            def keep(uow: UnitOfWork) -> tuple[int, object]:
+                kept = keep_proposal(uow, book, drafted, order, services.signer, actor_of(request, now))
+                return 201, _whole(uow, kept, now)
 
-        def work(uow: UnitOfWork) -> tuple[int, object]:
-            kept = keep_proposal(uow, book, drafted, order, services.signer, actor_of(request, now))
-            return 201, _whole(uow, kept, now)
+            return keep
 
-        return await in_thread(services, request, idempotency_key, work, needs_key=False)
+        return await after_steps(services, request, idempotency_key, draft, needs_key=False)
 
     @get(
         "/{book_key:str}/proposals",

@@ -139,3 +139,12 @@ def test_nothing_is_learned_yet(door: Door) -> None:
     assert whole["proposal"]["objections"] == ["nothing is proposed but list prices: no model"]
     assert door.call("POST", f"{GATEWAY}/proposals", {"holdout": "2"}).status_code == 422
     assert door.call("POST", f"{GATEWAY}/proposals", {"model": 3}).status_code == 404
+
+
+def test_what_was_proposed_is_not_worked_out_again(door: Door, sold: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = door.call("POST", f"{GATEWAY}/proposals", {"seed": 7}, key="again")
+    monkeypatch.setattr("api.controllers.demand.draft_epoch", None)
+    again = door.call("POST", f"{GATEWAY}/proposals", {"seed": 7}, key="again")
+    assert (again.status_code, again.json()) == (first.status_code, first.json())
+    assert first.status_code == 201
+    assert door.call("POST", f"{GATEWAY}/proposals", {"seed": 8}, key="again").status_code == 422
