@@ -11,9 +11,8 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 
 from api.console.forms import Form
-from api.console.pages import ConsoleRequest, go_to, page
+from api.console.pages import ConsoleRequest, actor_of, go_to, page
 from api.console.sessions import has_role
-from api.requests import request_id
 from api.services import Services
 from billing import audit, ledger
 from billing.chart_of_accounts import CHART
@@ -65,7 +64,7 @@ class BookPages(Controller):
         tenant = request.user.tenant
         with services.database.reading(tenant) as uow:
             now = services.now(uow)
-        actor = audit.Actor(request.user.person.name, now, None, request_id(request.scope))
+        actor = actor_of(request, now)
         close(services.database, tenant, period, now, CloseOptions(actor=actor.name, collect=services.collect))
         with services.database.writing(tenant) as uow:
             audit.record(uow, actor, "month.close", ("close", period))

@@ -14,10 +14,9 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 
 from api.console.forms import Form, selection_of_form, text
-from api.console.pages import ConsoleRequest, go_to, page
+from api.console.pages import ConsoleRequest, actor_of, go_to, page
 from api.console.quote_view import selection_page
 from api.console.sessions import has_role
-from api.requests import request_id
 from api.schemas.keys import key_document
 from api.schemas.quotes import preview_view
 from api.services import Services
@@ -109,7 +108,7 @@ class CheckoutController(Controller):
                 uow, name, services.settings.environment, [Scope.QUOTE],
                 secrets.token_hex(8), secrets.token_hex(32), now, now + _KEY_LASTS,
             )  # fmt: skip
-            actor = audit.Actor(request.user.person.name, now, None, request_id(request.scope))
+            actor = actor_of(request, now)
             audit.record(uow, actor, "key.create", ("api_key", key.id), after=key_document(key))
         return page(request, "samples.html", asked=text(data, "asked"), **_samples(request, token))
 

@@ -11,11 +11,10 @@ from litestar.params import FromPath
 
 from api.console.downloads import invoice_pdf
 from api.console.forms import Form
-from api.console.pages import ConsoleRequest, page
+from api.console.pages import ConsoleRequest, actor_of, page
 from api.console.quote_view import line_views
 from api.console.sessions import has_role
 from api.customer_links import CustomerLink, read_link, write_link
-from api.requests import request_id
 from api.services import Services
 from billing import audit
 from billing.customer_account import customer_account
@@ -74,7 +73,7 @@ class CustomerLinkPages(Controller):
         link = CustomerLink(tenant, customer, now + LINK_LASTS)
         with services.database.writing(tenant) as uow:
             found = CustomerRepository(uow).get(customer)
-            actor = audit.Actor(request.user.person.name, now, None, request_id(request.scope))
+            actor = actor_of(request, now)
             audit.record(uow, actor, "customer.link", ("customer", customer))
         address = f"{str(request.base_url).rstrip('/')}/console/customer/{write_link(link, services.signer)}"
         return page(request, "customer_link.html", customer=found, link=link, address=address)

@@ -1,21 +1,31 @@
-"""Demand as the quotes tell it: the model and the epoch that waits, each adaptive feature's curve, each price sheet."""
+"""Demand as the quotes tell it: the model, each adaptive feature's curve, each price sheet; the epoch that waits.
+
+A second person puts that epoch in force; anybody who sets prices puts everyone back on list prices at once.
+"""
 
 from __future__ import annotations
 
-from litestar import Controller, Response, get
+from typing import Any
+
+from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 
-from api.console.pages import ConsoleRequest, page
+from api.console.forms import Form, short_text, text
+from api.console.pages import ConsoleRequest, actor_of, go_to, page
 from api.console.sessions import has_role
 from api.services import Services
-from billing.epoch_proposals import EpochState, next_to_publish, proposals
+from billing import price_epochs
+from billing.epoch_proposals import EpochState, next_to_publish, proposal, proposals, publish_proposal
 from billing.people import Role
 from billing.posted_prices import sheet_results, take_curves
+from billing.publishing import SecondPersonError
 from billing.repositories.demand_models import DemandModelRepository
 from billing.repositories.price_books import PriceBookRepository, StoredBook
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import NotFoundError
 from pricing_engine.price_sheet import list_price
+
+_DEMAND = "/console/product/demand"
 
 
 class DemandPages(Controller):
@@ -34,9 +44,42 @@ class DemandPages(Controller):
             model = next(iter(DemandModelRepository(uow).heads(live.book.key, 1)), None)
             fitting = next_to_publish(uow, live.book.key, services.now(uow))
             newest = next(iter(proposals(uow, live.book.key, 1)), None)
+            adapting = price_epochs.model_in_force(uow, live, services.now(uow)) is not None
         waiting = newest if newest is not None and newest.state(fitting) is EpochState.OPEN else None
+        person = request.user.person
         found = [(live.book.feature(key), curve, list_price(live.book.feature(key))) for key, curve in curves.items()]
-        return page(request, "demand.html", book=live.book, found=found, model=model, waiting=waiting)
+        return page(
+            request,
+            "demand.html",
+            book=live.book,
+            found=found,
+            model=model,
+            waiting=waiting,
+            may_publish=waiting is not None and waiting.proposed_by != person.name and person.has(Role.APPROVER),
+            adapting=adapting,
+        )
+
+    @post("/demand/publish", guards=[has_role(Role.APPROVER)], sync_to_thread=True)
+    def publish(self, data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Put the epoch in force that somebody else proposed, just as it was proposed."""
+        services: Services = state.services
+        with services.database.writing(request.user.tenant) as uow:
+            actor = actor_of(request, services.now(uow))
+            found = proposal(uow, text(data, "book"), text(data, "proposal"))
+            if found.proposed_by == actor.name:
+                raise SecondPersonError("needs a second person", field="proposal", value=actor.name)
+            publish_proposal(uow, found.document, services.signer, actor)
+        return go_to(_DEMAND)
+
+    @post("/demand/stop", sync_to_thread=True)
+    def stop(self, data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Put everyone back on the list price at once."""
+        services: Services = state.services
+        with services.database.writing(request.user.tenant) as uow:
+            actor = actor_of(request, services.now(uow))
+            book = PriceBookRepository(uow).one_in_force(text(data, "book"), actor.at)
+            price_epochs.stop(uow, book, short_text(data, "reason"), services.signer, actor)
+        return go_to(_DEMAND)
 
     @get("/experiments", sync_to_thread=True)
     def experiments(self, request: ConsoleRequest, state: State) -> Response[str]:

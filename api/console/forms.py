@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar.params import URLEncodedBody
 
+from billing.price_proposals import LONGEST_REASON
 from models.values.errors import InvalidValueError
 from pricing_engine.catalog import FeatureKind
 from pricing_engine.price_book import PriceBook
@@ -21,6 +22,14 @@ def text(form: Mapping[str, Any], name: str, default: str = "") -> str:
     if not isinstance(value, str) or "\x00" in value:
         raise InvalidValueError("must be one line of text", field=name)
     return value.strip()
+
+
+def short_text(form: Mapping[str, Any], name: str) -> str:
+    """Return a reason or a remark. Raises InvalidValueError where it is long."""
+    written = text(form, name)
+    if len(written) > LONGEST_REASON:
+        raise InvalidValueError(f"at most {LONGEST_REASON} characters", field=name, value=len(written))
+    return written
 
 
 def selection_of_form(form: Mapping[str, Any], book: PriceBook) -> dict[str, str | bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from markupsafe import Markup
 from api.console import charts, figures
 from api.console.sessions import Visitor
 from api.console.wording import LANGUAGES, Words, best_language
+from api.requests import request_id
+from billing.audit import Actor
 
 HOME = Path(__file__).resolve().parent
 THEMES = ("auto", "light", "dark")
@@ -48,6 +51,11 @@ def harden(message: HTTPResponseStartEvent, scope: Scope) -> None:
         return
     cached = [] if scope["path"].startswith("/console/static/") else [(b"cache-control", b"no-store")]
     message["headers"] = [*message.get("headers", ()), *_HEADERS, *cached]
+
+
+def actor_of(request: ConsoleRequest, now: datetime) -> Actor:
+    """Return who does something in the console, for the audit trail."""
+    return Actor(request.user.person.name, now, None, request_id(request.scope))
 
 
 def page(

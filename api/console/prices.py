@@ -11,15 +11,13 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 
 from api.catalog_file import parse_catalog, write_catalog
-from api.console.forms import Form, text
-from api.console.pages import ConsoleRequest, go_to, page
+from api.console.forms import Form, short_text
+from api.console.pages import ConsoleRequest, actor_of, go_to, page
 from api.console.sessions import has_role
-from api.requests import request_id
 from api.services import Services
 from billing import price_proposals
-from billing.audit import Actor
 from billing.people import Role
-from billing.price_proposals import EDITABLE, LONGEST_REASON, Proposal, ProposalState
+from billing.price_proposals import EDITABLE, Proposal, ProposalState
 from billing.publishing import next_version
 from billing.repositories.price_books import PriceBookRepository, StoredBook
 from billing.unit_of_work import UnitOfWork
@@ -96,14 +94,14 @@ class PricePages(Controller):
     def ask(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Ask a second person for approval."""
         with _writing(request, state.services) as uow:
-            price_proposals.ask(uow, proposal, _actor(request, state.services, uow))
+            price_proposals.ask(uow, proposal, actor_of(request, state.services.now(uow)))
         return go_to(f"{_PRICES}/{proposal}")
 
     @post("/{proposal:str}/withdraw", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
     def withdraw(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Give a proposal up."""
         with _writing(request, state.services) as uow:
-            price_proposals.withdraw(uow, proposal, _actor(request, state.services, uow))
+            price_proposals.withdraw(uow, proposal, actor_of(request, state.services.now(uow)))
         return go_to(f"{_PRICES}/{proposal}")
 
     @post("/{proposal:str}/approve", guards=[has_role(Role.APPROVER)], sync_to_thread=True)
@@ -111,26 +109,26 @@ class PricePages(Controller):
         """Publish what somebody else asked for."""
         services: Services = state.services
         with _writing(request, services) as uow:
-            price_proposals.approve(uow, proposal, services.signer, _actor(request, services, uow))
+            price_proposals.approve(uow, proposal, services.signer, actor_of(request, services.now(uow)))
         return go_to(f"{_PRICES}/{proposal}")
 
     @post("/{proposal:str}/return", guards=[has_role(Role.APPROVER)], sync_to_thread=True)
     def send_back(self, proposal: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Return a proposal to its author with a remark."""
-        remark = _short(data, "remark")
+        remark = short_text(data, "remark")
         with _writing(request, state.services) as uow:
-            price_proposals.send_back(uow, proposal, remark, _actor(request, state.services, uow))
+            price_proposals.send_back(uow, proposal, remark, actor_of(request, state.services.now(uow)))
         return go_to(f"{_PRICES}/{proposal}")
 
 
 def _save(proposal: str | None, data: Form, request: ConsoleRequest, services: Services) -> Response[Any]:
-    written, reason = str(data.get("document", "")), _short(data, "reason")
+    written, reason = str(data.get("document", "")), short_text(data, "reason")
     if len(written) > _LARGEST_TEXT:
         raise InvalidValueError(f"at most {_LARGEST_TEXT} characters", field="document", value=len(written))
     try:
         book = parse_catalog(written, "catalog")
         with _writing(request, services) as uow:
-            actor = _actor(request, services, uow)
+            actor = actor_of(request, services.now(uow))
             if proposal is None:
                 kept = price_proposals.draft(uow, str(uuid_utils.uuid7()), book, reason, actor)
             else:
@@ -172,14 +170,3 @@ def _in_force(uow: UnitOfWork, services: Services, key: str | None) -> StoredBoo
 
 def _writing(request: ConsoleRequest, services: Services) -> Any:  # noqa: ANN401
     return services.database.writing(request.user.tenant)
-
-
-def _actor(request: ConsoleRequest, services: Services, uow: UnitOfWork) -> Actor:
-    return Actor(request.user.person.name, services.now(uow), None, request_id(request.scope))
-
-
-def _short(data: Form, name: str) -> str:
-    written = text(data, name)
-    if len(written) > LONGEST_REASON:
-        raise InvalidValueError(f"at most {LONGEST_REASON} characters", field=name, value=len(written))
-    return written

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
+from api.cli.main import main as alacarte
+from tests.e2e.conftest import World
 from tests.e2e.visit import Visit
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
@@ -72,3 +75,24 @@ def test_demand_is_drawn_where_there_is_enough_and_too_little_is_said(visit: Vis
     visit.go("/console/product/experiments")
     assert page.locator("tbody tr").count() >= 12
     visit.see("experiments")
+
+
+def test_an_epoch_that_was_proposed_is_put_in_force_by_a_person_and_stopped(
+    visit: Visit, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
+    assert alacarte(("demand", "fit")) == 0
+    assert alacarte(("demand", "propose", "--out", str(tmp_path / "proposal.json"))) == 0
+    page = visit.sign_in("bob")
+    visit.go("/console/product/demand")
+    expect(page.get_by_text("is proposed by cli and waits to be published")).to_be_visible()
+    visit.see("epoch-to-publish")
+    page.get_by_role("button", name="Put in force").click()
+    expect(page.get_by_text("waits to be published")).to_have_count(0)
+    expect(page.get_by_role("button", name="Put in force")).to_have_count(0)
+    stop = page.get_by_role("button", name="Back to list prices")
+    page.get_by_label("Why").fill("complaints")
+    visit.see("epoch-in-force")
+    stop.click()
+    expect(stop).to_have_count(0)

@@ -36,6 +36,7 @@ ONLY = {
         "POST /console/product/prices/{proposal:str}/withdraw",
     ),
     "approver": (
+        "POST /console/product/demand/publish",
         "POST /console/product/prices/{proposal:str}/approve",
         "POST /console/product/prices/{proposal:str}/return",
     ),

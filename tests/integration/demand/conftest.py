@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from billing.database import Database
-from tests.demand_shop import Shop
-from tests.integration.api.door import Door, open_door
+from billing.demand_models import LogWindow, keep_model
+from billing.repositories.price_books import PriceBookRepository
+from pricing_engine.demand.learning import card_document, learn
+from tests.demand_shop import BEGAN, TENANT, Shop
+from tests.integration.api.door import START, Door, open_door
 from tests.quote_facts import SIGNER
 
 
@@ -26,3 +30,18 @@ def shop(database_url: str, database: Database, tmp_path: Path, monkeypatch: pyt
 def door(database_url: str, tmp_path: Path) -> Iterator[Door]:
     """Two tenants with a customer and a published book each, behind HTTP."""
     yield from open_door(database_url, tmp_path)
+
+
+@pytest.fixture
+def sold(door: Door, tmp_path: Path) -> Shop:
+    """Behind the door is a shop whose quotes of January were learned from."""
+    with door.database.reading(TENANT) as uow:
+        book = PriceBookRepository(uow).one_in_force("gateway", START)
+    shop = Shop(door.database, tmp_path, book.content_hash)
+    shop.sell()
+    window = LogWindow(BEGAN, START - timedelta(days=1))
+    with door.database.writing(TENANT) as uow:
+        log = window.read(uow, book.book)
+        posterior = learn(log)
+        keep_model(uow, "gateway", posterior, window, window.before, card=card_document(log, posterior))
+    return shop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,29 +10,11 @@ import pytest
 
 from billing import audit
 from billing.database import Database
-from billing.demand_models import LogWindow, keep_model
-from billing.repositories.price_books import PriceBookRepository
-from pricing_engine.demand.learning import card_document, learn
 from tests.billing_story import Company, repriced
-from tests.demand_shop import BEGAN, QUOTES, TENANT, Shop
-from tests.integration.api.door import START, Door, open_door
+from tests.demand_shop import QUOTES, TENANT, Shop
+from tests.integration.api.door import Door, open_door
 
 GATEWAY = "/v1/demand/gateway"
-
-
-@pytest.fixture
-def sold(door: Door, tmp_path: Path) -> Shop:
-    """Behind the door is a shop whose quotes of January were learned from."""
-    with door.database.reading(TENANT) as uow:
-        book = PriceBookRepository(uow).one_in_force("gateway", START)
-    shop = Shop(door.database, tmp_path, book.content_hash)
-    shop.sell()
-    window = LogWindow(BEGAN, START - timedelta(days=1))
-    with door.database.writing(TENANT) as uow:
-        log = window.read(uow, book.book)
-        posterior = learn(log)
-        keep_model(uow, "gateway", posterior, window, window.before, card=card_document(log, posterior))
-    return shop
 
 
 def test_a_proposed_epoch_is_shown_published_and_stopped(door: Door, sold: Shop) -> None:
