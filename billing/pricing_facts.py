@@ -38,11 +38,11 @@ class FactsReader:
         self._at = at
         self._book_of: dict[tuple[str, str], StoredBook] = {}
         self._sheet_of: dict[tuple[str, str], StoredSheet] = {}
-        self._facts: dict[tuple[str, str | None], PricingFacts] = {}
+        self.known: dict[tuple[str, str | None], PricingFacts] = {}
 
     def read(self, customer: str, channel: str | None = None) -> PricingFacts:
         """Return the facts for a customer, by default through its own channel. Raises NotFoundError."""
-        known = self._facts.get((customer, channel))
+        known = self.known.get((customer, channel))
         if known is not None:
             return known
         buyer = self._customers.get(customer)
@@ -56,7 +56,7 @@ class FactsReader:
             for price in sheet.sheet.prices
         }
         facts = PricingFacts(buyer, through, book, sheet, draws, self._customers.terms(buyer.key))
-        self._facts[customer, channel] = facts
+        self.known[customer, channel] = facts
         return facts
 
     def _book(self, currency: str, channel: str) -> StoredBook:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 import uuid_utils
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from billing.database import Database
 from billing.group_commit import GroupWriter
-from billing.pricing_facts import FactsReader
-from billing.quotes import QuoteRequest, holds_units, seal_quote, store_quote
+from billing.pricing_facts import FactsReader, PricingFacts
+from billing.quotes import Priced, QuoteRequest, holds_units, seal_quote, store_quote
 from billing.repositories.quotes import NewQuote, QuoteRepository
 from billing.request_keys import KeptAnswer, check_digest, keep_answers, known_answers, once, wait_briefly
 from billing.unit_of_work import UnitOfWork
@@ -21,6 +22,17 @@ from models.values.errors import DomainError
 from pricing_engine.sealing import Signer
 
 CREATED = 201
+_ZERO = timedelta(0)
+_RECENT = timedelta(seconds=5)
+"""How long before the transaction a quote may say it was created."""
+
+
+class _Draft(NamedTuple):
+    """A quote sealed ahead of the transaction that stores it, from facts that may have changed since."""
+
+    quote: NewQuote
+    priced: Priced
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +42,16 @@ class QuoteOrder:
     key: str
     digest: str
     request: QuoteRequest
+    asked_at: datetime
     shown: Callable[[NewQuote], str]
 
 
 class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
-    """Answers each order with the text it is answered with for ever."""
+    """Answers each order with the text it is answered with for ever.
+
+    Quotes are sealed before the write lock is taken, from the facts that the last group read; those whose facts its
+    transaction does not find again are sealed anew in it.
+    """
 
     name = "quotes"
     max_group = 64
@@ -43,14 +60,34 @@ class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
         self._database = database
         self._signer = signer
         self._clock = clock
+        self._last_facts: Mapping[tuple[str, str | None], PricingFacts] = {}
+        self._last_tenant = ""
         super().__init__()
 
     def write(self, tenant: str, asked: Sequence[QuoteOrder]) -> Sequence[KeptAnswer | Exception]:
         """Make the quotes together, or one by one where another process holds one of their keys."""
+        drafts = [self._sealed_ahead(tenant, order) for order in asked]
         try:
-            return self._database.write(tenant, lambda uow: _Together(uow, self._signer, self._clock(uow)).make(asked))
+            return self._database.write(tenant, lambda uow: self._together(uow, asked, drafts))
         except (IntegrityError, OperationalError):
             return [self._alone(tenant, order) for order in asked]
+
+    def _sealed_ahead(self, tenant: str, order: QuoteOrder) -> _Draft | None:
+        facts = self._last_facts.get((order.request.customer, order.request.channel))
+        if facts is None or tenant != self._last_tenant:
+            return None
+        try:
+            return _drafted(tenant, order, facts, self._signer, order.asked_at)
+        except DomainError:  # The transaction will say so, unless it knows an answer under the order's key.
+            return None
+
+    def _together(
+        self, uow: UnitOfWork, asked: Sequence[QuoteOrder], drafts: Sequence[_Draft | None]
+    ) -> Sequence[KeptAnswer | Exception]:
+        group = _Together(uow, self._signer, self._clock(uow))
+        answers = group.make(asked, drafts)
+        self._last_tenant, self._last_facts = uow.tenant, group.facts.known
+        return answers
 
     def _alone(self, tenant: str, order: QuoteOrder) -> KeptAnswer | Exception:
         try:
@@ -60,11 +97,15 @@ class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
 
     def _make(self, order: QuoteOrder, uow: UnitOfWork) -> tuple[int, str]:
         at = self._clock(uow)
-        quote, priced = seal_quote(
-            uow.tenant, FactsReader(uow, self._signer, at), order.request, self._signer, at, str(uuid_utils.uuid7())
-        )
+        facts = FactsReader(uow, self._signer, at).read(order.request.customer, order.request.channel)
+        quote, priced, text = _drafted(uow.tenant, order, facts, self._signer, at)
         store_quote(uow, quote, priced)
-        return CREATED, order.shown(quote)
+        return CREATED, text
+
+
+def _drafted(tenant: str, order: QuoteOrder, facts: PricingFacts, signer: Signer, at: datetime) -> _Draft:
+    quote, priced = seal_quote(tenant, facts, order.request, signer, at, str(uuid_utils.uuid7()))
+    return _Draft(quote, priced, order.shown(quote))
 
 
 class _Together:
@@ -74,17 +115,17 @@ class _Together:
         self._uow = uow
         self._signer = signer
         self._at = at
-        self._facts = FactsReader(uow, signer, at)
+        self.facts = FactsReader(uow, signer, at)
         self._quotes: list[NewQuote] = []
 
-    def make(self, orders: Sequence[QuoteOrder]) -> list[KeptAnswer | Exception]:
+    def make(self, orders: Sequence[QuoteOrder], drafts: Sequence[_Draft | None]) -> list[KeptAnswer | Exception]:
         wait_briefly(self._uow)
         known = known_answers(self._uow, {order.key for order in orders})
         made: dict[str, tuple[str, KeptAnswer]] = {}
         answers: list[KeptAnswer | Exception] = []
-        for order in orders:
+        for order, draft in zip(orders, drafts, strict=True):
             try:
-                answers.append(self._answer(order, known, made))
+                answers.append(self._answer(order, draft, known, made))
             except DomainError as error:
                 answers.append(error)
         QuoteRepository(self._uow).add(self._quotes)
@@ -94,6 +135,7 @@ class _Together:
     def _answer(
         self,
         order: QuoteOrder,
+        draft: _Draft | None,
         known: dict[str, tuple[str, KeptAnswer]],
         made: dict[str, tuple[str, KeptAnswer]],
     ) -> KeptAnswer:
@@ -101,9 +143,7 @@ class _Together:
         if earlier is not None:
             check_digest(order.key, earlier[0], order.digest)
             return earlier[1]
-        quote_id = str(uuid_utils.uuid7())
-        quote, priced = seal_quote(self._uow.tenant, self._facts, order.request, self._signer, self._at, quote_id)
-        text = order.shown(quote)
+        quote, priced, text = self._confirmed(order, draft)
         if holds_units(priced):
             with self._uow.connection.begin_nested():
                 store_quote(self._uow, quote, priced)
@@ -112,3 +152,10 @@ class _Together:
         made[order.key] = (order.digest, KeptAnswer(CREATED, text, replayed=False))
         known[order.key] = (order.digest, KeptAnswer(CREATED, text, replayed=True))
         return made[order.key][1]
+
+    def _confirmed(self, order: QuoteOrder, draft: _Draft | None) -> _Draft:
+        """Return the draft where this transaction reads the facts it was sealed from, else seal the quote now."""
+        facts = self.facts.read(order.request.customer, order.request.channel)
+        if draft is not None and draft.priced.facts == facts and _ZERO <= self._at - draft.quote.created_at < _RECENT:
+            return draft
+        return _drafted(self._uow.tenant, order, facts, self._signer, self._at)

@@ -102,26 +102,27 @@ def create_quote(uow: UnitOfWork, request: QuoteRequest, signer: Signer, at: dat
 
     Raises what `price_request` raises, and SoldOutError.
     """
-    quote, priced = seal_quote(uow.tenant, FactsReader(uow, signer, at), request, signer, at, quote_id)
+    facts = FactsReader(uow, signer, at).read(request.customer, request.channel)
+    quote, priced = seal_quote(uow.tenant, facts, request, signer, at, quote_id)
     store_quote(uow, quote, priced)
     return quote.stored()
 
 
 def seal_quote(
-    tenant: str, facts: FactsReader, request: QuoteRequest, signer: Signer, at: datetime, quote_id: str
+    tenant: str, facts: PricingFacts, request: QuoteRequest, signer: Signer, at: datetime, quote_id: str
 ) -> tuple[NewQuote, Priced]:
-    """Price and seal a quote that is not stored yet. Raises what `price_request` raises."""
+    """Price and seal a quote that is not stored yet. Pure. Raises what `price_with` raises."""
     if not timedelta(0) < request.hold_for <= LONGEST_HOLD:
         raise InvalidValueError(f"must be positive, at most {LONGEST_HOLD}", field="hold_for", value=request.hold_for)
-    priced = price_with(facts.read(request.customer, request.channel), request, at)
-    customer = priced.facts.customer
+    priced = price_with(facts, request, at)
+    customer = facts.customer
     expires_at = at + request.hold_for
     head = QuoteHead(
         id=quote_id,
         tenant=tenant,
         customer=customer.key,
         segment=customer.segment,
-        channel=priced.facts.channel,
+        channel=facts.channel,
         created_at=at,
         expires_at=expires_at,
     )
@@ -153,7 +154,8 @@ def store_quote(uow: UnitOfWork, quote: NewQuote, priced: Priced) -> None:
 
 def holds_units(priced: Priced) -> bool:
     """Return whether a quote holds units of a limited feature."""
-    return any(priced.book.book.feature(key).supply_limit is not None for key in priced.selection)
+    features = priced.book.compiled.features
+    return any([features[key].supply_limit is not None for key in priced.selection])
 
 
 def _hold_units(uow: UnitOfWork, quote: NewQuote, priced: Priced) -> None:

@@ -76,7 +76,7 @@ class QuoteController(Controller):
         services: Services = request.app.state.services
         wanted = read_body(await request.body(), QuoteBody).request()
         key = needed(idempotency_key)
-        order = QuoteOrder(key, await digest_of(request), wanted, _shown)
+        order = QuoteOrder(key, await digest_of(request), wanted, known_now(request, services.system_now()), _shown)
         return kept_answer(await services.quotes.ask(request.user.tenant, order))
 
     @get("/", operation_id="ListQuotes", guards=[requires(Scope.QUOTE, Scope.READ)], sync_to_thread=True)
