@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pricing_engine.catalog import selection_of
+from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_book import BOOK_KIND, PriceBook, parse_price_book, price_book_sections
 from pricing_engine.price_sheet import SHEET_KIND, PriceSheet, SheetPrice, price_sheet_sections
 from pricing_engine.quote_document import QUOTE_KIND, QuoteIdentity, quote_sections
@@ -102,13 +104,18 @@ def jittered_sheet(book_hash: str) -> PriceSheet:
     )
 
 
-def sealed_quote(selection: dict[str, Any], draw: str = "0.03", book: PriceBook | None = None) -> SealedQuote:
+def sealed_quote(
+    selection: dict[str, Any],
+    draw: str = "0.03",
+    book: PriceBook | None = None,
+    terms: Mapping[str, NegotiatedTerm] | None = None,
+) -> SealedQuote:
     """Price and seal a selection from the book above, on the jittered sheet."""
     book = book or price_book()
     sealed_book = seal(BOOK_KIND, price_book_sections(book), b"book salt, 32 bytes of it, secret", SIGNER)
     sheet = jittered_sheet(sealed_book["hash"])
     sealed_sheet = seal(SHEET_KIND, price_sheet_sections(sheet), b"sheet salt, secret", SIGNER)
-    facts = QuoteFacts(sheet, selection_of(selection, book), {"seats": Decimal(draw)})
+    facts = QuoteFacts(sheet, selection_of(selection, book), {"seats": Decimal(draw)}, terms or {})
     priced = price_quote(CompiledBook(book), facts)
     head = QuoteHead("q-1", "default", "acme", "default", "direct", AT, AT + timedelta(days=14))
     identity = QuoteIdentity(head, sealed_book["hash"], sealed_sheet["hash"], sheet.model_hash, book.money)

@@ -16,7 +16,6 @@ from models.values.errors import InvalidValueError, RuleBrokenError
 
 MAX_URL_CHARS = 2000
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
-_SHARED = IPv4Network("100.64.0.0/10")
 Address = IPv4Address | IPv6Address
 
 
@@ -63,7 +62,7 @@ class DestinationRules:
             return True
         if plain.is_multicast or plain.is_reserved or getattr(plain, "is_site_local", False):
             return False
-        return plain.is_global and plain not in _SHARED
+        return plain.is_global
 
 
 def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -190,6 +190,13 @@ def test_a_late_event_names_the_run_that_had_billed_its_time(database: Database)
         assert unsettled_late(uow) == []
 
 
+def test_what_happened_at_the_end_of_what_is_closed_is_not_late(database: Database) -> None:
+    with database.writing(TENANT) as uow:
+        close_through(uow, ["acme"], parse_instant("2026-03-05", "end"), "run-1", NOW)
+    times = ("2026-03-04T23:59:59.999999Z", "2026-03-05T00:00:00Z")
+    assert [send(database, [llm(time, time=time)])[0].late_for for time in times] == ["run-1", ""]
+
+
 def test_what_a_close_knew_stays_the_same_set_of_events(database: Database) -> None:
     """An event that comes with a clock running behind is still recorded after the close."""
     send(database, [llm("1")], now=NOW)

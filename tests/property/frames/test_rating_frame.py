@@ -178,6 +178,25 @@ def test_the_fast_path_says_what_the_explained_one_says(tariff: Tariff, units: i
         assert compiled.amount(quantity) == rate(tariff, Usage(units=quantity), USD).amount
 
 
+@pytest.mark.parametrize("included", [0, 5])
+@pytest.mark.parametrize("sold", [{}, {"package_size": "4"}], ids=["units", "packages"])
+@pytest.mark.parametrize("edges", [2, 20], ids=["chained", "searched"])
+@pytest.mark.parametrize("model", ["graduated", "volume"])
+def test_an_edge_belongs_to_the_tier_it_ends(model: str, edges: int, sold: dict[str, str], included: int) -> None:
+    """Random quantities hardly ever fall on one: explained, on the fast path and in a frame, on it and beside it."""
+    price = "package_amount" if sold else "unit_amount"
+    ends = [*(str(10 * n) for n in range(1, edges + 1)), None]
+    rows = [{"up_to": end, "flat_amount": str(n + 3), price: str(n), **sold} for n, end in enumerate(ends)]
+    tariff = parse_tariff({"model": model, "tiers": rows, "included_units": str(included)})
+    units = [(10 * n + included) * 10**SCALE + step for n in range(1, edges + 1) for step in (-1, 0, 1)]
+    quantities = [unscaled(one, SCALE) for one in units]
+    explained = [rate(tariff, Usage(units=quantity), USD).amount for quantity in quantities]
+    assert explained[:2] == [3, 3]
+    assert explained[2] > 4
+    assert [compile_tariff(tariff).amount(quantity) for quantity in quantities] == explained
+    assert amounts_of(rate_frame(frame_of(units), tariff, unit_scale=SCALE)) == explained
+
+
 def test_large_frames_are_cut_into_slices_that_change_nothing() -> None:
     tariff = parse_tariff(
         {"model": "volume", "tiers": [{"up_to": "1000", "unit_amount": "0.3"}, {"up_to": None, "unit_amount": "0.1"}]}

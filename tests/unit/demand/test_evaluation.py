@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -50,7 +52,6 @@ def test_doubly_robust_error_is_at_most_3_5_percent_where_prices_spread_12_perce
 def test_doubly_robust_repairs_a_model_that_is_wrong() -> None:
     """A model taught nothing: the direct estimate is far off, the weighted part corrects it."""
     quotes, target, truth = logged(1, spread=0.3, count=20_000)
-    quotes = LoggedQuotes(**{**{f: getattr(quotes, f) for f in quotes.__slots__}})
 
     def ignorant(design: QuoteDesign) -> FeaturePosterior:
         chance = np.full_like(design.accepted, 0.9) * design.offered
@@ -72,6 +73,28 @@ def test_the_log_itself_as_target_gains_nothing() -> None:
     quotes, _, _ = logged(3, spread=0.2, count=8_000)
     result = evaluate_policy(quotes, quotes.price, seed=0, fit=additive, folds=2, bandwidth=0.05)
     assert result.logged.value == pytest.approx(quotes.profit().mean())
+    assert result.of(Estimator.DIRECT).value == pytest.approx(result.logged.value, rel=0.02)
+
+
+def test_no_quote_judges_a_model_it_taught() -> None:
+    quotes, target, _ = logged(8, spread=0.12, count=500)
+    taught: Counter[float] = Counter()
+
+    def counting(design: QuoteDesign) -> FeaturePosterior:
+        taught.update(design.price.tolist())
+        return additive(design)
+
+    evaluate_policy(quotes, target, seed=0, fit=counting, folds=5)
+    assert taught == dict.fromkeys(quotes.price.tolist(), 4)
+
+
+def test_unequal_weights_count_as_fewer_quotes() -> None:
+    """Half of the weights are a ninth of the others: (sum w)^2 / sum w^2."""
+    quotes, _, _ = logged(9, spread=0.12, count=2_000)
+    density = np.where(np.arange(2_000) % 2, 9.0, 1.0) / quotes.price
+    uneven = LoggedQuotes(*[getattr(quotes, f) for f in quotes.__slots__[:-1]], density)
+    answer = evaluate_policy(uneven, quotes.price, seed=0, fit=additive, folds=2, bandwidth=0.05)
+    assert answer.of(Estimator.DOUBLY_ROBUST).effective_quotes == pytest.approx(1_000 * 100 / 82)
 
 
 def test_an_answer_is_refused_where_too_few_quotes_lie_near_the_target() -> None:

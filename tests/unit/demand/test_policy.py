@@ -238,7 +238,17 @@ def test_densities_are_those_of_the_prices() -> None:
     assert np.median(np.abs(empirical / density - 1.0)) < 0.1
 
 
-def test_stock_is_sold_over_the_horizon_and_its_end_teaches_nothing() -> None:
+def test_what_is_asked_after_the_stock_is_sold_teaches_nothing() -> None:
+    """Its prices are from then on those of one without a limit that saw the sale alone."""
+    limited, unlimited = AdaptivePricer(RANGE, COST, capacity=1, seed=3), AdaptivePricer(RANGE, COST, seed=3)
+    prices = limited.propose(n=3)
+    assert unlimited.propose(n=3).tolist() == prices.tolist()
+    limited.observe(prices, [1.0, 0.0, 0.0])
+    unlimited.observe(prices[:1], [1.0])
+    assert limited.propose(n=5).tolist() == unlimited.propose(n=5).tolist()
+
+
+def test_stock_is_sold_over_the_horizon() -> None:
     pricer = AdaptivePricer(RANGE, COST, capacity=100, horizon=400, seed=2)
     rng, sold_at = np.random.default_rng(1), []
     for offer in range(400):

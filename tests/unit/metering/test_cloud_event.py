@@ -48,6 +48,15 @@ def test_the_hash_is_over_the_canonical_json_of_the_attributes(document: dict[st
     assert event.data_text.encode() == rfc8785.dumps(document["data"])
 
 
+@given(document=documents, corrected=ids, cancels=st.booleans())
+def test_what_it_corrects_or_cancels_is_under_the_hash(document: dict[str, Any], corrected: str, cancels: bool) -> None:
+    """A correction without data is no cancellation."""
+    data = {"data": {}} if cancels else {}
+    sent = document | data | {"correctsid": corrected, "correctssource": document["source"] + "'", "cancels": cancels}
+    event = parse_event(json.dumps(sent).encode(), NOW)
+    assert event.body_hash == hashlib.sha256(rfc8785.dumps({**sent, "time": event.time_text})).digest()
+
+
 @given(document=documents, corrected=ids, indent=st.sampled_from([None, 2]))
 def test_how_an_event_is_written_does_not_matter(document: dict[str, Any], corrected: str, indent: int | None) -> None:
     if corrected != document["id"]:

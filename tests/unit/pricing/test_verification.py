@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from models.values.canonical_json import Record, canonical_bytes
@@ -97,24 +98,35 @@ def test_any_changed_digit_anywhere_fails() -> None:
     assert tried > 100
 
 
+def forged(case: SealedQuote, path: str, **changed: str) -> dict[str, Any]:
+    """Sign the quote with one section changed."""
+    sections = [
+        Section(each, Disclosure(section["level"]), section["content"] | (changed if each == path else {}))
+        for each, section in case.quote["sections"].items()
+    ]
+    return seal(case.quote["kind"], sections, b"s" * 32, SIGNER)
+
+
 def test_a_wrong_line_under_a_valid_seal_is_named() -> None:
     """The seller itself signs a wrong amount: the hash holds, recomputing does not."""
     case = sealed_quote(WHOLE)
-    sections = [
-        Section(path, Disclosure(section["level"]), section["content"])
-        for path, section in case.quote["sections"].items()
-        if path != "lines/tokens"
-    ]
-    wrong = case.quote["sections"]["lines/tokens"]["content"] | {"amount": "1.23"}
-    forged = seal(case.quote["kind"], [*sections, Section("lines/tokens", Disclosure.BUYER, wrong)], b"s" * 32, SIGNER)
-    verdict = verify(case, quote=forged)
+    verdict = verify(case, quote=forged(case, "lines/tokens", amount="1.23"))
     assert [finding.where for finding in verdict.findings] == ["lines.tokens.amount"]
+
+
+def test_a_wrong_total_is_found_also_where_a_hidden_floor_bounds_a_line() -> None:
+    case = sealed_quote(WHOLE)
+    for level in Disclosure:
+        verdict = verify(case, level, quote=forged(case, "quote", total="1.23"))
+        assert [finding.where for finding in verdict.findings] == ["quote.total"]
 
 
 def test_another_book_another_key_and_no_signature_are_findings() -> None:
     case = sealed_quote(WHOLE)
     other = sealed_quote(WHOLE, book=price_book(version=4))
     assert [f.where for f in verify(case, book=other.sealed_book).findings] == ["quote.price_book"]
+    assert [f.where for f in verify(case, sheet=other.sealed_sheet).findings] == ["quote.price_sheet"]
+    assert [f.where for f in verify(case, book=case.sealed_sheet).findings] == ["price_book.kind"]
     strange = verify_quote(case.quote, case.sealed_book, case.sealed_sheet, new_signer().public_pem)
     assert strange.findings[0].where == "quote.signature.key_id"
     unsigned = {name: value for name, value in case.quote.items() if name != "signature"}
@@ -122,6 +134,18 @@ def test_another_book_another_key_and_no_signature_are_findings() -> None:
         verify_quote(unsigned, case.sealed_book, case.sealed_sheet, SIGNER.public_pem).findings[0].where
         == "quote.signature"
     )
+
+
+def test_a_term_that_was_not_in_force_is_a_finding() -> None:
+    """Signed and recomputed right, but nobody had agreed to it for that time."""
+    term = NegotiatedTerm(
+        "tokens", "launch", "ann", AT - timedelta(days=2), AT + timedelta(days=1), percent=Decimal(15)
+    )
+    assert verify(sealed_quote(WHOLE, terms={"tokens": term})).verified
+    for starts_at, ends_at in ((AT + timedelta(seconds=1), None), (AT - timedelta(days=2), AT)):
+        other = msgspec.structs.replace(term, starts_at=starts_at, ends_at=ends_at)
+        verdict = verify(sealed_quote(WHOLE, terms={"tokens": other}))
+        assert [finding.where for finding in verdict.findings] == ["lines.tokens.term"]
 
 
 def test_an_edited_line_is_named_beside_the_broken_hash() -> None:

@@ -41,6 +41,7 @@ INWARD = [
     "64:ff9b::10.0.0.1",
     "2002:7f00:1::",
     "2002:a9fe:a9fe::1",
+    "2001:0:4136:e378:8000:63bf:f5ff:fffe",  # Teredo: 10.0.0.1 behind a public server.
     "fd00:ec2::254",
     "fe80::1",
     "fec0::1",
