@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 import uuid_utils
@@ -84,10 +86,15 @@ def state_methods(message: HTTPResponseStartEvent, scope: Scope) -> None:
         message["headers"] = [*kept, (b"allow", ", ".join(methods).encode())]
 
 
-async def refuse_nul(request: Request[Any, Any, Any]) -> None:
-    """Refuse what no database takes as text, before it gets there."""
-    if _NUL in request.scope["path"] or b"%00" in request.scope["query_string"]:
+async def check_address(request: Request[Any, Any, Any]) -> None:
+    """Refuse what no database takes as text, before it gets there, and a parameter that says two things."""
+    query: bytes = request.scope["query_string"]
+    if _NUL in request.scope["path"] or b"%00" in query:
         raise ClientException("the address must not contain NUL")
+    if b"&" in query:
+        names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        if twice := sorted(name for name, times in names.items() if times > 1):
+            raise ClientException(f"the parameter {twice[0]!a} must not come twice")
 
 
 class StrictRequest(Request[Any, Any, Any]):

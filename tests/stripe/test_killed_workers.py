@@ -142,7 +142,7 @@ def test_a_killed_worker_leaves_provider_and_ledger_equal(
             f"worker-{attempt}", billed_url, _settings(twin_server[1]), books=True, lease=SHORT_LEASE
         )
         killer.pid = process.pid
-        process.join(60)
+        process.join(120)
         if process.exitcode == 0:
             break
     assert process.exitcode == 0

@@ -130,6 +130,15 @@ def test_malformed_bodies_are_refused_with_400_and_no_effect(door: Door) -> None
     assert door.call("POST", "/v1/quotes", QUOTE, key="k").status_code == 201
 
 
+def test_a_parameter_that_comes_twice_is_refused(door: Door) -> None:
+    headers = {"Authorization": f"Bearer {door.token(Scope.READ)}"}
+    for query in ("limit=1&limit=2", "limit=1&cursor=x&limit=1", "limit=1&limit", "limi%74=1&limit=2"):
+        answer = door.client.get(f"/v1/customers?{query}", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "malformed"), query
+        assert "'limit' must not come twice" in answer.json()["detail"]
+    assert door.client.get("/v1/subscriptions?limit=1&customer=acme", headers=headers).status_code == 200
+
+
 def test_every_answer_has_an_identity_those_of_unknown_routes_too(door: Door) -> None:
     for path in ("/health", "/nowhere", "/v1/quotes/none", "/v1/quotes/a%00b"):
         answer = door.call("GET", path)
