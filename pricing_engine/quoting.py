@@ -120,7 +120,8 @@ class CompiledBook:
         }
         self._at_price = lru_cache(maxsize=4096)(self._compile_at_price)
         self._least_whole = _whole_amounts({key: self._plain[key].least for key in self._bundled})
-        self._dependents = {key: frozenset(book.dropped_with(key, self.features)) for key in self.features}
+        dropped = {key: frozenset(book.dropped_with(key, self.features)) for key in self.features}
+        self._dependents = {key: with_it for key, with_it in dropped.items() if len(with_it) > 1}
 
     def total(self, quantities: Mapping[str, Decimal]) -> Decimal:
         """Return only the exact total of a selection at list prices, nothing explained.
@@ -217,6 +218,7 @@ class CompiledBook:
 
     def rate(self, selection: Mapping[str, Chosen], prices: Mapping[str, FeaturePrice]) -> _RatedSelection:
         """Rate each chosen feature alone, as decimals and as integers."""
+        decimal, multiply = EXACT.scaleb, EXACT.multiply
         at_tariff: dict[str, Decimal] = {}
         features: dict[str, RatedFeature] = {}
         amounts: dict[str, int] = {}
@@ -229,8 +231,8 @@ class CompiledBook:
                 features[key] = price.rated(at_tariff[key], quantity)
                 continue
             amount, floor = price.whole.amount_and_floor(units)
-            at_tariff[key] = listed = EXACT.scaleb(amount, -SHARE_DIGITS)
-            cost = EXACT.multiply(price.feature.unit_cost, quantity)
+            at_tariff[key] = listed = decimal(amount, -SHARE_DIGITS)
+            cost = multiply(price.feature.unit_cost, quantity)
             lifted = listed if amount >= floor else cost
             features[key] = RatedFeature(lifted, cost, _ZERO if price.below_cost else cost)
             amounts[key], floors[key] = amount if amount > floor else floor, floor
@@ -244,19 +246,18 @@ class CompiledBook:
         sums = SelectionSums(self.plan, scaled_selection(features, absent))
         return _RatedSelection(at_tariff, features, sums, SelectionSums(self.plan, scaled_selection(features, bundled)))
 
-    def savings(self, rated: _RatedSelection, total: Decimal) -> dict[str, tuple[Decimal, tuple[str, ...]]]:
-        """Return by chosen feature what dropping it would save, and the features that would go with it."""
-        chosen, sums = rated.features, rated.droppable
-        whole = int(EXACT.scaleb(total, -sums.exponent))
-        alone = sums.total_without_each()
-        savings: dict[str, tuple[Decimal, tuple[str, ...]]] = {}
-        for key in chosen:
+    def savings(self, rated: _RatedSelection, total: Decimal) -> list[tuple[Decimal, tuple[str, ...]]]:
+        """Return for each chosen feature what dropping it would save, and the features that would go with it."""
+        chosen, sums, decimal = rated.features, rated.droppable, EXACT.scaleb
+        whole = int(decimal(total, -sums.exponent))
+        savings: list[tuple[Decimal, tuple[str, ...]]] = []
+        for key, without in sums.total_without_each().items():
             gone: tuple[str, ...] = (key,)
-            without = alone[key]
-            if len(self._dependents[key]) > 1:
-                gone = tuple([other for other in chosen if other in self._dependents[key]])
+            dependents = self._dependents.get(key)
+            if dependents is not None:
+                gone = tuple([other for other in chosen if other in dependents])
                 without = sums.total(frozenset(gone))
-            savings[key] = EXACT.scaleb(whole - without, sums.exponent), gone
+            savings.append((decimal(whole - without, sums.exponent), gone))
         return savings
 
     def _least_whole_of(self, prices: Mapping[str, FeaturePrice]) -> Mapping[str, int] | None:
@@ -295,18 +296,11 @@ def price_quote(compiled: CompiledBook, facts: QuoteFacts) -> PricedQuote:
     priced = compiled.plan.settle(rated.sums, rated.features)
     savings = compiled.savings(rated, priced.total)
     discount = priced.kind.value, priced.key
+    in_order = zip(priced.lines, facts.selection.values(), rated.at_tariff.values(), savings, strict=True)
     lines = tuple(
         [
-            _line(
-                compiled,
-                prices[line.feature],
-                line,
-                discount,
-                facts.selection[line.feature],
-                rated.at_tariff[line.feature],
-                savings[line.feature],
-            )
-            for line in priced.lines
+            _line(compiled, prices[line.feature], line, discount, chosen, at_tariff, saving)
+            for line, chosen, at_tariff, saving in in_order
         ]
     )
     counted = {
@@ -356,22 +350,12 @@ def _adjustments(
 ) -> tuple[tuple[Adjustment, ...], tuple[str, ...]]:
     """Return the steps from the list amount to the line's amount, each with its reason, and the rails hit."""
     steps: list[Adjustment] = []
-    rails = price.rails
-    after_percent = at_tariff
-    if not price.is_list_price:
-        reason = "negotiated_tariff" if price.shown is None else "adaptive_price"
-        _step(steps, reason, EXACT.subtract(at_tariff, listed), price.term.reason if price.term else "")
-    if price.percent:
-        after_percent = EXACT.multiply(at_tariff, (HUNDRED - price.percent).scaleb(-2))
-        _step(
-            steps,
-            "negotiated_discount",
-            EXACT.subtract(after_percent, at_tariff),
-            price.term.reason if price.term else "",
-        )
-    lifted = line.list_amount is not after_percent and line.list_amount != after_percent
+    rails, own_price = price.rails, at_tariff
+    if price.shown is not None or price.term is not None:
+        own_price = _add_own_steps(steps, price, listed, at_tariff)
+    lifted = line.list_amount is not own_price and line.list_amount != own_price
     if lifted:
-        _step(steps, "cost_floor", EXACT.subtract(line.list_amount, after_percent), "not below cost")
+        _step(steps, "cost_floor", EXACT.subtract(line.list_amount, own_price), "not below cost")
     if line.discount:
         steps.append(Adjustment(discount[0], line.discount.copy_negate(), discount[1]))
     if line.at_floor or lifted:
@@ -379,6 +363,22 @@ def _adjustments(
     elif price.below_cost and line.amount < line.cost:
         rails = (*rails, f"below_cost:{price.feature.rails.below_cost or 'negotiated'}")
     return tuple(steps), rails
+
+
+def _add_own_steps(steps: list[Adjustment], price: FeaturePrice, listed: Decimal, at_tariff: Decimal) -> Decimal:
+    """Add the steps that are this customer's own: an adaptive price, negotiated terms. Return the amount after them."""
+    reason = price.term.reason if price.term else ""
+    _step(
+        steps,
+        "negotiated_tariff" if price.shown is None else "adaptive_price",
+        EXACT.subtract(at_tariff, listed),
+        reason,
+    )
+    if not price.percent:
+        return at_tariff
+    after_percent = EXACT.multiply(at_tariff, (HUNDRED - price.percent).scaleb(-2))
+    _step(steps, "negotiated_discount", EXACT.subtract(after_percent, at_tariff), reason)
+    return after_percent
 
 
 def _step(steps: list[Adjustment], reason: str, amount: Decimal, detail: str) -> None:

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     print("sign in as one of `alacarte people list`; `alacarte people add NAME --role product` lets somebody in")
     with _shared_metrics(options.workers):
         Granian(
-            "api.app:create_app",
+            "api.serving:create_served_app",
             factory=True,
             address=options.host,
             port=options.port,

@@ -44,7 +44,7 @@ class VerifyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     price_sheet: dict[str, Any]
 
 
-class AdjustmentView(msgspec.Struct):
+class AdjustmentView(msgspec.Struct, gc=False):
     """One step from the list amount to the amount."""
 
     reason: str
@@ -52,7 +52,7 @@ class AdjustmentView(msgspec.Struct):
     detail: str
 
 
-class LineView(msgspec.Struct):
+class LineView(msgspec.Struct, gc=False):
     """One priced feature, as its buyer sees it."""
 
     feature: str
@@ -159,14 +159,14 @@ def preview_view(priced: Priced) -> PreviewView:
 
 def _line_view(line: QuoteLine) -> LineView:
     return LineView(
-        feature=line.feature,
-        quantity=plain(line.chosen.quantity),
-        list_amount=plain(line.list_amount),
-        adjustments=[AdjustmentView(step.reason, plain(step.amount), step.detail) for step in line.adjustments],
-        amount=plain(line.amount),
-        saved_if_dropped=plain(line.saved_if_dropped),
-        dropped_with=list(line.dropped_with),
-        rails=list(line.rails),
+        line.feature,
+        plain(line.chosen.quantity),
+        plain(line.list_amount),
+        [AdjustmentView(step.reason, plain(step.amount), step.detail) for step in line.adjustments],
+        plain(line.amount),
+        plain(line.saved_if_dropped),
+        [*line.dropped_with],
+        [*line.rails],
     )
 
 
