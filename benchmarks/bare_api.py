@@ -40,8 +40,9 @@ class Rows:
 
     async def work(self) -> None:
         """Commit what waits, for ever."""
-        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        connection.executescript("pragma journal_mode=wal; pragma synchronous=full; create table row (document text)")
+        connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False, isolation_level=None)
+        connection.executescript("pragma journal_mode=wal; pragma synchronous=full")
+        connection.execute("create table if not exists row (document text)")
         while True:
             await self._arrived.wait()
             self._arrived.clear()

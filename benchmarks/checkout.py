@@ -1,7 +1,8 @@
 """The checkout's calls over HTTP: 32 clients, a catalog of 20 features, each request another selection or feature.
 
 Ours is `alacarte serve` with keys, rules, prices and reasons; the other leg is Litestar on the same server, see
-`bare_api`. A ratio is their time by ours: 0.5 is half as many requests a second.
+`bare_api`. Both run as many workers as the machine has cores, two here; the clients take their share of them. A ratio
+is their time by ours: 0.5 is half as many requests a second.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from pricing_engine.sealing import Disclosure, Signer, disclose, new_signer
 
 FEATURES = 20
 REQUESTS = {"preview": 6_000, "quote": 3_000, "entitlement": 12_000}
-WARMING = 320
+WARMING = 640
+WORKERS = 2
 PATHS = {"preview": ("/v1/quotes/preview", 200), "quote": ("/v1/quotes", 201)}
 STATUS = {call: status for call, (_, status) in PATHS.items()} | {"entitlement": 200}
 START = datetime(2026, 1, 2, tzinfo=UTC)
@@ -120,7 +122,7 @@ def _load(clock: Clock, port: int, call: str, token: str) -> int:
 def ours(call: str) -> Leg:
     def measure(clock: Clock) -> object:
         with world() as made:
-            with serving([program("alacarte"), "serve"], made.environment) as server:
+            with serving([program("alacarte"), "serve"], made.environment, WORKERS) as server:
                 count = _load(clock, server.port, call, made.token)
             return count if call != "quote" or _stored(made.url, count) else "quotes are missing"
 
@@ -131,7 +133,7 @@ def bare(call: str) -> Leg:
     def measure(clock: Clock) -> object:
         options = ["--interface", "asgi", "--factory", "--no-access-log", "--host", "127.0.0.1"]
         command = [program("granian"), *options, "benchmarks.bare_api:create_app"]
-        with world() as made, serving(command, {FOLDER: str(made.folder)}) as server:
+        with world() as made, serving(command, {FOLDER: str(made.folder)}, WORKERS) as server:
             return _load(clock, server.port, call, made.token)
 
     return measure

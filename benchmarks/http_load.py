@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,32 +51,35 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Server]:
-    """Run `command --port N` until the block ends; yields once it answers."""
+def serving(command: Sequence[str], environment: Mapping[str, str], workers: int = 1) -> Iterator[Server]:
+    """Run `command --port N --workers M` until the block ends; yields once all workers answer."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [*command, "--port", str(port)], env={**os.environ, **environment}, stdout=sys.stderr, stderr=sys.stderr
+        [*command, "--port", str(port), "--workers", str(workers)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
+    started = threading.Semaphore(0)
+    threading.Thread(target=_pass_on, args=(server, started), daemon=True).start()
     try:
-        _wait_for(port)
+        for _ in range(workers):
+            if not started.acquire(timeout=STARTED_WITHIN_SECONDS):
+                raise TimeoutError("the server did not start")
         yield Server(port, server.pid)
     finally:
         server.terminate()
         server.wait(30)
 
 
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + STARTED_WITHIN_SECONDS
-    while time.monotonic() < until:
-        try:
-            socket.create_connection((HOST, port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError("the server did not start")
+def _pass_on(server: subprocess.Popen[bytes], started: threading.Semaphore) -> None:
+    """Show what the server says, and count the workers that say that they have started."""
+    for line in server.stdout or ():
+        sys.stderr.write(line.decode())
+        if b"Started worker-" in line:
+            started.release()
 
 
 async def send(port: int, request: Request, count: int, status: int) -> list[float]:

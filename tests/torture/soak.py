@@ -97,7 +97,7 @@ def _soak(url: str, seconds: float, seed: int) -> int:
         key = Path(folder) / "key.pem"
         key.write_bytes(SIGNER.private_pem())
         environment = {"ALACARTE_DATABASE_URL": url, "ALACARTE_SIGNING_KEY": str(key)}
-        with serving([program("alacarte"), "serve", "--workers", str(WORKERS)], environment) as server:
+        with serving([program("alacarte"), "serve"], environment, WORKERS) as server:
             asyncio.run(_run(server.port, server.pid, token, seconds, seed, tally, watch))
     problems = [*problems_of(tally, watch), *missing(url, tally)]
     for complaint in tally.complaints:
