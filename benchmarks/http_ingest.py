@@ -1,7 +1,8 @@
 """Single events over HTTP: 32 clients, each waits for its answer before it sends the next; durable on PostgreSQL.
 
-The server is `alacarte serve` in a process of its own, with group commit and key checks as always. What is stored is
-counted by another connection afterwards: every request must have been answered 201 and be there.
+The server is `alacarte serve` with group commit and key checks as always: on PostgreSQL with a worker for each of two
+cores, on SQLite, which has one writer at a time, with one. What is stored is counted by another connection afterwards:
+every request must have been answered 201 and be there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from models.values.ids import DEFAULT_TENANT
 
 REQUESTS = 12_000
 WARMING = 1_000
+WORKERS = {"pg": 2, "sqlite": 1}
 
 
 def leg(engine: str):  # noqa: ANN201 - a Leg
@@ -35,7 +37,7 @@ def leg(engine: str):  # noqa: ANN201 - a Leg
                 token = create_key(uow, "bench", "sandbox", [Scope.INGEST], "be" * 8, "5e" * 32, datetime.now(UTC))[1]
             with tempfile.TemporaryDirectory() as folder:
                 environment = {"ALACARTE_DATABASE_URL": url, "ALACARTE_SIGNING_KEY": str(Path(folder) / "key.pem")}
-                with serving([program("alacarte"), "serve"], environment) as server:
+                with serving([program("alacarte"), "serve"], environment, WORKERS[engine]) as server:
                     warming = WARMING if count == REQUESTS else CLIENTS
                     asyncio.run(send(server.port, partial(_event, token, "warm"), warming, 201))
                     with clock:
@@ -74,7 +76,8 @@ def _p99(leg_run: LegRun) -> float:
 
 
 def rows(engine: str) -> list[Row]:
-    what = f"single events over HTTP, {CLIENTS} clients, durable on {'PostgreSQL' if engine == 'pg' else 'SQLite'}"
+    where = "PostgreSQL, two workers" if engine == "pg" else "SQLite, one worker"
+    what = f"single events over HTTP, {CLIENTS} clients, durable on {where}"
     bar = 2_000 if engine == "pg" else None
     slowest = f"99th percentile of {what}"
     return [
