@@ -194,7 +194,7 @@ BENCHMARK = Benchmark(
             "ms",
             bar=10.0,
             better="lower",
-            how=f"99th percentile of GET /v1/customers/.../entitlements/..., usage included, {CLIENTS} clients, two workers",
+            how=f"99th percentile of GET .../entitlements/..., usage included, {CLIENTS} clients, two workers",
             of=_p99,
             rounds=3,
         ),
