@@ -68,10 +68,23 @@ def serving(command: Sequence[str], environment: Mapping[str, str], workers: int
         for _ in range(workers):
             if not started.acquire(timeout=STARTED_WITHIN_SECONDS):
                 raise TimeoutError("the server did not start")
+        _wait_for(port)  # A worker says that it has started a moment before it listens.
         yield Server(port, server.pid)
     finally:
         server.terminate()
         server.wait(30)
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + STARTED_WITHIN_SECONDS
+    while time.monotonic() < until:
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError("the server did not listen")
 
 
 def _pass_on(server: subprocess.Popen[bytes], started: threading.Semaphore) -> None:
