@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from api.pages import page, read_cursor
 from billing.api_keys import Scope
 from billing.database import Database
 from billing.exports import journal
+from models.values.errors import InvalidValueError
 from tests.billing_story import Company, repriced
 from tests.integration.api.door import Door, open_door
+from tests.quote_facts import SIGNER
 
 SUBSCRIPTION = "/v1/subscriptions/sub-buyer"
 CLOSE = "/v1/closes/2026-02"
@@ -187,3 +191,13 @@ def test_a_close_under_one_key_has_one_effect_and_one_answer(sold: Door) -> None
     assert sold.call("POST", CLOSE, key="another").json()["was_closed"]
     trail = [each["action"] for each in sold.call("GET", "/v1/audit").json()["items"]]
     assert trail.count("month.close") == 2
+
+
+def test_a_cursor_is_of_one_tenant_and_one_list() -> None:
+    services: Any = SimpleNamespace(signer=SIGNER)
+    cursor = page(services, "one", "quotes", ["a"], 1, ["a"])["next_cursor"]
+    assert read_cursor(services, "one", "quotes", cursor) == ["a"]
+    for tenant, of in (("two", "quotes"), ("one", "invoices")):
+        with pytest.raises(InvalidValueError) as refused:
+            read_cursor(services, tenant, of, cursor)
+        assert refused.value.code == "invalid_cursor"

@@ -8,11 +8,12 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 
 from api.kept import KEPT_SECONDS, Kept
-from billing.api_keys import Scope
+from billing.api_keys import Scope, create_key
 from billing.database import Database
 from tests.integration.api.door import Door
 from tests.quote_facts import BOOK
@@ -28,7 +29,24 @@ def test_a_revoked_key_stops_working_at_once(door: Door) -> None:
     assert door.call("POST", "/v1/quotes/preview", QUOTE, token=made["token"]).status_code == 401
 
 
+def test_a_key_works_in_its_own_environment_alone_whatever_it_says(door: Door) -> None:
+    with door.database.writing("default") as uow:
+        _, live = create_key(uow, "till", "live", ["quote"], uuid4().hex, uuid4().hex * 2, door.clock[0])
+    for token in (live, live.replace("ala_live", "ala_sandbox"), door.token("quote").replace("_sandbox_", "_live_")):
+        assert door.call("POST", "/v1/quotes/preview", QUOTE, token=token).status_code == 401
+
+
+def test_a_kept_key_says_nothing_of_another_secret(door: Door) -> None:
+    token = door.token("quote")
+    for presented, status in ((token, 200), (token[:-1] + ("0" if token[-1] != "0" else "1"), 401), (token, 200)):
+        assert door.call("POST", "/v1/quotes/preview", QUOTE, token=presented).status_code == status
+
+
 def test_a_kept_key_expires_on_time(door: Door) -> None:
+    token = door.token("quote", expires_at=door.clock[0] + timedelta(milliseconds=200))
+    assert door.call("POST", "/v1/quotes/preview", QUOTE, token=token).status_code == 200
+    door.wait(milliseconds=200)
+    assert door.call("POST", "/v1/quotes/preview", QUOTE, token=token).status_code == 401
     token = door.token("quote", expires_at=door.clock[0].replace(hour=13))
     assert door.call("POST", "/v1/quotes/preview", QUOTE, token=token).status_code == 200
     door.wait(hours=1)
@@ -49,6 +67,16 @@ def test_a_rotated_key_works_beside_its_successor_until_the_overlap_is_over(door
     assert (again.status_code, again.json()["code"]) == (422, "api_key_ended")
     listed = door.call("GET", "/v1/audit").json()["items"]
     assert [each["action"] for each in listed][-1] == "key.rotate"
+
+
+def test_rotation_prolongs_no_key(door: Door) -> None:
+    ends = {"expires_at": door.clock[0].replace(hour=13).isoformat()}
+    old = door.call("POST", "/v1/api-keys", {"name": "till", "scopes": ["quote"], **ends}).json()
+    new = door.call("POST", f"/v1/api-keys/{old['id']}/rotate", {"overlap_hours": 2}).json()
+    for hours, status in ((0, 200), (1, 401)):
+        door.wait(hours=hours)
+        for key in (old, new):
+            assert door.call("POST", "/v1/quotes/preview", QUOTE, token=key["token"]).status_code == status
 
 
 def test_a_key_cannot_rotate_one_that_may_do_more(door: Door) -> None:

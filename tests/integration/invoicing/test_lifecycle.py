@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -10,17 +11,21 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from billing.chart_of_accounts import Account
-from billing.credit_notes import CreditRequest, issue_credit_note
+from billing.credit_notes import CreditRequest, issue_credit_note, plan_credit
+from billing.customers import LegalEntity
 from billing.database import Database
 from billing.invoices import Invoice, InvoiceState
 from billing.invoicing import finalise, give_up, void
 from billing.ledger import balance
+from billing.repositories.credit_notes import CreditedLine, CreditNote
+from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, grant_customer_credit, pay, refund
 from billing.tax import FixedRate
 from billing.verification import verify
 from models.values.errors import RuleBrokenError
 from tests.billing_story import Company, at
+from tests.made_invoice import made_invoice
 
 NOW = at("2026-02-10")
 CENT = 10**6
@@ -45,6 +50,20 @@ def accounts(company: Company, *codes: str) -> list[int]:
     with company.database.reading(company.tenant) as uow:
         assert verify(uow).is_sound
         return [balance(uow, Account(code, "USD", "" if code == "bad_debt" else "acme")) for code in codes]
+
+
+def test_numbers_run_without_gap_in_each_entity_kind_and_year(database: Database) -> None:
+    with database.writing("default") as uow:
+        for entity in ("main", "branch"):
+            CustomerRepository(uow).save_legal_entity(LegalEntity(entity, entity, "DE"))
+        taken = [
+            list(InvoiceRepository(uow).next_numbers(entity, kind, year, count))
+            for entity, kind, year, count in (
+                ("main", "invoice", 2026, 3), ("main", "invoice", 2027, 2), ("main", "credit_note", 2026, 1),
+                ("branch", "invoice", 2026, 1), ("main", "invoice", 2026, 2), ("main", "invoice", 2027, 1),
+            )
+        ]  # fmt: skip
+    assert taken == [[1, 2, 3], [1, 2], [1], [1], [4, 5], [3]]
 
 
 def test_a_payment_settles_and_a_repeat_changes_nothing(company: Company, invoice: Invoice) -> None:
@@ -95,6 +114,30 @@ def test_no_more_is_credited_than_was_billed(company: Company, invoice: Invoice)
     assert (rest.net_minor, rest.tax_minor) == (500, 100)
     with pytest.raises(RuleBrokenError), company.database.writing(company.tenant) as uow:
         issue_credit_note(uow, CreditRequest("k4", invoice.id, "more", date(2026, 2, 10)), NOW)
+
+
+def test_a_line_that_takes_off_lowers_what_may_be_credited_in_all() -> None:
+    whole = made_invoice(3000, Decimal(20))
+    [line] = whole.lines
+    off = replace(line, line=2, net_minor=-1000, tax_minor=-200)
+    less = replace(whole, lines=(line, off), net_minor=2000, tax_minor=400, total_minor=2400)
+    with pytest.raises(RuleBrokenError) as refused:
+        plan_credit(less, [], {1: 2001})
+    assert (refused.value.code, refused.value.field) == ("not_creditable", "invoice")
+    assert plan_credit(less, [], {1: 2000}) == plan_credit(less, [], None) == [CreditedLine(1, 2000, 400)]
+
+
+def test_notes_over_the_parts_of_a_line_take_back_the_tax_it_bore() -> None:
+    invoice, notes, taxes = made_invoice(3, Decimal(20)), [], []
+    for number in range(3):
+        lines = tuple(plan_credit(invoice, notes, {1: 1}))
+        taxes += [line.tax_minor for line in lines]
+        key, issued_on = str(number), date(2026, 2, 10)
+        of = (invoice.id, invoice.legal_entity, invoice.customer, invoice.currency)
+        notes.append(
+            CreditNote(key, key, key, *of, "2026-02", issued_on, "a third", 1, taxes[-1], 1 + taxes[-1], lines)
+        )
+    assert taxes == [0, 1, 0]
 
 
 def test_a_refund_reopens_only_without_a_credit_note(company: Company, invoice: Invoice) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -19,11 +20,12 @@ from billing.database import Database
 from billing.sealed_usage import folder as sealed_folder
 from billing.sealed_usage import sealing
 from billing.sealed_usage.folder import SealFolder
+from billing.sealed_usage.manifest import Manifest, check_chain
 from billing.sealed_usage.sealed_events import EventRow, to_parquet
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError, RuleBrokenError
 from models.values.ids import bucket_of
 from pricing_engine.sealing import SealBrokenError, new_signer
-from tests.billing_story import Company, event
+from tests.billing_story import Company, at, event
 from tests.integration.sealed_usage.sealed_company import (
     KEYS,
     files,
@@ -234,3 +236,20 @@ def test_a_bucket_is_the_same_file_in_whatever_order_its_rows_come() -> None:
     whole = to_parquet("default", 3, some)
     assert to_parquet("default", 3, some[::-1]) == whole
     assert json.loads(pl.read_parquet(io.BytesIO(whole))["data"][0]) == {}
+
+
+def test_a_chain_in_which_a_seal_is_another_one_or_missing_is_refused() -> None:
+    first = Manifest("default", "2026-01", 1, None, at("2026-02-01"), "", (), hash="a")
+    second = Manifest("default", "2026-02", 1, at("2026-02-01"), at("2026-03-01"), "a", (), hash="b")
+    third = Manifest("default", "2026-03", 1, at("2026-03-01"), at("2026-04-01"), "b", (), hash="c")
+    check_chain([first, second, third], "default")
+    for broken in (
+        [second, third],
+        [first, third],
+        [first, replace(second, before="c"), third],
+        [first, replace(second, known_after=at("2026-02-02")), third],
+        [replace(first, before="a"), second],
+        [replace(first, known_after=at("2026-01-01")), second],
+    ):
+        with pytest.raises(SealBrokenError, match="a seal is missing or another one"):
+            check_chain(broken, "default")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.guardrails import PriceLadder
-from pricing_engine.price_sheet import SheetPrice, draw_for, shown_price
+from pricing_engine.price_sheet import PriceSheet, SheetPrice, draw_for, in_holdout, shown_price
 
+AT = datetime(2026, 3, 1, tzinfo=UTC)
 SECRET = b"a secret of the seller"
 
 
@@ -55,6 +58,27 @@ def test_features_of_one_quote_move_together_and_sheets_apart() -> None:
     assert abs(wide - 2 * narrow) <= Decimal("2e-12")
     assert draw_for(SECRET, "next sheet", "acme", Decimal("0.2")) != wide
     assert draw_for(b"another", "sheet", "acme", Decimal("0.2")) != wide
+
+
+def test_each_price_is_shown_as_often_as_its_propensity_says() -> None:
+    price = SheetPrice("f", Decimal(10), Decimal("9.5"), Decimal("10.3"), Decimal("0.1"), jitter=Decimal("0.06"))
+    draws = [draw_for(SECRET, "sheet", f"customer-{number}", price.jitter) for number in range(10_000)]
+    shown = Counter((one.price, one.propensity) for one in (shown_price(price, draw) for draw in draws))
+    assert len(shown) == 9
+    for (_, propensity), times in shown.items():
+        assert abs(times / 10_000 - float(propensity)) < 0.015
+
+
+def test_a_holdout_is_a_share_of_customers_the_same_on_every_sheet() -> None:
+    def held(holdout: str, segment: str = "default", epoch: int = 1) -> set[int]:
+        sheet = PriceSheet("b" * 64, segment, epoch, AT, (), holdout=Decimal(holdout))
+        return {number for number in range(4_000) if in_holdout(SECRET, sheet, f"customer-{number}")}
+
+    a_tenth = held("0.1")
+    assert 300 < len(a_tenth) < 500
+    assert held("0.1", "startups", 2) == a_tenth < held("0.2")
+    assert held("0") == set()
+    assert len(held("1")) == 4_000
 
 
 def test_a_draw_outside_the_jitter_is_refused() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.invoice_rounding import round_lines, share_out, tax_lines
-from models.values.money import currency
+from models.values.money import RoundingMode, allocate, currency, round_fraction
 from models.values.quantity import EXACT
 
 USD, KRW = currency("USD"), currency("KRW")
@@ -54,6 +55,30 @@ def test_amounts_below_the_minor_unit_are_carried_until_they_make_one() -> None:
     assert (shown, carried) == (1, Decimal(0))
 
 
+@pytest.mark.parametrize(
+    ("mode", "rounded"),
+    [
+        (RoundingMode.HALF_AWAY_FROM_ZERO, [-2, -2, -1, 0, 0, 1, 2, 2, 3]),
+        (RoundingMode.HALF_EVEN, [-2, -2, -1, 0, 0, 1, 2, 2, 2]),
+        (RoundingMode.HALF_TOWARDS_ZERO, [-2, -1, -1, 0, 0, 1, 1, 2, 2]),
+        (RoundingMode.UP, [-2, -2, -2, -1, 1, 2, 2, 2, 3]),
+        (RoundingMode.DOWN, [-1, -1, -1, 0, 0, 1, 1, 1, 2]),
+        (RoundingMode.CEILING, [-1, -1, -1, 0, 1, 2, 2, 2, 3]),
+        (RoundingMode.FLOOR, [-2, -2, -2, -1, 0, 1, 1, 1, 2]),
+    ],
+)
+def test_every_mode_rounds_as_its_name_says(mode: RoundingMode, rounded: list[int]) -> None:
+    exact = ("-1.6", "-1.5", "-1.4", "-0.4", "0.4", "1.4", "1.5", "1.6", "2.5")
+    assert [round_fraction(Decimal(text), mode) for text in exact] == rounded
+
+
+def test_a_sum_is_split_by_largest_remainder_and_of_equal_ones_the_earlier_comes_first() -> None:
+    assert allocate(10, [1, 2, 4]) == [1, 3, 6]
+    assert allocate(101, [Decimal("0.5"), Decimal("0.5"), Fraction(1, 2)]) == [34, 34, 33]
+    assert allocate(-100, [1, 1, 1]) == [-34, -33, -33]
+    assert allocate(5, [0, 0]) == [3, 2]
+
+
 def test_a_currency_without_minor_unit_rounds_to_whole_units() -> None:
     assert round_lines([Decimal("1250.4"), Decimal("0.2")], Decimal(0), KRW).lines == (1251, 0)
 
@@ -65,6 +90,13 @@ def test_tax_is_rounded_once_a_rate_and_shared_over_its_lines() -> None:
     taxes, groups = tax_lines(nets, rates)
     assert taxes == (950, 0, 570, 380)
     assert sum(group.tax_minor for group in groups) == 1900
+
+
+def test_tax_is_rounded_once_for_each_code_also_where_percents_are_equal() -> None:
+    rates = [("de", Decimal(10)), ("fr", Decimal(10)), ("fr", Decimal(10))]
+    taxes, groups = tax_lines([4, 3, 3], rates)
+    assert taxes == (0, 1, 0)
+    assert [(group.code, group.net_minor, group.tax_minor) for group in groups] == [("de", 4, 0), ("fr", 6, 1)]
 
 
 @given(nets=st.lists(st.integers(-(10**7), 10**7), min_size=1, max_size=12), total=st.integers(-(10**7), 10**7))

@@ -35,7 +35,9 @@ def test_a_domestic_line_bears_the_rate_of_its_date() -> None:
 def test_abroad_depends_on_the_union_and_on_the_buyers_tax_id() -> None:
     assert rate("FR", "DE", "2026-01-01") == "fr.standard 20"
     assert rate("FR", "DE", "2026-01-01", tax_id="FR1") == "reverse_charge 0"
-    assert rate("US", "DE", "2026-01-01") == "export 0"
+    assert rate("US", "DE", "2026-01-01") == rate("DE", "US", "2026-01-01") == "export 0"
+    assert rate("US", "DE", "2026-01-01", tax_id="US1") == "export 0"
+    assert rate("DE", "DE", "2026-01-01", tax_id="DE1") == "de.standard 19"
     assert rate("DE", "DE", "2026-01-01", exempt=True) == "exempt 0"
     assert rate("US", "US", "2026-01-01") == "none 0"
 

@@ -173,3 +173,8 @@ def _free(**changes: object) -> dict[str, object]:
         "jitter": D(0),
     }
     return base | changes
+
+
+def test_of_two_rungs_as_near_the_lower_one_counts() -> None:
+    ladder = PriceLadder(D("0.1"), D("0.05"))
+    assert [ladder.nearest(D(price)) for price in ("0.10", "0.1001", "0.0999")] == [D("0.05"), D("0.15"), D("0.05")]

@@ -214,6 +214,14 @@ def test_a_holdout_stays_on_the_list_price_and_the_kill_switch_returns_all_to_it
     assert len(set(pricer.propose(n=50))) > 2
 
 
+def test_a_price_is_as_dense_as_it_is_not_held_out() -> None:
+    whole, held = (AdaptivePricer(RANGE, COST, list_price=5.0, holdout=share, seed=6) for share in (0.0, 0.25))
+    for pricer in (whole, held):
+        pricer.propose(n=40)
+    drawn = ~np.isnan(held.densities())
+    assert held.densities()[drawn] == pytest.approx(0.75 * whole.densities()[drawn])
+
+
 def test_a_failing_model_falls_back_to_the_list_price_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     pricer = AdaptivePricer(RANGE, COST, list_price=5.0, seed=6)
 

@@ -1,0 +1,67 @@
+"""Which grants pay, in which order, what they cost, and what lives on of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from billing.burn_down import Grant, GrantKind, Taking, plan_burn, rolled_over, take
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+GRANT = Grant("g", "main", "acme", "USD", GrantKind.PAID, 10, NOW, sequence=1, units=10)
+
+
+def paid_by(*grants: Grant, units: int = 1, at: datetime = NOW) -> list[str]:
+    return [taking.grant.id for taking in plan_burn(grants, units, "chat", at)]
+
+
+def test_each_rule_of_the_order_decides_where_those_before_it_are_equal() -> None:
+    """Wallet's priority, own priority, earlier expiry, promotional before paid, age: each against all that follow."""
+    later = [
+        replace(GRANT, id="oldest"),
+        replace(GRANT, id="gift", kind=GrantKind.PROMOTIONAL, sequence=2),
+        replace(GRANT, id="ends", expires_at=NOW + 2 * DAY, sequence=3),
+        replace(GRANT, id="ends first", expires_at=NOW + DAY, sequence=4),
+        replace(GRANT, id="urgent", priority=-1, sequence=5),
+        replace(GRANT, id="first wallet", wallet_priority=-1, sequence=6),
+    ]
+    assert paid_by(replace(GRANT, id="newest", sequence=7), *later, units=70) == [
+        "first wallet", "urgent", "ends first", "ends", "gift", "oldest", "newest"
+    ]  # fmt: skip
+
+
+def test_a_grant_pays_from_its_start_up_to_its_expiry_for_its_features_and_not_what_is_held() -> None:
+    ending = replace(GRANT, expires_at=NOW + DAY)
+    moment = timedelta(microseconds=1)
+    assert [bool(paid_by(ending, at=at)) for at in (NOW - moment, NOW, NOW + DAY - moment, NOW + DAY)] == [
+        False, True, True, False
+    ]  # fmt: skip
+    assert paid_by(replace(GRANT, features=frozenset({"seats"}))) == []
+    assert paid_by(replace(GRANT, features=frozenset({"chat"}))) == ["g"]
+    held = replace(GRANT, held=7)
+    assert plan_burn([held], 10, "chat", NOW) == [Taking(held, 3, 0)]
+
+
+def test_the_takings_of_a_grant_cost_what_it_cost() -> None:
+    grant, costs = replace(GRANT, remaining=3, units=3, cost_units=100, cost_remaining=100), []
+    for _ in range(3):
+        taking = take(grant, 1)
+        costs.append(taking.cost_units)
+        grant = replace(grant, remaining=grant.remaining - 1, cost_remaining=grant.cost_remaining - taking.cost_units)
+    assert costs == [33, 34, 33]
+
+
+def test_what_rolls_over_lives_on_once_and_no_more_than_was_said() -> None:
+    ending = replace(
+        GRANT, expires_at=NOW, cost_units=100, cost_remaining=100, rollover_units=4, rollover_days=3, held=1
+    )
+    first = rolled_over(ending, already=0)
+    assert first is not None
+    assert (first.units, first.remaining, first.cost_units, first.cost_remaining, first.held) == (4, 4, 40, 40, 0)
+    assert (first.starts_at, first.expires_at) == (NOW, NOW + 3 * DAY)
+    assert rolled_over(first, already=0) is None
+    second = rolled_over(ending, already=3)
+    assert second is not None
+    assert second.units == 1
+    assert rolled_over(ending, already=4) is None
