@@ -109,6 +109,20 @@ def test_the_first_bad_row_is_named(database: Database) -> None:
     assert (finding.check, finding.row) == ("chain", "journal 31")
 
 
+def test_entries_without_a_journal_are_found_though_they_sum_to_zero(database: Database) -> None:
+    fill(database, 50, seed=4)
+    disarm(database)
+    with database.reading(TENANT) as uow:
+        off = "pragma defer_foreign_keys = on" if uow.is_sqlite else "set session_replication_role = replica"
+        uow.connection.exec_driver_sql(off)
+        stray = (
+            "insert into entry (tenant, journal, leg, account, asset, amount) select tenant, 51, leg, account, asset, "
+        )
+        uow.connection.execute(text(f"{stray} amount from entry where journal = 50"))
+        [finding] = verify(uow).findings
+    assert (finding.row, finding.problem.endswith("entries belong to no journal")) == ("entry", True)
+
+
 def test_checks_of_other_parts_run_after_the_ledgers_own(database: Database) -> None:
     def events(_uow: object) -> object:
         yield from ()
