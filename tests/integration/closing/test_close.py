@@ -9,7 +9,9 @@ import pytest
 from billing.chart_of_accounts import Account
 from billing.database import Database
 from billing.invoices import InvoiceState
+from billing.invoicing import finalise, void
 from billing.ledger import balance
+from billing.repositories.invoices import InvoiceRepository
 from billing.verification import verify
 from models.values.errors import RuleBrokenError
 from tests.billing_story import Company, at, event
@@ -74,6 +76,21 @@ def test_late_events_become_differences_that_name_what_they_correct(company: Com
     assert correction.quantity == 300
     assert usage.exact == Decimal("0.03")
     assert january.exact + february.exact == Decimal("3") + Decimal("0.42") + Decimal("0.03")
+
+
+def test_a_draft_takes_in_at_its_end_what_those_before_it_left_and_a_void_takes_that_back(company: Company) -> None:
+    book = company.publish()
+    company.subscribe("acme", book, {"tokens": "1"})
+    for month, following in (("01", "02"), ("02", "03")):
+        company.ingest([event(month, "acme", f"2026-{month}-15", 7)], f"2026-{month}-16")
+        company.close(f"2026-{month}", f"2026-{following}-01T01:00", grace_days=30)
+    drafts = company.invoices("acme")
+    assert [draft.carried_in for draft in drafts] == [0, 0]
+    with company.database.writing(company.tenant) as uow:
+        invoices = finalise(uow, [draft.id for draft in drafts], at("2026-04-01"))
+        assert [each.carried_in for each in invoices] == [0, Decimal("0.001")]
+        void(uow, invoices[1].id, "an error", at("2026-04-02"))
+        assert InvoiceRepository(uow).remainders(["acme"]) == {("acme", "USD"): Decimal("0.001")}
 
 
 def test_amounts_below_the_ledger_unit_are_carried_and_the_books_agree(company: Company) -> None:
