@@ -102,6 +102,7 @@ def test_the_day_of_an_upgrade_belongs_to_the_new_price() -> None:
         PriceChange(at("2022-12-18T09:00:00Z"), Decimal(620)),
         PriceChange(at("2022-12-18T17:00:00Z"), Decimal(930)),
         PriceChange(at("2022-11-20"), Decimal(31)),
+        PriceChange(at("2023-01-20"), Decimal(9)),
     ]
     pieces = prorate_changes(changes, full=december, rule=BY_DAY)
     assert [(piece.used_units, piece.exact) for piece in pieces] == [(17, 17), (14, 420)]
