@@ -66,16 +66,17 @@ def once(database: Database, tenant: str, key: str, digest: str, clock: Clock, w
         if known is None:
             raise
         return known
-    except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
-            raise StillRunningError("the first request under this key still runs", field=FIELD) from error
-        raise
 
 
 def wait_briefly(uow: UnitOfWork) -> None:
     """Wait five seconds at most, from here on, for what another transaction holds."""
     if not uow.is_sqlite:
         uow.connection.execute(text(f"set local lock_timeout = {_WAIT_MS}"))
+
+
+def _wait_as_usual(uow: UnitOfWork) -> None:
+    if not uow.is_sqlite:
+        uow.connection.execute(text("set local lock_timeout to default"))
 
 
 def known_answers(uow: UnitOfWork, keys: Collection[str]) -> dict[str, tuple[str, KeptAnswer]]:
@@ -118,8 +119,15 @@ def known_answer(uow: UnitOfWork, key: str, digest: str) -> KeptAnswer | None:
 
 def _first(uow: UnitOfWork, key: str, digest: str, clock: Clock, work: Work) -> KeptAnswer:
     wait_briefly(uow)
+    row = {"tenant": uow.tenant, "key": key, "body_hash": digest, "recorded_at": clock(uow)}
     # The row goes in before the work, so that a second request waits here and not in the middle of it.
-    uow.connection.execute(insert(_KEYS).values(tenant=uow.tenant, key=key, body_hash=digest, recorded_at=clock(uow)))
+    try:
+        uow.connection.execute(insert(_KEYS).values(row))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
+            raise StillRunningError("the first request under this key still runs", field=FIELD) from error
+        raise
+    _wait_as_usual(uow)
     status, answer = work(uow)
     mine = (_KEYS.c.tenant == uow.tenant) & (_KEYS.c.key == key)
     uow.connection.execute(update(_KEYS).where(mine).values(status=status, answer=answer))
