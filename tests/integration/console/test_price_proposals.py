@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from billing import audit, price_proposals
 from billing.audit import Actor
 from billing.price_proposals import ProposalMovedError, ProposalState, SecondPersonError
-from billing.publishing import AlreadyPublishedError
+from billing.publishing import AlreadyPublishedError, publish
 from billing.repositories.price_books import PriceBookRepository
 from models.tables.base import table_of
 from models.tables.console import PriceProposalRow
@@ -56,6 +56,7 @@ def test_nobody_decides_about_their_own(door: Door) -> None:
     for decide in (
         lambda uow: price_proposals.approve(uow, "p1", SIGNER, ANN),
         lambda uow: price_proposals.send_back(uow, "p1", "no", ANN),
+        lambda uow: publish(uow, DEARER, SIGNER, START, "ann", "ann"),
     ):
         with pytest.raises(SecondPersonError), door.database.writing("default") as uow:
             decide(uow)

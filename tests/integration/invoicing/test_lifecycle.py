@@ -176,6 +176,18 @@ def test_a_paid_invoice_is_not_voided_until_the_money_went_back(company: Company
         assert void(uow, invoice.id, "mistake", NOW).state is InvoiceState.VOID
 
 
+def test_only_what_was_asked_for_and_is_open_is_given_up(company: Company, invoice: Invoice) -> None:
+    with company.database.writing(company.tenant) as uow:
+        void(uow, invoice.id, "mistake", NOW)
+    company.close("2026-02", "2026-03-02", grace_days=30)
+    [draft] = [each for each in company.invoices("acme") if each.state is InvoiceState.DRAFT]
+    for refused_id in (invoice.id, draft.id):
+        with pytest.raises(RuleBrokenError) as refused, company.database.writing(company.tenant) as uow:
+            give_up(uow, refused_id, NOW)
+        assert refused.value.code == "nothing_open"
+    assert accounts(company, "bad_debt") == [0]
+
+
 def test_a_debt_that_was_given_up_can_still_be_paid(company: Company, invoice: Invoice) -> None:
     with company.database.writing(company.tenant) as uow:
         assert give_up(uow, invoice.id, NOW).state is InvoiceState.UNCOLLECTIBLE
