@@ -136,12 +136,12 @@ class CurvePosterior:
         count = len(self.weight) - self._lasting
         drawn = _systematic((self.belief[:, None] * self._by_era).ravel(), count, self._rng)
         era, which = np.divmod(drawn, len(self.weight))
-        posterior_mass = self._log_mass[:, None]
+        evidence = self._log_mass[:, None] - np.log(len(self.weight))  # The mean over curves, not their sum.
         moved = self._move(self.curves.rows(which), era)
         self._set_curves(lasting.joined(moved))
         refused = self._offered - self._accepted
         self._log_likelihood = self._accepted @ self._log_taken.T + refused @ self._log_refused.T
-        posterior = logsumexp(self._log_likelihood - posterior_mass, axis=0, b=self.belief[:, None])
+        posterior = logsumexp(self._log_likelihood - evidence, axis=0, b=self.belief[:, None])
         self._log_correction = -np.logaddexp(np.log(0.5), np.log(0.5) + posterior)
         self._weigh()
 

@@ -1,0 +1,41 @@
+"""The posterior over demand curves believes what Bayes' rule says, however often its curves were renewed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pricing_engine.demand.curve_posterior import CurvePosterior
+from pricing_engine.demand.curve_prior import UNINFORMED
+from pricing_engine.demand.demand_curves import PriceGrid
+from pricing_engine.demand.price_basis import Floats
+
+GRID = PriceGrid(1.0, 12.0, 96)
+PARTS = 30
+CHEAP, DEAR = 2.2, 4.0
+CHEAP_OFFERS, DEAR_OFFERS, TAKEN = 15, 3, 10
+"""In each part; in all, of the cheap ones. Too few to ask whether the market changed."""
+
+
+def above_cheap(chance: Floats, weight: Floats) -> float:
+    """Return the chance that the price which earns most, at no cost, is well above the cheap one."""
+    best = GRID.prices[(GRID.prices * chance).argmax(axis=1)]
+    return float(weight @ (best > 1.3 * CHEAP))
+
+
+def test_renewed_curves_are_believed_as_much_as_the_outcomes_say() -> None:
+    posterior = CurvePosterior(GRID, np.random.default_rng(4))
+    price = np.repeat([CHEAP, DEAR], [CHEAP_OFFERS, DEAR_OFFERS])
+    for part in range(PARTS):
+        accepted = np.zeros(len(price))
+        accepted[0] = part % 3 == 0
+        posterior.observe(price, accepted)
+    assert len(posterior.began) == 1
+    assert posterior.rarer == TAKEN
+
+    curves = GRID.curves(*UNINFORMED.draw(50_000, np.random.default_rng(5)))
+    cheap, dear = (np.array([np.interp(at, GRID.prices, row) for row in curves.chance]) for at in (CHEAP, DEAR))
+    refused = PARTS * CHEAP_OFFERS - TAKEN
+    log_weight = TAKEN * np.log(cheap) + refused * np.log1p(-cheap) + PARTS * DEAR_OFFERS * np.log1p(-dear)
+    weight = np.exp(log_weight - log_weight.max())
+    expected = above_cheap(curves.chance, weight / weight.sum())
+    assert abs(above_cheap(posterior.curves.chance, posterior.weight) - expected) < 0.05
