@@ -151,8 +151,11 @@ def _read_tables(flat: Sequence[str], scope: _Scope) -> None:
 
 
 def _read_conditions(flat: Sequence[str], scope: _Scope) -> None:
+    assigns = False
     for left, equals, right in zip(flat, flat[1:], flat[2:], strict=False):
-        if equals != "=":
+        if left in {"set", "from", "where"}:
+            assigns = left == "set"
+        if equals != "=" or assigns:  # What is assigned keeps no row of another tenant out.
             continue
         names = [_alias(side, scope) for side in (left, right)]
         if names[0] and names[1]:

@@ -85,7 +85,7 @@ class InvoiceRepository:
         """Store new drafts with their lines and sources."""
         if not drafts:
             return
-        heads = [{**_head(self._uow.tenant, draft), "recorded_at": at} for draft in drafts]
+        heads = [{**_head(draft), "tenant": self._uow.tenant, "recorded_at": at} for draft in drafts]
         self._uow.connection.execute(insert(_INVOICE), heads)
         self._add_lines(drafts)
 
@@ -98,7 +98,7 @@ class InvoiceRepository:
         self._uow.connection.execute(
             delete(_LINE).where(_LINE.c.tenant == self._uow.tenant, _LINE.c.invoice == draft.id)
         )
-        self._uow.connection.execute(update(_INVOICE).where(mine).values(_head(self._uow.tenant, draft)))
+        self._uow.connection.execute(update(_INVOICE).where(mine).values(_head(draft)))
         self._add_lines([draft])
 
     def discard_draft(self, invoice: str) -> None:
@@ -444,9 +444,8 @@ class InvoiceRepository:
         return (_INVOICE.c.tenant == self._uow.tenant) & (_INVOICE.c.id == invoice)
 
 
-def _head(tenant: str, invoice: Invoice) -> dict[str, Any]:
+def _head(invoice: Invoice) -> dict[str, Any]:
     return {
-        "tenant": tenant,
         "state": invoice.state.value,
         "service_start": invoice.service.start,
         "service_end": invoice.service.end,

@@ -36,6 +36,7 @@ UNFILTERED = [
     ("select 1 from (select id from quote) as q where q.id = ?", "quote as quote"),
     ("with q as (select id from quote) select * from q", "quote as quote"),
     ("UPDATE quote SET tenant_name = ? WHERE id = ?", "quote as quote"),
+    ("UPDATE quote SET tenant = ?, state = ? WHERE quote.id = ?", "quote as quote"),
     ("delete from quote", "quote as quote"),
     ("insert into quote select * from quote as old", "quote as old"),
     ("select 1 from quote where quote.tenant <> ?", "quote as quote"),
