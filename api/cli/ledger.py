@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from api.cli.workspace import now_in, open_workspace
+from api.schemas.ledger import journal_document, major
 from billing import ledger
 from billing.books_checks import BOOKS_CHECKS
 from billing.journals import Journal
@@ -16,9 +17,7 @@ from billing.ledger_checks import CHECKS
 from billing.ledger_head import check_against, signed_head
 from billing.verification import Report, pages, verify
 from models.values.errors import InvalidValueError
-from models.values.money import currency, from_ledger_units
 from models.values.period import parse_instant
-from models.values.quantity import plain
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,8 +75,8 @@ def run_trial_balance(options: argparse.Namespace) -> int:
                 by_code[account.code] = by_code.get(account.code, 0) + units
         for code, units in sorted(by_code.items()):
             side = "debit" if units >= 0 else "credit"
-            print(f"{asset}\t{code}\t{side}\t{_major(abs(units), asset)}")
-        print(f"{asset}\tsum\t\t{_major(sum(by_code.values()), asset)}")
+            print(f"{asset}\t{code}\t{side}\t{major(abs(units), asset)}")
+        print(f"{asset}\tsum\t\t{major(sum(by_code.values()), asset)}")
     return 0
 
 
@@ -97,22 +96,8 @@ def _describe(report: Report) -> str:
 
 
 def _shown(journal: Journal) -> dict[str, Any]:
-    draft = journal.draft
-    return {
-        "journal": journal.id,
-        "key": draft.key,
-        "kind": draft.kind,
-        "effective_at": draft.effective_at.isoformat(),
-        "recorded_at": journal.recorded_at.isoformat(),
-        "reverses": draft.reverses,
-        "memo": draft.memo,
-        "hash": journal.hash,
-        "legs": [{**account._asdict(), "amount": _major(amount, account.asset)} for account, amount in draft.legs],
-    }
-
-
-def _major(units: int, asset: str) -> str:
-    return plain(from_ledger_units(units, currency(asset.rpartition(":")[2])))
+    document: dict[str, Any] = {**journal_document(journal)}
+    return {"journal": document.pop("id"), **document}
 
 
 def _instant(given: str | None, field: str) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -94,3 +95,27 @@ def test_the_pause_is_a_whole_number_of_seconds() -> None:
     for wrong in ("-1", "1.5", "soon"):
         with pytest.raises(InvalidValueError):
             load_settings({"ALACARTE_UPKEEP_SECONDS": wrong})
+
+
+def test_an_upkeep_that_failed_is_logged_and_tried_again(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = []
+
+    def fail_once(*_where: object) -> None:
+        tried.append(len(tried))
+        if len(tried) == 1:
+            raise RuntimeError("the database went away")
+
+    monkeypatch.setattr("api.upkeep.end_what_is_over", fail_once)
+    log = logging.getLogger("api.upkeep")
+    for _ in open_door(database_url, tmp_path, upkeep_seconds=1):
+        log.addHandler(caplog.handler)  # Here, as serving sets up its own log.
+        until = time.monotonic() + 30
+        while len(tried) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+    log.removeHandler(caplog.handler)
+    assert len(tried) >= 2
+    [failure] = [record for record in caplog.records if record.name == "api.upkeep"]
+    assert failure.getMessage() == "upkeep failed; it is tried again in 1 seconds"
+    assert "the database went away" in str(failure.exc_info)
