@@ -71,7 +71,10 @@ class _Writer:
         events = self._events if len(first) == len(self._events) else [self._events[each] for each in first.values()]
         closed = self._known.closed
         self._now = max([self._now, *(seen + _INSTANT for seen in self._known.closes())])
-        present = event_store.append(uow, events, self._now)
+        behind = _behind_another_correction(events) if batch.corrects else set()
+        if behind:
+            events = [event for event in events if event.key not in behind]
+        present = behind | event_store.append(uow, events, self._now)
         added = {key: place for key, place in first.items() if key not in present} if present else first
         special = self._record(added, closed) if added else {}
         outcomes: list[Outcome | None] = [ACCEPTED] * len(received)
@@ -214,9 +217,9 @@ class _Writer:
             for target, place in event_store.corrections_of(self._uow, targets)
         }
         return {
-            event.body_hash: found[event.corrects, event.customer, event.event_type]
+            event.body_hash: found[corrected]
             for event in events
-            if event.corrects is not None
+            if event.corrects is not None and (corrected := (event.corrects, event.customer, event.event_type)) in found
         }
 
     def _fill(self, received: Received, outcomes: Sequence[Outcome | None]) -> list[Outcome]:
@@ -228,6 +231,22 @@ class _Writer:
             else ()
         )
         return [next(answers) if outcome is None else outcome for outcome in outcomes]
+
+
+def _behind_another_correction(events: Sequence[CloudEvent]) -> set[EventKey]:
+    """Return the corrections that stand behind another one of the same event: which is stored, their order decides.
+
+    A database that appends in an order of its own would choose another one.
+    """
+    taken: set[tuple[EventKey, str, str]] = set()
+    behind: set[EventKey] = set()
+    for event in events:
+        if event.corrects is not None:
+            corrected = (event.corrects, event.customer, event.event_type)
+            if corrected in taken:
+                behind.add(event.key)
+            taken.add(corrected)
+    return behind
 
 
 def _hash_of(place: Place | None) -> bytes | None:

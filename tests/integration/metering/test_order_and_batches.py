@@ -8,13 +8,14 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.database import Database
 from billing.metering.cloud_event import CloudEvent, event_of
 from billing.metering.ingest import ingest
-from billing.metering.outcome import Outcome
+from billing.metering.outcome import Outcome, Status
 from billing.metering.totals import stored_cells
 from tests.integration.metering.conftest import fresh_tenant
 from tests.metering_facts import EU_ONLY, INPUT, NOW, OUTPUT, REQUESTS, Directory, totals
@@ -102,6 +103,25 @@ def test_batches_never_change_an_answer(shared_database: Database, stream: list[
     ]
     with shared_database.reading(one_by_one) as first, shared_database.reading(batched) as second:
         assert stored_cells(first) == stored_cells(second)
+
+
+@pytest.mark.parametrize("others", [0, 120])
+def test_of_two_corrections_in_one_batch_the_first_sent_is_kept(database: Database, others: int) -> None:
+    """Whatever order the database appends in, and in a batch of few as in one of many."""
+    events = [_llm("2", corrects="9"), _llm("1", corrects="9"), *(_llm(str(100 + each)) for each in range(others))]
+    with database.writing("one-batch") as uow:
+        first, second, *_ = ingest(uow, events, Directory(), NOW)
+    assert (first.status, second.code) == (Status.UNMATCHED, "already_corrected")
+    assert second.kept_hash == events[0].body_hash.hex()
+
+
+def test_a_correction_behind_one_that_is_refused_is_kept(database: Database) -> None:
+    with database.writing("one-batch") as uow:
+        ingest(uow, [_llm("2")], Directory(), NOW)
+        answers = ingest(
+            uow, [_llm("2", corrects="9"), _llm("1", corrects="9"), _llm("0", corrects="9")], Directory(), NOW
+        )
+    assert [answer.code for answer in answers] == ["event_conflict", "", "already_corrected"]
 
 
 @given(order=st.permutations(range(4)), cuts=cuts)
