@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 import msgspec
-from litestar import Request, Response
+from litestar import Request
 from litestar.params import HeaderParameter
+from litestar.response.base import ASGIResponse
 
+from api.requests import encoded_answer
 from api.security import Caller
 from api.services import Services
 from billing.request_keys import FIELD, KeptAnswer, known_answer, once
@@ -32,7 +34,7 @@ Work = Callable[[UnitOfWork], tuple[int, object]]
 
 async def in_thread(
     services: Services, request: Request[Caller, Any, Any], key: str | None, work: Work, *, needs_key: bool = True
-) -> Response[bytes]:
+) -> ASGIResponse:
     """Do `work` once under `key`, bound to the request's method, path and body, without blocking the event loop.
 
     Raises InvalidValueError without a key where one is needed, and what `billing.request_keys.once` raises.
@@ -50,7 +52,7 @@ async def after_steps(
     steps: Callable[[], Work],
     *,
     needs_key: bool = True,
-) -> Response[bytes]:
+) -> ASGIResponse:
     """Do `steps`, long, or transactions that do nothing when done again, then once under `key` the work they return.
 
     An answer that was given is given again without any step. Raises InvalidValueError without a key where one is
@@ -95,7 +97,7 @@ async def digest_of(request: Request[Caller, Any, Any]) -> str:
     return hashlib.sha256(b"\x00".join((request.method.encode(), path.encode(), await request.body()))).hexdigest()
 
 
-def kept_answer(kept: KeptAnswer) -> Response[bytes]:
+def kept_answer(kept: KeptAnswer) -> ASGIResponse:
     """Return the answer over HTTP; one that was given before says so."""
     headers = {"Idempotent-Replayed": "true"} if kept.replayed else {}
-    return Response(kept.text.encode(), status_code=kept.status, media_type="application/json", headers=headers)
+    return encoded_answer(kept.text.encode(), kept.status, headers)

@@ -21,6 +21,7 @@ from api.examples import LINKS, PLACES, Example, examples_of
 from api.idempotency import FIELD
 from api.problems import MEDIA_TYPE, Problem
 from api.requests import API_VERSION
+from api.security import needed_scopes
 from models.values.ids import MAX_KEY_CHARS
 
 SECURITY = "api_key"
@@ -141,7 +142,8 @@ def _complete_operation(operation: dict[str, Any], handler: HTTPRouteHandler, sc
     text = operation.get("description") or ""
     operation["summary"] = text.partition("\n")[0].rstrip(".")
     operation["security"] = [] if is_open else [{SECURITY: []}]
-    if needed := [sorted(guard.scopes) for guard in handler.resolve_guards() if hasattr(guard, "scopes")]:
+    if not is_open:
+        needed = [sorted(scopes) for scopes in needed_scopes(handler)]
         alternatives = [f"any of {', '.join(f'`{scope}`' for scope in scopes)}" for scopes in needed]
         operation["description"] = f"{text}\n\nScopes: {', and '.join(alternatives)}."
     examples = examples_of(name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from litestar import Response
 from litestar.params import HeaderParameter
+from litestar.response.base import ASGIResponse
 
 from models.values.errors import ConflictError, RuleBrokenError
 
@@ -42,9 +42,9 @@ def check_match(if_match: str | None, revision: str) -> None:
         raise PreconditionFailedError("was changed since; read it again", field=_FIELD, value=if_match)
 
 
-def tagged(answer: Response[bytes]) -> Response[bytes]:
+def tagged(answer: ASGIResponse) -> ASGIResponse:
     """Return an answer that shows a `revision`, with it as the ETag."""
-    answer.headers["ETag"] = _etag(msgspec.json.decode(answer.content, type=_Revised).revision)
+    answer.headers["ETag"] = _etag(msgspec.json.decode(answer.body, type=_Revised).revision)
     return answer
 
 

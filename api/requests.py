@@ -11,13 +11,15 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import uuid_utils
-from litestar import Request, Response
+from litestar import Request
 from litestar.datastructures import State
+from litestar.enums import HttpMethod, MediaType
 from litestar.exceptions import ClientException
+from litestar.response.base import ASGIResponse
 from litestar.routes import HTTPRoute
 from litestar.types import BeforeMessageSendHookHandler, HTTPResponseStartEvent, Message, Scope
 
-from api.security import Caller
+from api.security import Caller, check_scopes
 from billing.audit import Actor
 
 API_VERSION = "2026-11-01"
@@ -48,9 +50,14 @@ def actor_of(request: ApiRequest, at: datetime) -> Actor:
     return Actor(key.name, at, key.id, request_id(request.scope))
 
 
-def json_answer(body: object, status: int) -> Response[bytes]:
-    """Return an answer that is encoded once, here."""
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
+def json_answer(body: object, status: int) -> ASGIResponse:
+    """Return an answer that is encoded once, here; the framework passes it on as it is."""
+    return encoded_answer(msgspec.json.encode(body), status)
+
+
+def encoded_answer(body: bytes, status: int, headers: dict[str, str] | None = None) -> ASGIResponse:
+    """Return an answer of JSON that is encoded already."""
+    return ASGIResponse(body=body, status_code=status, media_type=MediaType.JSON, headers=headers)
 
 
 def before_answers(*hooks: AnswerHook) -> BeforeMessageSendHookHandler:
@@ -86,10 +93,17 @@ def state_methods(message: HTTPResponseStartEvent, scope: Scope) -> None:
         message["headers"] = [*kept, (b"allow", ", ".join(methods).encode())]
 
 
-async def check_address(request: Request[Any, Any, Any]) -> None:
+async def check_request(request: Request[Any, Any, Any]) -> None:
+    """Refuse a key that does not reach, then an address that says nothing clear; `OPTIONS` alone needs no key."""
+    if request.method != HttpMethod.OPTIONS:
+        check_scopes(request.scope)
+    _check_address(request.scope)
+
+
+def _check_address(scope: Scope) -> None:
     """Refuse what no database takes as text, before it gets there, and a parameter that says two things."""
-    query: bytes = request.scope["query_string"]
-    if _NUL in request.scope["path"] or b"%00" in query:
+    query: bytes = scope["query_string"]
+    if _NUL in scope["path"] or b"%00" in query:
         raise ClientException("the address must not contain NUL")
     if b"&" in query:
         names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))

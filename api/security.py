@@ -6,18 +6,20 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
-from litestar.connection import ASGIConnection
+from litestar.enums import HttpMethod, ScopeType
 from litestar.handlers.base import BaseRouteHandler
-from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Send
+from litestar.types import Scope as ASGIScope
 
 from api.services import Services
 from billing.api_keys import ApiKey, Presented, Scope, authenticate, parse_token
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import DomainError
 
-Connection = ASGIConnection[Any, Any, Any, Any]
+NeededScopes = tuple[frozenset[Scope], ...]
+"""A key needs one scope of each set."""
 
 
 class UnauthenticatedError(DomainError):
@@ -45,28 +47,36 @@ class Caller:
     ahead: timedelta = timedelta(0)
 
 
-class KeyAuthentication(AbstractAuthenticationMiddleware):
+class KeyAuthentication(ASGIMiddleware):
     """Reads `Authorization: Bearer ala_...`; the tenant comes from the key and from nowhere else."""
 
-    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
-        """Return the caller. Raises UnauthenticatedError."""
-        headers = connection.scope["headers"]  # As they came: one is needed, and reading all of them takes long.
-        header = next((value for name, value in headers if name == b"authorization"), b"").decode("latin-1")
-        kind, _, token = header.partition(" ")
-        presented = parse_token(token.strip()) if kind.lower() == "bearer" else None
-        services: Services = connection.app.state.services
-        if presented is None or presented.environment != services.settings.environment:
-            raise UnauthenticatedError(
-                f"needs a {services.settings.environment} API key: Authorization: Bearer ala_...", field="authorization"
-            )
-        now = services.system_now()
-        # Named by the hash of its secret, so that no secret stays in memory.
-        name = ("key", presented.key_id, hashlib.sha256(presented.secret.encode()).digest())
-        read = partial(_read_caller, services=services, presented=presented, at=now)
-        caller = await services.kept.get(presented.tenant, name, read, at=now)
-        if caller is None or not caller.key.is_live_at(now):
-            raise UnauthenticatedError("key is unknown, revoked or expired", field="authorization")
-        return AuthenticationResult(user=caller, auth=caller.key)
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: ASGIScope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Name the caller as the request's user. Raises UnauthenticatedError; `OPTIONS` alone needs no key."""
+        if scope["method"] != HttpMethod.OPTIONS:
+            scope["user"] = caller = await _authenticated(scope)
+            scope["auth"] = caller.key
+        await next_app(scope, receive, send)
+
+
+async def _authenticated(scope: ASGIScope) -> Caller:
+    header = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
+    kind, _, token = header.partition(" ")
+    presented = parse_token(token.strip()) if kind.lower() == "bearer" else None
+    services: Services = scope["litestar_app"].state.services
+    if presented is None or presented.environment != services.settings.environment:
+        raise UnauthenticatedError(
+            f"needs a {services.settings.environment} API key: Authorization: Bearer ala_...", field="authorization"
+        )
+    now = services.system_now()
+    # Named by the hash of its secret, so that no secret stays in memory.
+    name = ("key", presented.key_id, hashlib.sha256(presented.secret.encode()).digest())
+    read = partial(_read_caller, services=services, presented=presented, at=now)
+    caller = await services.kept.get(presented.tenant, name, read, at=now)
+    if caller is None or not caller.key.is_live_at(now):
+        raise UnauthenticatedError("key is unknown, revoked or expired", field="authorization")
+    return caller
 
 
 def _read_caller(uow: UnitOfWork, services: Services, presented: Presented, at: datetime) -> Caller | None:
@@ -74,17 +84,32 @@ def _read_caller(uow: UnitOfWork, services: Services, presented: Presented, at: 
     return None if key is None else Caller(presented.tenant, key, services.time.ahead(uow))
 
 
-def requires(*scopes: Scope) -> Any:  # noqa: ANN401
-    """Return a guard that lets keys with any of `scopes` pass."""
+def any_of(*scopes: Scope) -> NeededScopes:
+    """Return the option of a handler that a key with any of `scopes` may call."""
+    return (frozenset(scopes),)
 
-    async def guard(
-        connection: Connection, _handler: BaseRouteHandler
-    ) -> None:  # Litestar runs a plain one in a thread.
-        caller: Caller = connection.user
-        if caller.key.scopes.isdisjoint(scopes):
+
+def all_of(*scopes: Scope) -> NeededScopes:
+    """Return the option of a handler that only a key with every one of `scopes` may call."""
+    return tuple(frozenset({scope}) for scope in scopes)
+
+
+def needed_scopes(handler: BaseRouteHandler) -> NeededScopes:
+    """Return what a handler declares as `scopes`. Raises KeyError for one that declares nothing: it is for nobody."""
+    needed: NeededScopes = handler.opt["scopes"]
+    return needed
+
+
+def check_scopes(scope: ASGIScope) -> None:
+    """Refuse a key whose scopes do not reach. Raises ForbiddenError.
+
+    Declared and checked here and not as guards: for each guard the framework copies the handler, at every request.
+    """
+    caller: Caller = scope["user"]
+    for alternatives in needed_scopes(scope["route_handler"]):
+        if caller.key.scopes.isdisjoint(alternatives):
             raise ForbiddenError(
-                f"needs one of the scopes {', '.join(scopes)}", field="authorization", value=sorted(caller.key.scopes)
+                f"needs one of the scopes {', '.join(sorted(alternatives))}",
+                field="authorization",
+                value=sorted(caller.key.scopes),
             )
-
-    guard.scopes = frozenset(scopes)  # type: ignore[attr-defined]  # For the OpenAPI document.
-    return guard

@@ -12,7 +12,7 @@ from litestar.params import FromPath, QueryParameter
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest
 from api.schemas.invoices import CreditNotePage, CreditNoteView, credit_note_document
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing.api_keys import Scope
 from billing.repositories.credit_notes import CreditNoteRepository
@@ -24,7 +24,7 @@ class CreditNoteController(Controller):
     path = "/v1/credit-notes"
     tags = ("invoices",)
 
-    @get("/", operation_id="ListCreditNotes", guards=[requires(Scope.READ, Scope.FINANCE)], sync_to_thread=True)
+    @get("/", operation_id="ListCreditNotes", scopes=any_of(Scope.READ, Scope.FINANCE), sync_to_thread=True)
     def list(
         self,
         request: ApiRequest,
@@ -46,7 +46,7 @@ class CreditNoteController(Controller):
     @get(
         "/{credit_note:str}",
         operation_id="ReadCreditNote",
-        guards=[requires(Scope.READ, Scope.FINANCE)],
+        scopes=any_of(Scope.READ, Scope.FINANCE),
         sync_to_thread=True,
     )
     def read(self, credit_note: FromPath[str], request: ApiRequest, state: State) -> CreditNoteView:

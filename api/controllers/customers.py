@@ -11,7 +11,7 @@ from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
 from api.schemas.customers import CustomerBody, CustomerPage, CustomerView, LiveCostView, customer_document
 from api.schemas.invoices import invoice_document
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
@@ -26,7 +26,7 @@ class CustomerController(Controller):
     path = "/v1/customers"
     tags = ("customers",)
 
-    @get("/", operation_id="ListCustomers", guards=[requires(Scope.READ)], sync_to_thread=True)
+    @get("/", operation_id="ListCustomers", scopes=any_of(Scope.READ), sync_to_thread=True)
     def list(
         self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
     ) -> CustomerPage:
@@ -38,14 +38,14 @@ class CustomerController(Controller):
         items = [customer_document(each) for each in found]
         return page(services, request.user.tenant, "customers", items, limit, [found[-1].key] if found else [])
 
-    @get("/{key:str}", operation_id="ReadCustomer", guards=[requires(Scope.READ)], sync_to_thread=True)
+    @get("/{key:str}", operation_id="ReadCustomer", scopes=any_of(Scope.READ), sync_to_thread=True)
     def read(self, key: FromPath[str], request: ApiRequest, state: State) -> CustomerView:
         """Return one customer."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return customer_document(CustomerRepository(uow).get(key))
 
-    @put("/{key:str}", operation_id="SaveCustomer", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
+    @put("/{key:str}", operation_id="SaveCustomer", scopes=any_of(Scope.FINANCE), sync_to_thread=True)
     def save(self, key: FromPath[str], data: JSONBody[CustomerBody], request: ApiRequest, state: State) -> CustomerView:
         """Add a customer, or change the one under this key."""
         services: Services = state.services
@@ -65,7 +65,7 @@ class CustomerController(Controller):
             )
         return customer_document(customer)
 
-    @get("/{key:str}/cost", operation_id="ReadLiveCost", guards=[requires(Scope.READ)], sync_to_thread=True)
+    @get("/{key:str}/cost", operation_id="ReadLiveCost", scopes=any_of(Scope.READ), sync_to_thread=True)
     def cost(self, key: FromPath[str], request: ApiRequest, state: State) -> LiveCostView:
         """Return the next invoices as they would be now: every event of this moment counted, nothing written."""
         services: Services = state.services

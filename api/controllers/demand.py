@@ -6,9 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
+from litestar.response.base import ASGIResponse
 
 from api.idempotency import OptionalKey, Work, after_steps, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
@@ -31,7 +32,7 @@ from api.schemas.demand import (
     simulation_view,
     whole_proposal_view,
 )
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import epoch_proposals, price_epochs
 from billing.api_keys import Scope
@@ -54,7 +55,7 @@ from models.values.quantity import parse_decimal
 from pricing_engine.price_book import parse_price_book
 
 _LARGEST_VERSION = 2**31 - 1
-_PRICE_ADMIN = requires(Scope.PRICE_ADMIN)
+_PRICE_ADMIN = any_of(Scope.PRICE_ADMIN)
 
 
 class DemandController(Controller):
@@ -66,7 +67,7 @@ class DemandController(Controller):
     @get(
         "/{book_key:str}/models",
         operation_id="ListDemandModels",
-        guards=[_PRICE_ADMIN],
+        scopes=_PRICE_ADMIN,
         sync_to_thread=True,
         answer=DemandModelPage,
     )
@@ -87,23 +88,19 @@ class DemandController(Controller):
             found = DemandModelRepository(uow).heads(book_key, limit, after[0] if after else None)
         return page(services, tenant, of, [*map(model_view, found)], limit, [found[-1].version] if found else [])
 
-    @get(
-        "/{book_key:str}/models/newest", operation_id="ReadNewestModelCard", guards=[_PRICE_ADMIN], sync_to_thread=True
-    )
+    @get("/{book_key:str}/models/newest", operation_id="ReadNewestModelCard", scopes=_PRICE_ADMIN, sync_to_thread=True)
     def newest(self, book_key: FromPath[str], request: ApiRequest, state: State) -> ModelCardView:
         """Return the newest model's card: data, calibration, drift, effect of price, confounding, fairness."""
         return _card(state.services, request, book_key, None)
 
-    @get(
-        "/{book_key:str}/models/{version:int}", operation_id="ReadModelCard", guards=[_PRICE_ADMIN], sync_to_thread=True
-    )
+    @get("/{book_key:str}/models/{version:int}", operation_id="ReadModelCard", scopes=_PRICE_ADMIN, sync_to_thread=True)
     def model(
         self, book_key: FromPath[str], version: FromPath[int], request: ApiRequest, state: State
     ) -> ModelCardView:
         """Return one model's card."""
         return _card(state.services, request, book_key, version)
 
-    @get("/{book_key:str}/curves", operation_id="ListDemandCurves", guards=[_PRICE_ADMIN], sync_to_thread=True)
+    @get("/{book_key:str}/curves", operation_id="ListDemandCurves", scopes=_PRICE_ADMIN, sync_to_thread=True)
     def curves(self, book_key: FromPath[str], request: ApiRequest, state: State) -> CurveList:
         """Return the share of buyers who take each adaptive feature, by its price, with its band and counts."""
         services: Services = state.services
@@ -117,7 +114,7 @@ class DemandController(Controller):
             "items": [curve_view(book.feature(key), curve) for key, curve in found.items()],
         }
 
-    @post("/simulate", operation_id="SimulateDraft", guards=[_PRICE_ADMIN], status_code=200, sync_to_thread=True)
+    @post("/simulate", operation_id="SimulateDraft", scopes=_PRICE_ADMIN, status_code=200, sync_to_thread=True)
     def simulate(self, data: JSONBody[SimulationBody], request: ApiRequest, state: State) -> SimulationView:
         """Rate a closed month again at a draft's prices; nothing is written. By default usage stays as it was."""
         services: Services = state.services
@@ -131,7 +128,7 @@ class DemandController(Controller):
             found = with_response(found, {draft.book.currency: model.posterior}, seed=0)
         return simulation_view(found, data.largest)
 
-    @post("/{book_key:str}/proposals", operation_id="ProposeEpoch", guards=[_PRICE_ADMIN], answer=WholeProposalView)
+    @post("/{book_key:str}/proposals", operation_id="ProposeEpoch", scopes=_PRICE_ADMIN, answer=WholeProposalView)
     async def propose(
         self,
         book_key: FromPath[str],
@@ -139,7 +136,7 @@ class DemandController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: OptionalKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Propose the next epoch within rails, evaluated on the log, and keep it; prices stay until it is published."""
         services: Services = state.services
         order = EpochOrder(holdout=parse_decimal(data.holdout, "holdout", minimum=Decimal(0)), seed=data.seed)
@@ -164,7 +161,7 @@ class DemandController(Controller):
     @get(
         "/{book_key:str}/proposals",
         operation_id="ListEpochProposals",
-        guards=[_PRICE_ADMIN],
+        scopes=_PRICE_ADMIN,
         sync_to_thread=True,
         answer=ProposalPage,
     )
@@ -191,7 +188,7 @@ class DemandController(Controller):
     @get(
         "/{book_key:str}/proposals/{proposal:str}",
         operation_id="ReadEpochProposal",
-        guards=[_PRICE_ADMIN],
+        scopes=_PRICE_ADMIN,
         sync_to_thread=True,
     )
     def proposal(
@@ -205,7 +202,7 @@ class DemandController(Controller):
     @post(
         "/{book_key:str}/proposals/{proposal:str}/publish",
         operation_id="PublishEpoch",
-        guards=[_PRICE_ADMIN],
+        scopes=_PRICE_ADMIN,
         status_code=200,
         answer=EpochInForceView,
     )
@@ -216,7 +213,7 @@ class DemandController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: OptionalKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Put a proposed epoch in force, just as it was proposed; new quotes use it at once."""
         services: Services = state.services
 
@@ -230,7 +227,7 @@ class DemandController(Controller):
     @post(
         "/{book_key:str}/stop",
         operation_id="StopAdaptivePrices",
-        guards=[_PRICE_ADMIN],
+        scopes=_PRICE_ADMIN,
         status_code=200,
         answer=EpochInForceView,
     )
@@ -241,7 +238,7 @@ class DemandController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: OptionalKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Put everyone back on the list price at once."""
         services: Services = state.services
 

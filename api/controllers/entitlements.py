@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from litestar import Controller, Response, get
+from litestar import Controller, get
 from litestar.datastructures import State
 from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
 
 from api.requests import ApiRequest, json_answer, known_now
 from api.schemas.entitlements import EntitlementList, EntitlementView, entitlement_view
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing.api_keys import Scope
 from billing.entitlements import entitlements, read_rights, read_used
@@ -23,7 +24,7 @@ class EntitlementController(Controller):
     path = "/v1/customers/{key:str}/entitlements"
     tags = ("entitlements",)
 
-    @get("/", operation_id="ListEntitlements", guards=[requires(Scope.READ, Scope.QUOTE)], sync_to_thread=True)
+    @get("/", operation_id="ListEntitlements", scopes=any_of(Scope.READ, Scope.QUOTE), sync_to_thread=True)
     def list(self, key: FromPath[str], request: ApiRequest, state: State) -> EntitlementList:
         """Return every feature with whether the customer may use it now, and what is left."""
         services: Services = state.services
@@ -34,10 +35,10 @@ class EntitlementController(Controller):
     @get(
         "/{feature:str}",
         operation_id="CheckEntitlement",
-        guards=[requires(Scope.READ, Scope.QUOTE)],
+        scopes=any_of(Scope.READ, Scope.QUOTE),
         answer=EntitlementView,
     )
-    async def check(self, key: FromPath[str], feature: FromPath[str], request: ApiRequest) -> Response[bytes]:
+    async def check(self, key: FromPath[str], feature: FromPath[str], request: ApiRequest) -> ASGIResponse:
         """Say whether the customer may use a feature now, and what is left. The answer is at most a second old."""
         services: Services = request.app.state.services
         tenant, now = request.user.tenant, known_now(request, services.system_now())

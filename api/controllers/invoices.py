@@ -10,6 +10,7 @@ from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Stream
+from litestar.response.base import ASGIResponse
 
 from api.amounts import minor_of
 from api.idempotency import IdempotencyKey, Work, after_steps, in_thread
@@ -26,7 +27,7 @@ from api.schemas.invoices import (
     invoice_document,
     refund_document,
 )
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
@@ -120,7 +121,7 @@ class InvoiceController(Controller):
     path = "/v1/invoices"
     tags = ("invoices",)
 
-    @get("/", operation_id="ListInvoices", guards=[requires(Scope.READ, Scope.FINANCE)], sync_to_thread=True)
+    @get("/", operation_id="ListInvoices", scopes=any_of(Scope.READ, Scope.FINANCE), sync_to_thread=True)
     def list(
         self,
         request: ApiRequest,
@@ -139,9 +140,7 @@ class InvoiceController(Controller):
         last = [found[-1].issued_on.isoformat(), found[-1].id] if found else []
         return page(services, request.user.tenant, name, [invoice_document(each) for each in found], limit, last)
 
-    @get(
-        "/{invoice:str}", operation_id="ReadInvoice", guards=[requires(Scope.READ, Scope.FINANCE)], sync_to_thread=True
-    )
+    @get("/{invoice:str}", operation_id="ReadInvoice", scopes=any_of(Scope.READ, Scope.FINANCE), sync_to_thread=True)
     def read(self, invoice: FromPath[str], request: ApiRequest, state: State) -> InvoiceView:
         """Return one invoice, by id or number."""
         services: Services = state.services
@@ -151,7 +150,7 @@ class InvoiceController(Controller):
     @get(
         "/{invoice:str}/pdf",
         operation_id="PrintInvoice",
-        guards=[requires(Scope.READ, Scope.FINANCE)],
+        scopes=any_of(Scope.READ, Scope.FINANCE),
         sync_to_thread=True,
         media_type="application/pdf",
     )
@@ -169,7 +168,7 @@ class InvoiceController(Controller):
     @get(
         "/{invoice:str}/lines/{line:int}",
         operation_id="ExplainInvoiceLine",
-        guards=[requires(Scope.READ, Scope.FINANCE)],
+        scopes=any_of(Scope.READ, Scope.FINANCE),
         sync_to_thread=True,
     )
     def explain(
@@ -183,13 +182,13 @@ class InvoiceController(Controller):
     @post(
         "/{invoice:str}/finalise",
         operation_id="FinaliseInvoice",
-        guards=[requires(Scope.FINANCE)],
+        scopes=any_of(Scope.FINANCE),
         status_code=200,
         answer=InvoiceView,
     )
     async def finalise(
         self, invoice: FromPath[str], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Give a draft its number and post it; a finalised invoice stays as it is."""
         services: Services = state.services
 
@@ -207,7 +206,7 @@ class InvoiceController(Controller):
     @post(
         "/{invoice:str}/void",
         operation_id="VoidInvoice",
-        guards=[requires(Scope.FINANCE)],
+        scopes=any_of(Scope.FINANCE),
         status_code=200,
         answer=InvoiceView,
     )
@@ -218,7 +217,7 @@ class InvoiceController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Void an invoice of which nothing is paid; its usage goes onto the next one."""
         services: Services = state.services
 
@@ -236,7 +235,7 @@ class InvoiceController(Controller):
     @post(
         "/{invoice:str}/credit-notes",
         operation_id="CreditInvoice",
-        guards=[requires(Scope.REFUND)],
+        scopes=any_of(Scope.REFUND),
         answer=CreditNoteView,
     )
     async def credit(
@@ -246,7 +245,7 @@ class InvoiceController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Issue a credit note; it settles what is open and leaves the rest as the customer's credit."""
         services: Services = state.services
 
@@ -266,7 +265,7 @@ class InvoiceController(Controller):
     @post(
         "/{invoice:str}/refunds",
         operation_id="RefundInvoice",
-        guards=[requires(Scope.REFUND)],
+        scopes=any_of(Scope.REFUND),
         answers={201: RefundView, 202: RefundView},
     )
     async def refund(
@@ -276,7 +275,7 @@ class InvoiceController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Pay money back: 201 recorded, 202 asked of Stripe and posted once it was made.
 
         It comes out of the customer's credit, such as a credit note left; without enough of it the invoice is open
@@ -307,7 +306,7 @@ class CloseController(Controller):
     @get(
         "/closes/{period:str}/checklist",
         operation_id="CheckClose",
-        guards=[requires(Scope.READ, Scope.FINANCE)],
+        scopes=any_of(Scope.READ, Scope.FINANCE),
         sync_to_thread=True,
     )
     def check(self, period: FromPath[str], request: ApiRequest, state: State) -> ChecklistView:
@@ -319,7 +318,7 @@ class CloseController(Controller):
     @post(
         "/closes/{period:str}",
         operation_id="CloseMonth",
-        guards=[requires(Scope.FINANCE)],
+        scopes=any_of(Scope.FINANCE),
         status_code=200,
         answer=CloseView,
     )
@@ -330,7 +329,7 @@ class CloseController(Controller):
         state: State,
         data: JSONBody[CloseBody | None] = None,
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Close a month, or go on with a close that was interrupted; a closed month is answered as it is."""
         services: Services = state.services
         tenant, how = request.user.tenant, data or CloseBody()
@@ -355,7 +354,7 @@ class CloseController(Controller):
     @post(
         "/closes/{period:str}/reopen",
         operation_id="ReopenMonth",
-        guards=[requires(Scope.FINANCE)],
+        scopes=any_of(Scope.FINANCE),
         status_code=200,
         answer=MonthView,
     )
@@ -366,7 +365,7 @@ class CloseController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Open the month closed last again: its next close bills what has changed. Issued invoices stay."""
         services: Services = state.services
 
@@ -384,7 +383,7 @@ class CloseController(Controller):
     @get(
         "/exports/invoices",
         operation_id="ExportInvoices",
-        guards=[requires(Scope.READ, Scope.FINANCE)],
+        scopes=any_of(Scope.READ, Scope.FINANCE),
         sync_to_thread=True,
         media_type="text/csv",
         media=["text/csv", "application/jsonl"],
@@ -396,7 +395,7 @@ class CloseController(Controller):
         period: Annotated[str | None, QueryParameter(required=False)] = None,
         form: Annotated[str, QueryParameter(name="format")] = "csv",
         lines: Annotated[bool, QueryParameter()] = False,  # noqa: FBT002 - a query parameter is always named
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Return the register of what was issued, as CSV or JSON lines."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
@@ -407,7 +406,7 @@ class CloseController(Controller):
     @get(
         "/exports/journal",
         operation_id="ExportJournal",
-        guards=[requires(Scope.FINANCE)],
+        scopes=any_of(Scope.FINANCE),
         sync_to_thread=False,
         media_type="text/csv",
         media=["text/csv", "application/jsonl"],

@@ -15,7 +15,7 @@ from litestar.params import FromPath, JSONBody
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
 from api.schemas.keys import AuditPage, KeyList, NewKeyView, audit_document, key_document
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import ApiKey, Scope, create_key, find_key, list_keys, revoke_key, rotate_key
@@ -43,14 +43,14 @@ class KeyController(Controller):
     path = "/v1/api-keys"
     tags = ("keys",)
 
-    @get("/", operation_id="ListApiKeys", guards=[requires(Scope.KEY_ADMIN)], sync_to_thread=True)
+    @get("/", operation_id="ListApiKeys", scopes=any_of(Scope.KEY_ADMIN), sync_to_thread=True)
     def list(self, request: ApiRequest, state: State) -> KeyList:
         """Return all keys without their secrets, oldest first."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return {"items": [key_document(key) for key in list_keys(uow)]}
 
-    @post("/", operation_id="CreateApiKey", guards=[requires(Scope.KEY_ADMIN)], status_code=201, sync_to_thread=True)
+    @post("/", operation_id="CreateApiKey", scopes=any_of(Scope.KEY_ADMIN), status_code=201, sync_to_thread=True)
     def create(self, data: JSONBody[KeyBody], request: ApiRequest, state: State) -> NewKeyView:
         """Make a key. Its token is in this answer and nowhere else: an answer that is lost is a key to revoke."""
         services: Services = state.services
@@ -74,7 +74,7 @@ class KeyController(Controller):
     @post(
         "/{key_id:str}/rotate",
         operation_id="RotateApiKey",
-        guards=[requires(Scope.KEY_ADMIN)],
+        scopes=any_of(Scope.KEY_ADMIN),
         status_code=201,
         sync_to_thread=True,
     )
@@ -95,7 +95,7 @@ class KeyController(Controller):
             )
         return {**key_document(key), "token": token}
 
-    @delete("/{key_id:str}", operation_id="RevokeApiKey", guards=[requires(Scope.KEY_ADMIN)], sync_to_thread=True)
+    @delete("/{key_id:str}", operation_id="RevokeApiKey", scopes=any_of(Scope.KEY_ADMIN), sync_to_thread=True)
     def revoke(self, key_id: FromPath[str], request: ApiRequest, state: State) -> None:
         """Revoke a key at once; again changes nothing."""
         services: Services = state.services
@@ -111,7 +111,7 @@ class AuditController(Controller):
     path = "/v1/audit"
     tags = ("keys",)
 
-    @get("/", operation_id="ListAuditEntries", guards=[requires(Scope.KEY_ADMIN)], sync_to_thread=True)
+    @get("/", operation_id="ListAuditEntries", scopes=any_of(Scope.KEY_ADMIN), sync_to_thread=True)
     def list(self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT) -> AuditPage:
         """Return the audit trail, oldest first."""
         services: Services = state.services

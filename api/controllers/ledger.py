@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest
 from api.schemas.ledger import JournalPage, LedgerVerdictView, TrialBalanceView, journal_document, major
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import ledger
 from billing.api_keys import Scope
@@ -26,7 +26,7 @@ class LedgerController(Controller):
     path = "/v1/ledger"
     tags = ("ledger",)
 
-    @get("/trial-balance", operation_id="ReadTrialBalance", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
+    @get("/trial-balance", operation_id="ReadTrialBalance", scopes=any_of(Scope.FINANCE), sync_to_thread=True)
     def trial_balance(self, request: ApiRequest, state: State) -> TrialBalanceView:
         """Return the balance of each asset and account code; each asset sums to zero."""
         services: Services = state.services
@@ -42,7 +42,7 @@ class LedgerController(Controller):
             ]
         }
 
-    @get("/journals", operation_id="ListJournals", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
+    @get("/journals", operation_id="ListJournals", scopes=any_of(Scope.FINANCE), sync_to_thread=True)
     def journals(
         self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
     ) -> JournalPage:
@@ -54,7 +54,7 @@ class LedgerController(Controller):
         items = [journal_document(each) for each in found]
         return page(services, request.user.tenant, "journals", items, limit, [found[-1].id] if found else [])
 
-    @get("/verify", operation_id="VerifyLedger", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
+    @get("/verify", operation_id="VerifyLedger", scopes=any_of(Scope.FINANCE), sync_to_thread=True)
     def verify(
         self,
         request: ApiRequest,

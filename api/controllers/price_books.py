@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypedDict
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.response.base import ASGIResponse
 
 from api.idempotency import OptionalKey, in_thread
 from api.requests import ApiRequest, actor_of
@@ -19,7 +20,7 @@ from api.schemas.price_books import (
     published_view,
     release_document,
 )
-from api.security import ForbiddenError, requires
+from api.security import ForbiddenError, all_of, any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
@@ -33,7 +34,7 @@ from pricing_engine.sealing import Disclosure, disclose
 Level = Annotated[str, QueryParameter(description="buyer, transparent or auditor; the last two need price_admin")]
 
 
-_ALONE = [requires(Scope.PRICE_ADMIN), requires(Scope.PRICE_APPROVE)]
+_ALONE = all_of(Scope.PRICE_ADMIN, Scope.PRICE_APPROVE)
 """For a key that may do both parts: where the second person looks elsewhere, as at a pull request."""
 
 
@@ -50,7 +51,7 @@ class PriceBookController(Controller):
     path = "/v1/price-books"
     tags = ("price books",)
 
-    @get("/", operation_id="ListPriceBooks", guards=[requires(Scope.READ, Scope.PRICE_ADMIN)], sync_to_thread=True)
+    @get("/", operation_id="ListPriceBooks", scopes=any_of(Scope.READ, Scope.PRICE_ADMIN), sync_to_thread=True)
     def list(self, request: ApiRequest, state: State) -> ReleaseList:
         """Return every book's log: what came into force when, and by whom."""
         services: Services = state.services
@@ -61,7 +62,7 @@ class PriceBookController(Controller):
     @get(
         "/{content_hash:str}",
         operation_id="ReadPriceBook",
-        guards=[requires(Scope.READ, Scope.QUOTE, Scope.PRICE_ADMIN)],
+        scopes=any_of(Scope.READ, Scope.QUOTE, Scope.PRICE_ADMIN),
         sync_to_thread=True,
         answer=SealedView,
     )
@@ -78,7 +79,7 @@ class PriceBookController(Controller):
     @get(
         "/{content_hash:str}/diff/{other_hash:str}",
         operation_id="DiffPriceBooks",
-        guards=[requires(Scope.PRICE_ADMIN)],
+        scopes=any_of(Scope.PRICE_ADMIN),
         sync_to_thread=True,
     )
     def diff(
@@ -91,14 +92,14 @@ class PriceBookController(Controller):
             changes = diff_price_books(books.get(content_hash).book, books.get(other_hash).book)
         return changes_view(changes)
 
-    @post("/", operation_id="PublishPriceBook", guards=_ALONE, answer=PublishedView)
+    @post("/", operation_id="PublishPriceBook", scopes=_ALONE, answer=PublishedView)
     async def publish(
         self,
         data: JSONBody[dict[str, Any]],
         request: ApiRequest,
         state: State,
         idempotency_key: OptionalKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Bring a version into force without a second key's approval. An earlier one again is the rollback."""
         services: Services = state.services
 
@@ -121,13 +122,13 @@ class PriceBookController(Controller):
     @post(
         "/{book_key:str}/archive",
         operation_id="ArchivePriceBook",
-        guards=_ALONE,
+        scopes=_ALONE,
         status_code=200,
         answer=ArchivedView,
     )
     async def archive(
         self, book_key: FromPath[str], request: ApiRequest, state: State, idempotency_key: OptionalKey = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Take a book out of force; its subscriptions keep their version."""
         services: Services = state.services
 
@@ -149,7 +150,7 @@ class PriceSheetController(Controller):
     @get(
         "/{sheet_hash:str}",
         operation_id="ReadPriceSheet",
-        guards=[requires(Scope.READ, Scope.QUOTE, Scope.PRICE_ADMIN)],
+        scopes=any_of(Scope.READ, Scope.QUOTE, Scope.PRICE_ADMIN),
         sync_to_thread=True,
         answer=SealedView,
     )

@@ -8,17 +8,18 @@ from typing import Any, TypedDict
 
 import msgspec
 import uuid_utils
-from litestar import Controller, Response, delete, get, post, put
+from litestar import Controller, delete, get, post, put
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
+from litestar.response.base import ASGIResponse
 
 from api.catalog_file import parse_catalog
 from api.idempotency import OptionalKey, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.preconditions import IfMatch, check_match, tagged
-from api.requests import ApiRequest, actor_of
+from api.requests import ApiRequest, actor_of, json_answer
 from api.schemas.price_books import ChangesView, PublishedView, changes_view, published_view
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import price_proposals
 from billing.api_keys import Scope
@@ -28,9 +29,9 @@ from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError, NotFoundError
 from pricing_engine.price_book import PriceBook, diff_price_books, parse_price_book, price_book_document
 
-_AUTHOR = [requires(Scope.PRICE_ADMIN)]
-_APPROVER = [requires(Scope.PRICE_APPROVE)]
-_EITHER = [requires(Scope.PRICE_ADMIN, Scope.PRICE_APPROVE)]
+_AUTHOR = any_of(Scope.PRICE_ADMIN)
+_APPROVER = any_of(Scope.PRICE_APPROVE)
+_EITHER = any_of(Scope.PRICE_ADMIN, Scope.PRICE_APPROVE)
 
 
 class PriceProposalBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -82,7 +83,7 @@ class PriceProposalController(Controller):
     path = "/v1/price-proposals"
     tags = ("price books",)
 
-    @get("/", operation_id="ListPriceProposals", guards=_EITHER, sync_to_thread=True)
+    @get("/", operation_id="ListPriceProposals", scopes=_EITHER, sync_to_thread=True)
     def list(
         self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
     ) -> PriceProposalPage:
@@ -95,10 +96,10 @@ class PriceProposalController(Controller):
         last = [found[-1].changed_at.isoformat(), found[-1].id] if found else []
         return page(services, request.user.tenant, "price proposals", [*map(_view, found)], limit, last)
 
-    @post("/", operation_id="DraftPriceProposal", guards=_AUTHOR, answer=PriceProposalView)
+    @post("/", operation_id="DraftPriceProposal", scopes=_AUTHOR, answer=PriceProposalView)
     async def draft(
         self, data: JSONBody[PriceProposalBody], request: ApiRequest, state: State, idempotency_key: OptionalKey = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Keep a price book as a draft; nothing comes into force."""
         services: Services = state.services
         proposal_id = str(uuid_utils.uuid7())
@@ -112,21 +113,21 @@ class PriceProposalController(Controller):
     @get(
         "/{price_proposal:str}",
         operation_id="ReadPriceProposal",
-        guards=_EITHER,
+        scopes=_EITHER,
         answer=PriceProposalView,
         sync_to_thread=True,
     )
-    def read(self, price_proposal: FromPath[str], request: ApiRequest, state: State) -> Response[bytes]:
+    def read(self, price_proposal: FromPath[str], request: ApiRequest, state: State) -> ASGIResponse:
         """Return a proposal; its ETag is needed to change it."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             found = _found(uow, price_proposal)
-        return tagged(Response(msgspec.json.encode(_view(found)), media_type="application/json"))
+        return tagged(json_answer(_view(found), 200))
 
     @put(
         "/{price_proposal:str}",
         operation_id="ReplacePriceProposal",
-        guards=_AUTHOR,
+        scopes=_AUTHOR,
         answer=PriceProposalView,
         draft=True,
     )
@@ -137,7 +138,7 @@ class PriceProposalController(Controller):
         request: ApiRequest,
         state: State,
         if_match: IfMatch = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Replace a draft, or one that was returned, as it was read."""
 
         def step(uow: UnitOfWork, actor: Actor) -> Proposal:
@@ -146,7 +147,7 @@ class PriceProposalController(Controller):
         return await _step(request, state.services, price_proposal, if_match, step)
 
     @delete(
-        "/{price_proposal:str}", operation_id="WithdrawPriceProposal", guards=_AUTHOR, draft=True, sync_to_thread=True
+        "/{price_proposal:str}", operation_id="WithdrawPriceProposal", scopes=_AUTHOR, draft=True, sync_to_thread=True
     )
     def withdraw(
         self, price_proposal: FromPath[str], request: ApiRequest, state: State, if_match: IfMatch = None
@@ -157,7 +158,7 @@ class PriceProposalController(Controller):
             check_match(if_match, _found(uow, price_proposal, lock=True).revision)
             price_proposals.withdraw(uow, price_proposal, actor_of(request, services.now(uow)))
 
-    @get("/{price_proposal:str}/diff", operation_id="DiffPriceProposal", guards=_EITHER, sync_to_thread=True)
+    @get("/{price_proposal:str}/diff", operation_id="DiffPriceProposal", scopes=_EITHER, sync_to_thread=True)
     def diff(self, price_proposal: FromPath[str], request: ApiRequest, state: State) -> ChangesView:
         """Return every difference from what is published last to what is proposed."""
         services: Services = state.services
@@ -169,14 +170,14 @@ class PriceProposalController(Controller):
     @post(
         "/{price_proposal:str}/ask",
         operation_id="AskForApproval",
-        guards=_AUTHOR,
+        scopes=_AUTHOR,
         status_code=200,
         answer=PriceProposalView,
         draft=True,
     )
     async def ask(
         self, price_proposal: FromPath[str], request: ApiRequest, state: State, if_match: IfMatch = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Ask a second one for approval; from now on the draft stands still."""
 
         def step(uow: UnitOfWork, actor: Actor) -> Proposal:
@@ -187,7 +188,7 @@ class PriceProposalController(Controller):
     @post(
         "/{price_proposal:str}/return",
         operation_id="ReturnPriceProposal",
-        guards=_APPROVER,
+        scopes=_APPROVER,
         status_code=200,
         answer=PriceProposalView,
         draft=True,
@@ -199,7 +200,7 @@ class PriceProposalController(Controller):
         request: ApiRequest,
         state: State,
         if_match: IfMatch = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Return a proposal to its author with a remark."""
 
         def step(uow: UnitOfWork, actor: Actor) -> Proposal:
@@ -210,14 +211,14 @@ class PriceProposalController(Controller):
     @post(
         "/{price_proposal:str}/approve",
         operation_id="ApprovePriceProposal",
-        guards=_APPROVER,
+        scopes=_APPROVER,
         status_code=200,
         answer=PublishedView,
         draft=True,
     )
     async def approve(
         self, price_proposal: FromPath[str], request: ApiRequest, state: State, if_match: IfMatch = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Publish what another one asked for, as it was read."""
         services: Services = state.services
 
@@ -235,7 +236,7 @@ async def _step(
     proposal: str,
     if_match: str | None,
     step: Callable[[UnitOfWork, Actor], Proposal],
-) -> Response[bytes]:
+) -> ASGIResponse:
     def work(uow: UnitOfWork) -> tuple[int, object]:
         check_match(if_match, _found(uow, proposal, lock=True).revision)
         return 200, _view(step(uow, actor_of(request, services.now(uow))))

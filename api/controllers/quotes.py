@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.response.base import ASGIResponse
 
 from api.idempotency import IdempotencyKey, digest_of, in_thread, kept_answer, needed
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
@@ -26,7 +27,7 @@ from api.schemas.quotes import (
     preview_view,
     quote_view,
 )
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing.acceptance import accept_and_subscribe
 from billing.api_keys import Scope
@@ -51,12 +52,12 @@ class QuoteController(Controller):
     @post(
         "/preview",
         operation_id="PreviewQuote",
-        guards=[requires(Scope.QUOTE)],
+        scopes=any_of(Scope.QUOTE),
         status_code=200,
         body=QuoteBody,
         answer=PreviewView,
     )
-    async def preview(self, request: ApiRequest) -> Response[bytes]:
+    async def preview(self, request: ApiRequest) -> ASGIResponse:
         """Price and explain a selection; nothing is signed or stored."""
         services: Services = request.app.state.services
         wanted = read_body(await request.body(), QuoteBody).request()
@@ -70,8 +71,8 @@ class QuoteController(Controller):
         facts = await services.kept.get(request.user.tenant, name, read, at=now)
         return json_answer(preview_view(price_with(facts, wanted, now)), 200)
 
-    @post("/", operation_id="CreateQuote", guards=[requires(Scope.QUOTE)], body=QuoteBody, answer=QuoteView)
-    async def create(self, request: ApiRequest, idempotency_key: IdempotencyKey = None) -> Response[bytes]:
+    @post("/", operation_id="CreateQuote", scopes=any_of(Scope.QUOTE), body=QuoteBody, answer=QuoteView)
+    async def create(self, request: ApiRequest, idempotency_key: IdempotencyKey = None) -> ASGIResponse:
         """Price, seal, hold and store a quote. Those that are asked for together share one commit."""
         services: Services = request.app.state.services
         wanted = read_body(await request.body(), QuoteBody).request()
@@ -79,7 +80,7 @@ class QuoteController(Controller):
         order = QuoteOrder(key, await digest_of(request), wanted, known_now(request, services.system_now()), _shown)
         return kept_answer(await services.quotes.ask(request.user.tenant, order))
 
-    @get("/", operation_id="ListQuotes", guards=[requires(Scope.QUOTE, Scope.READ)], sync_to_thread=True)
+    @get("/", operation_id="ListQuotes", scopes=any_of(Scope.QUOTE, Scope.READ), sync_to_thread=True)
     def list(
         self,
         request: ApiRequest,
@@ -98,7 +99,7 @@ class QuoteController(Controller):
         last = [found[-1].id] if found else []
         return page(services, request.user.tenant, name, [*map(listed_view, found)], limit, last)
 
-    @get("/{quote_id:str}", operation_id="ReadQuote", guards=[requires(Scope.QUOTE, Scope.READ)], sync_to_thread=True)
+    @get("/{quote_id:str}", operation_id="ReadQuote", scopes=any_of(Scope.QUOTE, Scope.READ), sync_to_thread=True)
     def read(self, quote_id: FromPath[str], request: ApiRequest, state: State) -> QuoteView:
         """Return a quote as its buyer sees it."""
         services: Services = state.services
@@ -109,7 +110,7 @@ class QuoteController(Controller):
     @post(
         "/{quote_id:str}/accept",
         operation_id="AcceptQuote",
-        guards=[requires(Scope.QUOTE)],
+        scopes=any_of(Scope.QUOTE),
         status_code=200,
         answer=AcceptedView,
     )
@@ -120,7 +121,7 @@ class QuoteController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Accept a quote exactly once; its subscription starts now."""
         services: Services = state.services
         terms = SubscriptionTerms(anchor_day=data.anchor_day, trial_days=data.trial_days)
@@ -134,13 +135,13 @@ class QuoteController(Controller):
     @post(
         "/{quote_id:str}/release",
         operation_id="ReleaseQuote",
-        guards=[requires(Scope.QUOTE)],
+        scopes=any_of(Scope.QUOTE),
         status_code=200,
         answer=ReleasedView,
     )
     async def release(
         self, quote_id: FromPath[str], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Give a quote up; what it held is free again."""
         services: Services = state.services
 
@@ -152,7 +153,7 @@ class QuoteController(Controller):
     @post(
         "/verify",
         operation_id="VerifyQuote",
-        guards=[requires(Scope.QUOTE, Scope.READ)],
+        scopes=any_of(Scope.QUOTE, Scope.READ),
         status_code=200,
         sync_to_thread=True,
     )

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Annotated, TypedDict
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from litestar.datastructures import State
 from litestar.params import JSONBody
+from litestar.response.base import ASGIResponse
 
 from api.idempotency import OptionalKey, in_thread
 from api.requests import ApiRequest, actor_of
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
@@ -55,7 +56,7 @@ class SandboxClockController(Controller):
     @get(
         "/",
         operation_id="ReadSandboxClock",
-        guards=[requires(Scope.READ, Scope.QUOTE, Scope.FINANCE, Scope.KEY_ADMIN)],
+        scopes=any_of(Scope.READ, Scope.QUOTE, Scope.FINANCE, Scope.KEY_ADMIN),
         sync_to_thread=True,
     )
     def read(self, request: ApiRequest, state: State) -> ClockView:
@@ -68,13 +69,13 @@ class SandboxClockController(Controller):
     @post(
         "/",
         operation_id="MoveSandboxClock",
-        guards=[requires(Scope.KEY_ADMIN)],
+        scopes=any_of(Scope.KEY_ADMIN),
         status_code=200,
         answer=ClockView,
     )
     async def move(
         self, data: JSONBody[ClockBody], request: ApiRequest, state: State, idempotency_key: OptionalKey = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Move the tenant's time forward; it goes on from there. Refused in live."""
         to = parse_instant(data.now, "now")
         return await _moved(state.services, request, idempotency_key, lambda _: to)
@@ -82,13 +83,13 @@ class SandboxClockController(Controller):
     @post(
         "/advance",
         operation_id="AdvanceSandboxClock",
-        guards=[requires(Scope.KEY_ADMIN)],
+        scopes=any_of(Scope.KEY_ADMIN),
         status_code=200,
         answer=ClockView,
     )
     async def advance(
         self, data: JSONBody[AdvanceBody], request: ApiRequest, state: State, idempotency_key: OptionalKey = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Move the tenant's time on by so much. Refused in live."""
         span = timedelta(days=data.days, seconds=data.seconds)
         if not span:
@@ -96,7 +97,7 @@ class SandboxClockController(Controller):
         return await _moved(state.services, request, idempotency_key, lambda now: now + span)
 
 
-async def _moved(services: Services, request: ApiRequest, key: str | None, to: Target) -> Response[bytes]:
+async def _moved(services: Services, request: ApiRequest, key: str | None, to: Target) -> ASGIResponse:
     def work(uow: UnitOfWork) -> tuple[int, object]:
         services.time.check_movable()
         before = services.now(uow)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.response.base import ASGIResponse
 
 from api.idempotency import OptionalKey, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
@@ -21,7 +22,7 @@ from api.schemas.subscriptions import (
     difference_document,
     subscription_document,
 )
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
@@ -37,7 +38,7 @@ class SubscriptionController(Controller):
     path = "/v1/subscriptions"
     tags = ("subscriptions",)
 
-    @get("/", operation_id="ListSubscriptions", guards=[requires(Scope.READ, Scope.QUOTE)], sync_to_thread=True)
+    @get("/", operation_id="ListSubscriptions", scopes=any_of(Scope.READ, Scope.QUOTE), sync_to_thread=True)
     def list(
         self,
         request: ApiRequest,
@@ -58,7 +59,7 @@ class SubscriptionController(Controller):
     @get(
         "/{subscription:str}",
         operation_id="ReadSubscription",
-        guards=[requires(Scope.READ, Scope.QUOTE)],
+        scopes=any_of(Scope.READ, Scope.QUOTE),
         sync_to_thread=True,
     )
     def read(self, subscription: FromPath[str], request: ApiRequest, state: State) -> SubscriptionView:
@@ -70,7 +71,7 @@ class SubscriptionController(Controller):
     @post(
         "/{subscription:str}/changes/preview",
         operation_id="PreviewSubscriptionChange",
-        guards=[requires(Scope.QUOTE)],
+        scopes=any_of(Scope.QUOTE),
         status_code=200,
         sync_to_thread=True,
     )
@@ -92,7 +93,7 @@ class SubscriptionController(Controller):
     @post(
         "/{subscription:str}/changes",
         operation_id="ChangeSubscription",
-        guards=[requires(Scope.QUOTE)],
+        scopes=any_of(Scope.QUOTE),
         status_code=200,
         answer=SubscriptionView,
     )
@@ -103,7 +104,7 @@ class SubscriptionController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: OptionalKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Make the change: one phase more, nothing edited."""
         services: Services = state.services
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from litestar.datastructures import State
+from litestar.response.base import ASGIResponse
 
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.problems import problem
 from api.requests import ApiRequest, json_answer, known_now
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing.api_keys import Scope
 from billing.metering.outcome import Outcome, Status
@@ -36,12 +37,12 @@ class UsageController(Controller):
     @post(
         "/",
         operation_id="IngestEvent",
-        guards=[requires(Scope.INGEST)],
+        scopes=any_of(Scope.INGEST),
         body=WireEvent,
         counts_events=True,
         answers={201: Outcome, 200: Outcome},
     )
-    async def ingest_one(self, request: ApiRequest, state: State) -> Response[bytes]:
+    async def ingest_one(self, request: ApiRequest, state: State) -> ASGIResponse:
         """Store one CloudEvent: 201 stored, 200 an identical resend, 409 another body under the same id."""
         services: Services = state.services
         event = parse_event(await request.body(), known_now(request, services.system_now()))
@@ -49,19 +50,20 @@ class UsageController(Controller):
         [outcome] = await services.ingest.ask(request.user.tenant, [event])
         if outcome.status is Status.CONFLICT:
             hashes = {"kept_hash": outcome.kept_hash, "sent_hash": outcome.sent_hash}
-            return problem(request, 409, outcome.code, outcome.message, field=outcome.field, **hashes)
+            refusal = problem(request, 409, outcome.code, outcome.message, field=outcome.field, **hashes)
+            return refusal.to_asgi_response(None, request)
         return json_answer(outcome, _STATUS[outcome.status])
 
     @post(
         "/batch",
         operation_id="IngestEvents",
-        guards=[requires(Scope.INGEST)],
+        scopes=any_of(Scope.INGEST),
         status_code=200,
         body=list[Any],  # Of WireEvent: one that is none of them fails alone.
         answer=BatchOutcome,
         counts_events=True,
     )
-    async def ingest_many(self, request: ApiRequest, state: State) -> Response[bytes]:
+    async def ingest_many(self, request: ApiRequest, state: State) -> ASGIResponse:
         """Store up to ten thousand CloudEvents; 200 with an outcome for each, in order."""
         services: Services = state.services
         events = parse_batch(await request.body(), known_now(request, services.system_now()))
@@ -92,7 +94,7 @@ class UnmatchedController(Controller):
     path = "/v1/unmatched-events"
     tags = ("usage",)
 
-    @get("/", operation_id="ListUnmatchedEvents", guards=[requires(Scope.READ)], sync_to_thread=True)
+    @get("/", operation_id="ListUnmatchedEvents", scopes=any_of(Scope.READ), sync_to_thread=True)
     def list(
         self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
     ) -> UnmatchedPage:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, delete, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
+from litestar.response.base import ASGIResponse
 
 from api.idempotency import IdempotencyKey, OptionalKey, in_thread
 from api.requests import ApiRequest, actor_of, known_now
 from api.schemas.usage_alerts import UsageAlertBody, UsageAlertList, UsageAlertView, alerts_document, set_for
 from api.schemas.usage_holds import UsageHoldBody, UsageHoldView, authorize_for, usage_hold_document
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import audit, usage_holds
 from billing.api_keys import Scope
@@ -26,10 +27,10 @@ class UsageHoldController(Controller):
     path = "/v1/usage-holds"
     tags = ("usage",)
 
-    @post("/", operation_id="AuthorizeUsage", guards=[requires(Scope.INGEST)], answer=UsageHoldView)
+    @post("/", operation_id="AuthorizeUsage", scopes=any_of(Scope.INGEST), answer=UsageHoldView)
     async def authorize(
         self, data: JSONBody[UsageHoldBody], request: ApiRequest, state: State, idempotency_key: OptionalKey = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Authorise usage at the price of the invoice and keep credit for it, once by its id."""
         services: Services = state.services
 
@@ -41,7 +42,7 @@ class UsageHoldController(Controller):
     @get(
         "/{hold:str}",
         operation_id="ReadUsageHold",
-        guards=[requires(Scope.READ, Scope.INGEST)],
+        scopes=any_of(Scope.READ, Scope.INGEST),
         sync_to_thread=True,
     )
     def read(self, hold: FromPath[str], request: ApiRequest, state: State) -> UsageHoldView:
@@ -53,7 +54,7 @@ class UsageHoldController(Controller):
     @post(
         "/{hold:str}/settle",
         operation_id="SettleUsage",
-        guards=[requires(Scope.INGEST)],
+        scopes=any_of(Scope.INGEST),
         status_code=200,
         body=WireEvent,
         counts_events=True,
@@ -61,7 +62,7 @@ class UsageHoldController(Controller):
     )
     async def settle(
         self, hold: FromPath[str], request: ApiRequest, state: State, idempotency_key: OptionalKey = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Count the event that happened and pay for it with credit; what that does not cover is invoiced."""
         services: Services = state.services
         event = parse_event(await request.body(), known_now(request, services.system_now()))
@@ -76,13 +77,13 @@ class UsageHoldController(Controller):
     @post(
         "/{hold:str}/release",
         operation_id="ReleaseUsage",
-        guards=[requires(Scope.INGEST)],
+        scopes=any_of(Scope.INGEST),
         status_code=200,
         answer=UsageHoldView,
     )
     async def release(
         self, hold: FromPath[str], request: ApiRequest, state: State, idempotency_key: OptionalKey = None
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Let a hold go without use; releasing again changes nothing."""
         services: Services = state.services
 
@@ -98,14 +99,14 @@ class UsageAlertController(Controller):
     path = "/v1/customers/{key:str}/usage-alerts"
     tags = ("usage",)
 
-    @get("/", operation_id="ListUsageAlerts", guards=[requires(Scope.READ, Scope.FINANCE)], sync_to_thread=True)
+    @get("/", operation_id="ListUsageAlerts", scopes=any_of(Scope.READ, Scope.FINANCE), sync_to_thread=True)
     def list(self, key: FromPath[str], request: ApiRequest, state: State) -> UsageAlertList:
         """Return a customer's alerts and limits, and when they were raised."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return {"items": alerts_document(uow, key)}
 
-    @post("/", operation_id="SetUsageAlert", guards=[requires(Scope.FINANCE)], answer=UsageAlertView)
+    @post("/", operation_id="SetUsageAlert", scopes=any_of(Scope.FINANCE), answer=UsageAlertView)
     async def set(
         self,
         key: FromPath[str],
@@ -113,7 +114,7 @@ class UsageAlertController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Set an alert or a limit, once by its id; it is raised at once where usage has reached it."""
         services: Services = state.services
 
@@ -125,7 +126,7 @@ class UsageAlertController(Controller):
 
         return await in_thread(services, request, idempotency_key, work)
 
-    @delete("/{alert:str}", operation_id="RemoveUsageAlert", guards=[requires(Scope.FINANCE)], sync_to_thread=True)
+    @delete("/{alert:str}", operation_id="RemoveUsageAlert", scopes=any_of(Scope.FINANCE), sync_to_thread=True)
     def remove(self, key: FromPath[str], alert: FromPath[str], request: ApiRequest, state: State) -> None:
         """Take an alert away, or lift a limit."""
         services: Services = state.services

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
+from litestar.response.base import ASGIResponse
 
 from api.idempotency import IdempotencyKey, in_thread
 from api.requests import ApiRequest, actor_of
@@ -20,7 +21,7 @@ from api.schemas.wallets import (
     open_for,
     wallet_document,
 )
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
@@ -38,7 +39,7 @@ class WalletController(Controller):
     @get(
         "/",
         operation_id="ListWallets",
-        guards=[requires(Scope.READ, Scope.FINANCE)],
+        scopes=any_of(Scope.READ, Scope.FINANCE),
         sync_to_thread=True,
         answer=WalletList,
     )
@@ -49,7 +50,7 @@ class WalletController(Controller):
             CustomerRepository(uow).get(key)
             return {"items": [*map(wallet_document, balances(uow, key, services.now(uow)))]}
 
-    @post("/", operation_id="OpenWallet", guards=[requires(Scope.FINANCE)], answer=WalletView)
+    @post("/", operation_id="OpenWallet", scopes=any_of(Scope.FINANCE), answer=WalletView)
     async def open(
         self,
         key: FromPath[str],
@@ -57,7 +58,7 @@ class WalletController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Open a wallet; the same one again changes nothing."""
         services: Services = state.services
 
@@ -69,7 +70,7 @@ class WalletController(Controller):
 
         return await in_thread(services, request, idempotency_key, work)
 
-    @post("/{wallet:str}/grants", operation_id="GrantCredit", guards=[requires(Scope.FINANCE)], answer=GrantView)
+    @post("/{wallet:str}/grants", operation_id="GrantCredit", scopes=any_of(Scope.FINANCE), answer=GrantView)
     async def grant(
         self,
         key: FromPath[str],
@@ -78,7 +79,7 @@ class WalletController(Controller):
         request: ApiRequest,
         state: State,
         idempotency_key: IdempotencyKey = None,
-    ) -> Response[bytes]:
+    ) -> ASGIResponse:
         """Grant credit; the same grant again is shown as it stands."""
         services: Services = state.services
 

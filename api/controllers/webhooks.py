@@ -27,7 +27,7 @@ from api.schemas.webhooks import (
     delivery_document,
     endpoint_document,
 )
-from api.security import requires
+from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
@@ -37,7 +37,7 @@ from billing.webhooks import endpoints
 from billing.webhooks.secret_box import SecretBox
 
 _SECRET_BYTES = 32
-_KEY_ADMIN = [requires(Scope.KEY_ADMIN)]
+_KEY_ADMIN = any_of(Scope.KEY_ADMIN)
 """On each handler rather than on the controller: there it would guard OPTIONS too, which bears no key."""
 
 
@@ -47,14 +47,14 @@ class WebhookController(Controller):
     path = "/v1/webhook-endpoints"
     tags = ("webhooks",)
 
-    @get("/", operation_id="ListWebhookEndpoints", guards=_KEY_ADMIN, sync_to_thread=True)
+    @get("/", operation_id="ListWebhookEndpoints", scopes=_KEY_ADMIN, sync_to_thread=True)
     def list(self, request: ApiRequest, state: State) -> EndpointList:
         """Return all endpoints, oldest first."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return {"items": [endpoint_document(each) for each in webhook_endpoints.every(uow)]}
 
-    @post("/", operation_id="AddWebhookEndpoint", guards=_KEY_ADMIN, status_code=201, sync_to_thread=True)
+    @post("/", operation_id="AddWebhookEndpoint", scopes=_KEY_ADMIN, status_code=201, sync_to_thread=True)
     def add(self, data: JSONBody[EndpointBody], request: ApiRequest, state: State) -> NewEndpointView:
         """Add an endpoint. Its secret is in this answer and nowhere else."""
         services: Services = state.services
@@ -75,14 +75,14 @@ class WebhookController(Controller):
             _record(uow, request, now, "webhook_endpoint.add", endpoint.id, after=after)
         return {**after, "secret": secret}
 
-    @get("/{endpoint:str}", operation_id="ReadWebhookEndpoint", guards=_KEY_ADMIN, sync_to_thread=True)
+    @get("/{endpoint:str}", operation_id="ReadWebhookEndpoint", scopes=_KEY_ADMIN, sync_to_thread=True)
     def read(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> EndpointView:
         """Return one endpoint."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return endpoint_document(webhook_endpoints.get(uow, endpoint))
 
-    @delete("/{endpoint:str}", operation_id="DeleteWebhookEndpoint", guards=_KEY_ADMIN, sync_to_thread=True)
+    @delete("/{endpoint:str}", operation_id="DeleteWebhookEndpoint", scopes=_KEY_ADMIN, sync_to_thread=True)
     def delete(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> None:
         """Remove an endpoint with its secrets and the log of its deliveries."""
         services: Services = state.services
@@ -95,7 +95,7 @@ class WebhookController(Controller):
     @post(
         "/{endpoint:str}/rotate-secret",
         operation_id="RotateWebhookSecret",
-        guards=_KEY_ADMIN,
+        scopes=_KEY_ADMIN,
         status_code=200,
         sync_to_thread=True,
     )
@@ -115,7 +115,7 @@ class WebhookController(Controller):
     @post(
         "/{endpoint:str}/disable",
         operation_id="DisableWebhookEndpoint",
-        guards=_KEY_ADMIN,
+        scopes=_KEY_ADMIN,
         status_code=200,
         sync_to_thread=True,
     )
@@ -126,7 +126,7 @@ class WebhookController(Controller):
     @post(
         "/{endpoint:str}/enable",
         operation_id="EnableWebhookEndpoint",
-        guards=_KEY_ADMIN,
+        scopes=_KEY_ADMIN,
         status_code=200,
         sync_to_thread=True,
     )
@@ -148,7 +148,7 @@ class WebhookController(Controller):
             _record(uow, request, now, action, endpoint, before=before, after=after)
         return after
 
-    @get("/{endpoint:str}/deliveries", operation_id="ListWebhookDeliveries", guards=_KEY_ADMIN, sync_to_thread=True)
+    @get("/{endpoint:str}/deliveries", operation_id="ListWebhookDeliveries", scopes=_KEY_ADMIN, sync_to_thread=True)
     def deliveries(
         self,
         endpoint: FromPath[str],
@@ -172,7 +172,7 @@ class WebhookController(Controller):
     @get(
         "/{endpoint:str}/deliveries/{event:str}/attempts",
         operation_id="ListWebhookAttempts",
-        guards=_KEY_ADMIN,
+        scopes=_KEY_ADMIN,
         sync_to_thread=True,
     )
     def attempts(self, endpoint: FromPath[str], event: FromPath[str], request: ApiRequest, state: State) -> AttemptList:
@@ -186,7 +186,7 @@ class WebhookController(Controller):
     @post(
         "/{endpoint:str}/deliveries/{event:str}/replay",
         operation_id="ReplayWebhookDelivery",
-        guards=_KEY_ADMIN,
+        scopes=_KEY_ADMIN,
         status_code=202,
         sync_to_thread=True,
     )
@@ -202,7 +202,7 @@ class WebhookController(Controller):
     @post(
         "/{endpoint:str}/replay",
         operation_id="ReplayWebhookEvents",
-        guards=_KEY_ADMIN,
+        scopes=_KEY_ADMIN,
         status_code=202,
         sync_to_thread=True,
     )
