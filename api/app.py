@@ -103,6 +103,7 @@ def create_app(services: Services | None = None) -> Litestar:
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         async with upkeep(wired):
             yield
+        await wired.kept.settle()
         wired.close()
 
     return Litestar(

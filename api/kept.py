@@ -65,6 +65,10 @@ class Kept:
             return await asyncio.wrap_future(reading)
         return await self._read((tenant, name), changes, read, at)
 
+    async def settle(self) -> None:
+        """Wait until nothing is read ahead any more: the database can be closed then."""
+        await asyncio.gather(*self._ahead, return_exceptions=True)
+
     def _read_ahead(self, name: Name, changes: int, read: Callable[[UnitOfWork], Any], at: datetime) -> None:
         """Read a fact again for those who come later; whoever needs it then meets the error, if there is one."""
         if (name, changes) not in self._reading:

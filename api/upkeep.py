@@ -17,23 +17,29 @@ _log = logging.getLogger(__name__)
 async def upkeep(services: Services) -> AsyncIterator[None]:
     """Keep up the configured tenant as long as the server runs; several workers may do it side by side."""
     seconds = services.settings.upkeep_seconds
-    task = asyncio.create_task(_every(seconds, services)) if seconds else None
+    stopping = asyncio.Event()
+    task = asyncio.create_task(_every(seconds, services, stopping)) if seconds else None
     try:
         yield
     finally:
+        stopping.set()
         if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await task  # Not cancelled: its thread would go on without a database.
 
 
-async def _every(seconds: float, services: Services) -> None:
-    while True:
-        await asyncio.sleep(seconds)
+async def _every(seconds: float, services: Services, stopping: asyncio.Event) -> None:
+    while not await _is_set_within(seconds, stopping):
         try:
             await asyncio.to_thread(_end, services)
         except Exception:
             _log.exception("upkeep failed; it is tried again in %s seconds", seconds)
+
+
+async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 def _end(services: Services) -> None:

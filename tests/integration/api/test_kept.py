@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -153,3 +154,27 @@ def test_a_fact_that_is_asked_for_again_is_read_again_before_its_time_is_over(da
 
     # Read at 0, again at 0.6 (in vain) and at 0.6; at 1.1 that is half a second old; 2.5 and -1 are too far away.
     assert asyncio.run(ask()) == [1, 1, 1, 1, 3, 3, 4, 5]
+
+
+def test_the_database_stays_open_for_what_is_read_ahead(database: Database) -> None:
+    begun, may_end, ended = threading.Event(), threading.Event(), []
+
+    def read(_uow: object) -> str:
+        if begun.is_set():
+            may_end.wait(30)
+            ended.append("again")
+        begun.set()
+        return "fact"
+
+    async def ask() -> bool:
+        kept = Kept(database)
+        for second in (0, 0.6):
+            await kept.get("default", "fact", read, at=NOW + timedelta(seconds=second))
+        settling = asyncio.create_task(kept.settle())
+        await asyncio.sleep(0.05)
+        waited = not settling.done()
+        may_end.set()
+        await settling
+        return waited
+
+    assert (asyncio.run(ask()), ended) == (True, ["again"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -119,3 +120,26 @@ def test_an_upkeep_that_failed_is_logged_and_tried_again(
     [failure] = [record for record in caplog.records if record.name == "api.upkeep"]
     assert failure.getMessage() == "upkeep failed; it is tried again in 1 seconds"
     assert "the database went away" in str(failure.exc_info)
+
+
+def test_the_server_stops_after_an_upkeep_that_has_begun(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread would be left with a database that is closed."""
+    begun, order, close = threading.Event(), [], Database.close
+
+    def take_long(*_where: object) -> None:
+        begun.set()
+        time.sleep(0.3)
+        order.append("ended")
+
+    def close_later(database: Database) -> None:
+        order.append("closed")
+        close(database)
+
+    monkeypatch.setattr("api.upkeep.end_what_is_over", take_long)
+    for _ in open_door(database_url, tmp_path, upkeep_seconds=1):
+        assert begun.wait(30)
+        order.clear()
+        monkeypatch.setattr(Database, "close", close_later)
+    assert order[:2] == ["ended", "closed"]
