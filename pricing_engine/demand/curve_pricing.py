@@ -22,6 +22,10 @@ _EVIDENCE_AT_ONCE, _MOST_AT_ONCE = 0.5, 20
 """Where few accept, outcomes are taken together until about half a rare one is due, 20 at most: price by price,
 each refusal would lead further down, and the first acceptance there would end the search."""
 
+_SHARES_UNTIL = 30.0
+"""How many rarer outcomes weigh as much for profits in money as for shares. In money alone, the few curves on which a
+sale is worth most would lead at first: where few accept, to prices that nobody pays, with nothing sold to say so."""
+
 Outcomes = tuple[Floats, Floats]
 """Prices (n,) that were offered, major units, and what became of them (n,), 0 or 1."""
 
@@ -70,8 +74,14 @@ class CurvePricing:
             chance = self._posterior.sample(_SAMPLED_CURVES).chance
             profit = (self._grid.prices - self._unit_cost) * np.minimum(chance, sellable_share)
             profit[:, self._grid.prices < self._unit_cost] -= self.high  # Never sell at a loss to learn.
-            self._choice, self._chosen_for = two_prices(profit), sellable_share
+            self._choice, self._chosen_for = two_prices(self._weighed(profit)), sellable_share
         return self._choice
+
+    def _weighed(self, profit: Floats) -> Floats:
+        """Return profits (S, G) in money where much is known, as shares of the most of each curve where little is."""
+        most = profit.max(axis=1, keepdims=True)
+        relative = _SHARES_UNTIL / (_SHARES_UNTIL + self._posterior.rarer)
+        return np.asarray(profit / np.where(most > 0.0, most, 1.0) ** relative)
 
     def _cell(self, index: int) -> tuple[float, float]:
         """Return the log prices nearest to one grid price, inside the range and not below cost."""
