@@ -18,7 +18,7 @@ from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Floats, Scale
 from pricing_engine.demand.prior import DemandPrior, NormalBelief
 
-_SPREAD_OFFERS, _SPREAD_SHARE = 4, 0.5
+_SPREAD_OFFERS, _SPREAD_SHARE = 4, 0.3
 _JITTER, _LEAST_JITTER = 0.1, 0.005
 _REFIT_GROWTH = 1.03
 _PRIOR = DemandPrior(
