@@ -73,7 +73,6 @@ class CurvePricing:
         if self._choice is None or abs(sellable_share / self._chosen_for - 1.0) > _LEARN_EVERY:
             chance = self._posterior.sample(_SAMPLED_CURVES).chance
             profit = (self._grid.prices - self._unit_cost) * np.minimum(chance, sellable_share)
-            profit[:, self._grid.prices < self._unit_cost] -= self.high  # Never sell at a loss to learn.
             self._choice, self._chosen_for = two_prices(self._weighed(profit)), sellable_share
         return self._choice
 
@@ -81,7 +80,9 @@ class CurvePricing:
         """Return profits (S, G) in money where much is known, as shares of the most of each curve where little is."""
         most = profit.max(axis=1, keepdims=True)
         relative = _SHARES_UNTIL / (_SHARES_UNTIL + self._posterior.rarer)
-        return np.asarray(profit / np.where(most > 0.0, most, 1.0) ** relative)
+        weighed = np.asarray(profit / np.where(most > 0.0, most, 1.0) ** relative)
+        weighed[:, self._grid.prices < self._unit_cost] = -self.high  # Alike on all: never sell at a loss to learn.
+        return weighed
 
     def _cell(self, index: int) -> tuple[float, float]:
         """Return the log prices nearest to one grid price, inside the range and not below cost."""

@@ -19,10 +19,10 @@ from pricing_engine.demand.price_basis import Floats, Scale
 from pricing_engine.demand.prior import DemandPrior, NormalBelief
 
 _SPREAD_OFFERS, _SPREAD_SHARE = 4, 0.3
-_JITTER, _LEAST_JITTER = 0.1, 0.005
+_JITTER, _LEAST_JITTER = 0.05, 0.005
 _REFIT_GROWTH = 1.03
 _PRIOR = DemandPrior(
-    intercept=NormalBelief(0.0, 3.0), log_slope=NormalBelief(1.1, 0.5), any_worth=NormalBelief(0.5, 1.0)
+    intercept=NormalBelief(0.0, 5.0), log_slope=NormalBelief(1.1, 0.3), any_worth=NormalBelief(0.5, 1.0)
 )
 """Before the first offer: a feature is worth something, and an elasticity is a few times minus one."""
 _ADDITIVE_ODDS = 3.0

@@ -43,7 +43,8 @@ def test_it_earns_most_of_what_a_clairvoyant_would() -> None:
     prices = sell(AdaptivePricer(RANGE, COST, seed=4), 1_000, 5)
     best = max((price - COST) * logit(np.array(price)) for price in np.linspace(1, 12, 500))
     assert np.mean((prices - COST) * logit(prices)) > 0.9 * best
-    assert abs(np.median(prices[-200:]) - 3.33) < 0.6
+    last = np.median(prices[-200:])
+    assert (last - COST) * logit(last) > 0.95 * best
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_with_features_it_soon_earns_most_of_what_a_clairvoyant_would() -> None:
     [
         ("two_segments", 2, 0.75),
         *(pytest.param("two_segments", seed, 0.75, marks=pytest.mark.torture) for seed in (0, 1, 3, 4)),
-        *(pytest.param("three_percent", seed, 0.6, marks=pytest.mark.torture) for seed in range(5)),
+        *(pytest.param("three_percent", seed, 0.7, marks=pytest.mark.torture) for seed in range(5)),
     ],
 )
 def test_no_single_run_locks_onto_a_wrong_price(name: str, seed: int, least: float) -> None:
