@@ -151,7 +151,7 @@ def _keep_regret(name: str, offers: int, regret: dict[str, list[float]]) -> None
 
 
 def plot(options: Options) -> None:
-    """Draw images/regret.png from the longest horizon of each market that has been run."""
+    """Draw images/regret.png from the longest run of each market."""
     from benchmarks.regret_plot import draw
 
     if not options.small:

@@ -16,19 +16,24 @@ PLOT = Path(__file__).resolve().parent / "images" / "regret.png"
 _COLUMNS = 4
 
 
+def _offers(file: Path) -> int:
+    return int(file.stem.split(".")[1])
+
+
 def draw(folder: Path, markets: Sequence[str]) -> None:
-    """Write images/regret.png: a panel a market, a line a policy, for those with a file in `folder`."""
-    files = [file for name in markets for file in folder.glob(f"{name}.*000.json") if not file.stem.endswith("1000")]
+    """Write images/regret.png: a panel a market, its longest run in `folder`, and a line a policy."""
+    found = ([*folder.glob(f"{name}.*.json")] for name in markets)
+    files = [max(of_market, key=_offers) for of_market in found if of_market]
     if not files:
         return
     rows = -(-len(files) // _COLUMNS)
     figure, axes = plt.subplots(rows, _COLUMNS, figsize=(3.4 * _COLUMNS, 2.6 * rows), squeeze=False)
     for axis, file in zip(axes.flat, files, strict=False):
-        market, offers = file.stem.split(".")
         for policy, regret in json.loads(file.read_text()).items():
-            times = np.linspace(0, int(offers), len(regret))
+            times = np.linspace(0, _offers(file), len(regret))
             axis.plot(times, regret, label=policy, lw=2 if policy == "ours" else 1)
-        axis.set_title(market.replace("_", " "), fontsize=10)
+        axis.set_title(file.stem.split(".")[0].replace("_", " "), fontsize=10)
+        axis.locator_params(axis="x", nbins=4)
         axis.set_ylim(0, 0.3)
     for axis in axes.flat[len(files) :]:
         axis.axis("off")
