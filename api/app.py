@@ -38,8 +38,8 @@ from api.metrics import Metrics, forget_dead_workers
 from api.openapi import openapi_config
 from api.problems import AnswerRefusals, domain_error, http_error, unexpected_error
 from api.rate_limits import LimitKeys, RateLimits, state_limits
-from api.requests import StrictRequest, before_answers, check_request, identify, state_clock, state_methods
-from api.security import KeyAuthentication
+from api.requests import StrictRequest, before_answers, check_address, identify, state_clock, state_methods
+from api.security import CheckScopes, KeyAuthentication
 from api.services import Services
 from api.settings import Settings, load_settings
 from api.tracing import configured_tracer_provider, name_span, tracing_plugin
@@ -116,8 +116,8 @@ def create_app(services: Services | None = None) -> Litestar:
             Router(
                 "/",
                 route_handlers=_HANDLERS,
-                middleware=[AnswerRefusals(), KeyAuthentication(), LimitKeys()],
-                before_request=check_request,
+                middleware=[AnswerRefusals(), KeyAuthentication(), LimitKeys(), CheckScopes()],
+                before_request=check_address,
             ),
         ],
         middleware=[metrics.middleware],

@@ -13,13 +13,13 @@ import msgspec
 import uuid_utils
 from litestar import Request
 from litestar.datastructures import State
-from litestar.enums import HttpMethod, MediaType
+from litestar.enums import MediaType
 from litestar.exceptions import ClientException
 from litestar.response.base import ASGIResponse
 from litestar.routes import HTTPRoute
 from litestar.types import BeforeMessageSendHookHandler, HTTPResponseStartEvent, Message, Scope
 
-from api.security import Caller, check_scopes
+from api.security import Caller
 from billing.audit import Actor
 
 API_VERSION = "2026-11-01"
@@ -93,17 +93,10 @@ def state_methods(message: HTTPResponseStartEvent, scope: Scope) -> None:
         message["headers"] = [*kept, (b"allow", ", ".join(methods).encode())]
 
 
-async def check_request(request: Request[Any, Any, Any]) -> None:
-    """Refuse a key that does not reach, then an address that says nothing clear; `OPTIONS` alone needs no key."""
-    if request.method != HttpMethod.OPTIONS:
-        check_scopes(request.scope)
-    _check_address(request.scope)
-
-
-def _check_address(scope: Scope) -> None:
+async def check_address(request: Request[Any, Any, Any]) -> None:
     """Refuse what no database takes as text, before it gets there, and a parameter that says two things."""
-    query: bytes = scope["query_string"]
-    if _NUL in scope["path"] or b"%00" in query:
+    query: bytes = request.scope["query_string"]
+    if _NUL in request.scope["path"] or b"%00" in query:
         raise ClientException("the address must not contain NUL")
     if b"&" in query:
         names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))

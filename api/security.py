@@ -100,11 +100,23 @@ def needed_scopes(handler: BaseRouteHandler) -> NeededScopes:
     return needed
 
 
-def check_scopes(scope: ASGIScope) -> None:
-    """Refuse a key whose scopes do not reach. Raises ForbiddenError.
+class CheckScopes(ASGIMiddleware):
+    """Lets a key through to what its scopes reach.
 
-    Declared and checked here and not as guards: for each guard the framework copies the handler, at every request.
+    No guard, for each of which the framework copies the handler at every request; no `before_request`, which a
+    controller could put another one in the place of.
     """
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: ASGIScope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Pass the request on, or refuse it. Raises ForbiddenError; `OPTIONS` alone needs no key."""
+        if scope["method"] != HttpMethod.OPTIONS:
+            _check_scopes(scope)
+        await next_app(scope, receive, send)
+
+
+def _check_scopes(scope: ASGIScope) -> None:
     caller: Caller = scope["user"]
     for alternatives in needed_scopes(scope["route_handler"]):
         if caller.key.scopes.isdisjoint(alternatives):
