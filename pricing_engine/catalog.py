@@ -16,7 +16,7 @@ import msgspec
 
 from models.values.errors import InvalidValueError, NotFoundError, RuleBrokenError
 from models.values.ids import check_key
-from models.values.quantity import parse_decimal
+from models.values.quantity import MAX_INTEGER_DIGITS, parse_decimal
 from pricing_engine.demand.guardrails import PriceLadder, Rails
 from pricing_engine.tariffs.scaling import exact_sum
 from pricing_engine.tariffs.tariff import Tariff, price_can_fall
@@ -24,6 +24,7 @@ from pricing_engine.tariffs.usage import Usage, parse_usage
 
 HUNDRED = Decimal(100)
 _ZERO = Decimal(0)
+_ONE = Decimal(1)
 
 
 class SelectionRefusedError(RuleBrokenError):
@@ -411,30 +412,32 @@ def selection_of(given: Mapping[str, Any], catalog: Catalog) -> dict[str, Chosen
     `{"groups": [{"properties": {"model": "m"}, "units": "1000"}]}`, where its tariff needs more than units.
     Raises InvalidValueError, NotFoundError, SelectionRefusedError.
     """
-    unknown = given.keys() - {feature.key for feature in catalog.features}
-    if unknown:
-        raise unknown_feature(next(key for key in given if key in unknown))
     if not given:
         raise InvalidValueError("needs at least one feature", field="selection", code="empty_selection")
-    selection = {
-        feature.key: _chosen(feature, given[feature.key]) for feature in catalog.features if feature.key in given
-    }
-    catalog.check_selection(selection)
-    return selection
+    catalog.check_selection(given)
+    return {feature.key: _chosen(feature, given[feature.key]) for feature in catalog.features if feature.key in given}
 
 
 def _chosen(feature: Feature, given: object) -> Chosen:
-    where = f"selection.{feature.key}"
-    if feature.kind is FeatureKind.SWITCH:
+    kind = feature.kind
+    if kind is FeatureKind.SWITCH:
         if given is True or given == "1" or (isinstance(given, int) and given == 1):
-            return Chosen(Decimal(1))
-        raise InvalidValueError("a switch is chosen with 1 or true", field=where, value=given, code="not_a_switch")
-    if feature.kind is FeatureKind.METERED and not isinstance(given, str) and isinstance(given, Mapping):
-        return Chosen(_total_units(parse_usage(given, where)), dict(given))
-    quantity = parse_decimal(given, where, minimum=_ZERO)
-    if feature.kind is FeatureKind.QUANTITY and quantity < feature.minimum_quantity:
+            return Chosen(_ONE)
         raise InvalidValueError(
-            f"must be at least {feature.minimum_quantity}", field=where, value=given, code="below_minimum"
+            "a switch is chosen with 1 or true", field=f"selection.{feature.key}", value=given, code="not_a_switch"
+        )
+    if type(given) is str and len(given) <= MAX_INTEGER_DIGITS and given.isdecimal() and given.isascii():
+        quantity = Decimal(given)  # What is sent most.
+    elif kind is FeatureKind.METERED and isinstance(given, Mapping):
+        return Chosen(_total_units(parse_usage(given, f"selection.{feature.key}")), dict(given))
+    else:
+        quantity = parse_decimal(given, f"selection.{feature.key}", minimum=_ZERO)
+    if kind is FeatureKind.QUANTITY and quantity < feature.minimum_quantity:
+        raise InvalidValueError(
+            f"must be at least {feature.minimum_quantity}",
+            field=f"selection.{feature.key}",
+            value=given,
+            code="below_minimum",
         )
     return Chosen(quantity)
 

@@ -20,6 +20,7 @@ from pricing_engine.pricing import SHARE_DIGITS, RatedFeature
 from pricing_engine.rating import CompiledTariff, Usage, UsageGroup, compile_tariff, parse_usage, rate
 from pricing_engine.tariffs.matrix import Matrix
 from pricing_engine.tariffs.scaling import decimals_of, scaled
+from pricing_engine.tariffs.table import Table
 from pricing_engine.tariffs.tariff import Tariff
 
 _ZERO = Decimal(0)
@@ -28,25 +29,27 @@ _ZERO = Decimal(0)
 class WholeUnits:
     """A feature's price and cost of whole quantities, as integers of 10^-SHARE_DIGITS of the major unit."""
 
-    __slots__ = ("_finer", "_price_scaled", "_unit", "_unit_floor")
+    __slots__ = ("_finer", "_price", "_unit", "_unit_floor")
 
-    def __init__(self, tariff: CompiledTariff, unit_floor: Decimal) -> None:
-        self._price_scaled = tariff.price_scaled
+    def __init__(self, tariff: CompiledTariff, table: Table, unit_floor: Decimal) -> None:
+        self._price = table.price if tariff.is_plain else tariff.price_scaled
         self._unit = 10**tariff.unit_exponent
         self._finer = 10 ** (SHARE_DIGITS - tariff.amount_exponent)
         self._unit_floor = scaled(unit_floor, SHARE_DIGITS)
 
     def amount_and_floor(self, units: int) -> tuple[int, int]:
-        """Return the amount at the tariff, not yet lifted to the cost floor, and that floor."""
-        return self._price_scaled(units * self._unit) * self._finer, self._unit_floor * units
+        """Return the amount at the tariff, not yet lifted to the cost floor, and that floor. `units` >= 0."""
+        return self._price(units * self._unit) * self._finer, self._unit_floor * units
 
 
 def whole_units(tariff: CompiledTariff, unit_cost: Decimal, *, below_cost: bool) -> WholeUnits | None:
     """Return the integer form of a tariff; None where units alone do not price it, or it has too many digits."""
-    units_alone = tariff.table is not None and tariff.modifiers.event_minimum is None and tariff.divisor == 1
-    if not units_alone or max(tariff.amount_exponent, decimals_of(unit_cost)) > SHARE_DIGITS:
+    table = tariff.table
+    if table is None or tariff.modifiers.event_minimum is not None or tariff.divisor != 1:
         return None
-    return WholeUnits(tariff, _ZERO if below_cost else unit_cost)
+    if max(tariff.amount_exponent, decimals_of(unit_cost)) > SHARE_DIGITS:
+        return None
+    return WholeUnits(tariff, table, _ZERO if below_cost else unit_cost)
 
 
 class FeaturePrice(msgspec.Struct, frozen=True):

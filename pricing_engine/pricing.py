@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import accumulate
+from math import gcd
+from operator import le
 from typing import NamedTuple
 
 import msgspec
@@ -164,11 +166,11 @@ class DiscountPlan:
 
     def settle(self, sums: SelectionSums, rated: Mapping[str, RatedFeature]) -> PricedSelection:
         """Price a selection whose amounts were summed already; `rated` holds the same amounts as decimals."""
-        amounts, floors, denominator, exponent = sums.amounts, sums.floors, self.denominator, sums.exponent
+        floors, denominator, exponent = sums.floors, self.denominator, sums.exponent
         best = sums.least()
         total = max(best.total, sums.floor)
-        full = [amount * denominator for amount in amounts.values()]
-        rooms = [amount - floors[key] * denominator for key, amount in zip(amounts, full, strict=True)]
+        full = [amount * denominator for amount in sums.amounts.values()]
+        rooms = [amount - floors[key] * denominator for key, amount in zip(sums.amounts, full, strict=True)]
         discounts = _shares(full, rooms, sum(full) - total)
         decimal = EXACT.scaleb
         lines = tuple(
@@ -176,11 +178,13 @@ class DiscountPlan:
                 PricedLine(
                     key,
                     one.list_amount,
-                    decimal(discount, exponent) if discount else _ZERO,
-                    decimal(amount - discount, exponent) if discount else one.list_amount,
+                    decimal(discount, exponent),
+                    decimal(amount - discount, exponent),
                     one.cost,
-                    0 < discount == room,
+                    discount == room,
                 )
+                if discount
+                else PricedLine(key, one.list_amount, _ZERO, one.list_amount, one.cost, at_floor=False)
                 for (key, one), amount, room, discount in zip(rated.items(), full, rooms, discounts, strict=True)
             ]
         )
@@ -313,6 +317,14 @@ class SelectionSums:
 def _shares(amounts: Sequence[int], rooms: Sequence[int], discount: int) -> list[int]:
     """Share `discount` over the lines in proportion to their amounts, each at most its room."""
     shares = [0] * len(amounts)
+    if not discount:
+        return shares
+    whole = sum(amounts)
+    common = gcd(discount, whole)
+    part, parts = discount // common, whole // common
+    exact = [amount * part // parts for amount in amounts]
+    if sum(exact) == discount and all(map(le, exact, rooms)):
+        return exact  # A percentage off every line, most often: nothing to round, no line below its floor.
     rest = discount
     open_lines = [i for i, room in enumerate(rooms) if room > 0]
     while rest > 0:

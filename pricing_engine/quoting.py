@@ -328,8 +328,14 @@ def _line(
     saving: tuple[Decimal, tuple[str, ...]],
 ) -> QuoteLine:
     """Explain one line. `discount`: reason and detail of what the whole selection takes off."""
-    listed = at_tariff if price.is_list_price else compiled.list_amount(line.feature, chosen)
-    adjustments, rails = _adjustments(price, line, discount, listed, at_tariff)
+    is_own = price.shown is not None or price.term is not None
+    listed, rails = at_tariff, price.rails
+    if is_own or price.below_cost or line.at_floor or line.list_amount is not at_tariff:
+        if not price.is_list_price:
+            listed = compiled.list_amount(line.feature, chosen)
+        adjustments, rails = _adjustments(price, line, discount, listed, at_tariff)
+    else:  # The catalog's price and the selection's discount are all there is to say: nearly every line.
+        adjustments = (_discount_step(line, discount),) if line.discount else ()
     return QuoteLine(
         line.feature,
         chosen,
@@ -357,12 +363,16 @@ def _adjustments(
     if lifted:
         _step(steps, "cost_floor", EXACT.subtract(line.list_amount, own_price), "not below cost")
     if line.discount:
-        steps.append(Adjustment(discount[0], line.discount.copy_negate(), discount[1]))
+        steps.append(_discount_step(line, discount))
     if line.at_floor or lifted:
         rails = (*rails, "cost_floor")
     elif price.below_cost and line.amount < line.cost:
         rails = (*rails, f"below_cost:{price.feature.rails.below_cost or 'negotiated'}")
     return tuple(steps), rails
+
+
+def _discount_step(line: PricedLine, discount: tuple[str, str]) -> Adjustment:
+    return Adjustment(discount[0], line.discount.copy_negate(), discount[1])
 
 
 def _add_own_steps(steps: list[Adjustment], price: FeaturePrice, listed: Decimal, at_tariff: Decimal) -> Decimal:

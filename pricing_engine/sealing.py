@@ -20,6 +20,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -153,13 +154,15 @@ class Sealed:
         self._kind = canonical_bytes(kind)
         self._sections: list[_Written] = []
         before = None
+        hash_of, written_path_of, own_kind = hashlib.sha256, _written_path, self._kind
         for path, level, content in sorted(sections, key=itemgetter(0)):
             if path == before:
                 raise InvalidValueError("section stands twice", field="path", value=path)
             before = path
-            own_salt = hashlib.sha256(salt + path.encode()).digest()[:_SALT_BYTES]
-            written_path, written = canonical_bytes(path), canonical_bytes(content)
-            leaf = _leaf(self._kind, written_path, level, written, own_salt)
+            raw_path, written_path = written_path_of(path)
+            own_salt = hash_of(salt + raw_path).digest()[:_SALT_BYTES]
+            written = canonical_bytes(content)
+            leaf = _leaf(own_kind, written_path, level, written, own_salt)
             self._sections.append(_Written(written_path, level, written, own_salt, leaf))
         root = _merkle_root([each.leaf for each in self._sections])
         self.hash = root.hex()
@@ -268,6 +271,12 @@ def _visible_leaf(kind: str, path: str, section: Mapping[str, Any]) -> bytes:
         return _leaf(canonical_bytes(kind), canonical_bytes(path), level, canonical_bytes(section["content"]), salt)
     except InvalidValueError as error:
         raise SealBrokenError(error.rule, field=path, value=error.value) from error
+
+
+@lru_cache(maxsize=4096)
+def _written_path(path: str) -> tuple[bytes, bytes]:
+    """Return a path as UTF-8 and as canonical JSON. The documents of a catalog share their paths."""
+    return path.encode(), canonical_bytes(path)
 
 
 def _leaf(kind: bytes, path: bytes, level: Disclosure, content: bytes, salt: bytes) -> bytes:
