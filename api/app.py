@@ -34,12 +34,12 @@ from api.controllers.usage import UnmatchedController, UsageController
 from api.controllers.usage_holds import UsageAlertController, UsageHoldController
 from api.controllers.wallets import WalletController
 from api.controllers.webhooks import WebhookController
+from api.gate import Gate
 from api.metrics import Metrics, forget_dead_workers
 from api.openapi import openapi_config
-from api.problems import AnswerRefusals, domain_error, http_error, unexpected_error
-from api.rate_limits import LimitKeys, RateLimits, state_limits
-from api.requests import StrictRequest, before_answers, check_address, identify, state_clock, state_methods
-from api.security import CheckScopes, KeyAuthentication
+from api.problems import domain_error, http_error, unexpected_error
+from api.rate_limits import RateLimits, state_limits
+from api.requests import StrictRequest, before_answers, identify, state_clock, state_methods
 from api.services import Services
 from api.settings import Settings, load_settings
 from api.tracing import configured_tracer_provider, name_span, tracing_plugin
@@ -116,8 +116,7 @@ def create_app(services: Services | None = None) -> Litestar:
             Router(
                 "/",
                 route_handlers=_HANDLERS,
-                middleware=[AnswerRefusals(), KeyAuthentication(), LimitKeys(), CheckScopes()],
-                before_request=check_address,
+                middleware=[Gate()],
             ),
         ],
         middleware=[metrics.middleware],

@@ -7,10 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.requests import request_id
 from models.values.errors import (
@@ -112,22 +109,8 @@ def unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Respo
     return problem(request, 500, "internal_error", "it is our fault, and logged under the request id")
 
 
-class AnswerRefusals(ASGIMiddleware):
-    """Answers what the middleware after it refuses: left to the framework, that passes by whoever counts answers."""
-
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Call what follows; where it raises, send the problem."""
-        try:
-            await next_app(scope, receive, send)
-        except Exception as error:
-            request = Request[Any, Any, Any](scope)
-            answer = _answer_of(request, error)
-            await answer.to_asgi_response(None, request)(scope, receive, send)
-
-
-def _answer_of(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def any_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer whatever was raised."""
     if isinstance(error, DomainError):
         return domain_error(request, error)
     if isinstance(error, HTTPException):

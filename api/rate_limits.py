@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, HTTPResponseStartEvent, Receive, Scope, Send
+from litestar.types import Scope
 
-from api.requests import ApiRequest
+from api.requests import ApiRequest, Headers
 from api.security import Caller
 from api.settings import Settings
 from api.token_buckets import Buckets, Standing
@@ -60,20 +58,6 @@ class RateLimits:
         _note(request.scope, self._events.charge(_name(request.user), count, self.clock()))
 
 
-class LimitKeys(ASGIMiddleware):
-    """Asks the application's limits before anything of a request is read but its key."""
-
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Pass the request on, or refuse it. Raises RateLimitedError."""
-        caller: Caller | None = scope.get("user")
-        if caller is not None:  # OPTIONS needs no key.
-            limits: RateLimits = scope["litestar_app"].state.limits
-            limits.admit(scope, caller)
-        await next_app(scope, receive, send)
-
-
 def _name(caller: Caller) -> tuple[str, str]:
     return caller.tenant, caller.key.id
 
@@ -82,11 +66,10 @@ def _note(scope: Scope, standing: Standing) -> None:
     scope["state"][_STANDINGS][standing.policy.name] = standing
 
 
-def state_limits(message: HTTPResponseStartEvent, scope: Scope) -> None:
+def state_limits(headers: Headers, scope: Scope) -> None:
     """Add `RateLimit-Policy` and `RateLimit` to every answer to a key, refusals included."""
     standings: dict[str, Standing] = scope["state"].get(_STANDINGS, {})
     if standings:
         policies = ", ".join(each.policy.header() for each in standings.values())
         left = ", ".join(each.header() for each in standings.values())
-        headers = [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
-        message["headers"] = [*message.get("headers", ()), *headers]
+        headers += (b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())

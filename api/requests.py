@@ -12,25 +12,26 @@ from urllib.parse import parse_qsl
 import msgspec
 import uuid_utils
 from litestar import Request
-from litestar.datastructures import State
-from litestar.enums import MediaType
+from litestar.datastructures import MutableScopeHeaders, State
 from litestar.exceptions import ClientException
 from litestar.response.base import ASGIResponse
 from litestar.routes import HTTPRoute
-from litestar.types import BeforeMessageSendHookHandler, HTTPResponseStartEvent, Message, Scope
+from litestar.types import BeforeMessageSendHookHandler, Message, Scope
 
 from api.security import Caller
 from billing.audit import Actor
 
 API_VERSION = "2026-11-01"
+_JSON = (b"content-type", b"application/json")
 _VERSION = (b"alacarte-version", API_VERSION.encode())
 _NUL = "\x00"
 
 Body = TypeVar("Body")
 
 ApiRequest = Request[Caller, Any, State]
-AnswerHook = Callable[[HTTPResponseStartEvent, Scope], None]
-"""Changes the head of an answer before it is sent."""
+Headers = list[tuple[bytes, bytes]]
+AnswerHook = Callable[[Headers, Scope], None]
+"""Changes the headers of an answer before they are sent."""
 
 
 def request_id(scope: Scope) -> str:
@@ -57,7 +58,20 @@ def json_answer(body: object, status: int) -> ASGIResponse:
 
 def encoded_answer(body: bytes, status: int, headers: dict[str, str] | None = None) -> ASGIResponse:
     """Return an answer of JSON that is encoded already."""
-    return ASGIResponse(body=body, status_code=status, media_type=MediaType.JSON, headers=headers)
+    answer = _Encoded(body, status)
+    for name, value in (headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+class _Encoded(ASGIResponse):
+    """JSON and its two headers. As shipped, an answer looks for each header among the others before it sets it."""
+
+    def __init__(self, body: bytes, status: int) -> None:
+        length = len(body)
+        self.headers = MutableScopeHeaders({"headers": [_JSON, (b"content-length", b"%d" % length)]})
+        self.body, self.status_code, self.content_length = body, status, length
+        self.background, self._encoded_cookies, self.encoding, self.is_head_response = None, (), "utf-8", False
 
 
 def before_answers(*hooks: AnswerHook) -> BeforeMessageSendHookHandler:
@@ -65,38 +79,42 @@ def before_answers(*hooks: AnswerHook) -> BeforeMessageSendHookHandler:
 
     async def call(message: Message, scope: Scope) -> None:
         if message["type"] == "http.response.start":
+            headers = message["headers"] = [*message.get("headers", ())]
             for hook in hooks:
-                hook(message, scope)
+                hook(headers, scope)
 
     return call
 
 
-def identify(message: HTTPResponseStartEvent, scope: Scope) -> None:
+def identify(headers: Headers, scope: Scope) -> None:
     """Add the request id and the API version to every answer, those of unknown routes included."""
-    message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id(scope).encode()), _VERSION]
+    headers += (b"x-request-id", request_id(scope).encode()), _VERSION
 
 
-def state_clock(message: HTTPResponseStartEvent, scope: Scope) -> None:
+def state_clock(headers: Headers, scope: Scope) -> None:
     """Add `Alacarte-Clock` where the tenant moved its clock: the time in force when the request came."""
     caller = scope.get("user")
     if isinstance(caller, Caller) and caller.ahead:
         now = scope["litestar_app"].state.services.system_now() + caller.ahead
-        message["headers"] = [*message.get("headers", ()), (b"alacarte-clock", now.isoformat().encode())]
+        headers.append((b"alacarte-clock", now.isoformat().encode()))
 
 
-def state_methods(message: HTTPResponseStartEvent, scope: Scope) -> None:
+def state_methods(headers: Headers, scope: Scope) -> None:
     """Let `OPTIONS` name every method of a path: the framework knows those of the handler it met first."""
     if scope.get("method") == "OPTIONS" and "path_template" in scope:
         here = [route for route in scope["litestar_app"].routes if route.path_format == scope["path_template"]]
         methods = sorted({method for route in here if isinstance(route, HTTPRoute) for method in route.methods})
-        kept = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"allow"]
-        message["headers"] = [*kept, (b"allow", ", ".join(methods).encode())]
+        kept = [pair for pair in headers if pair[0].lower() != b"allow"]
+        headers[:] = [*kept, (b"allow", ", ".join(methods).encode())]
 
 
-async def check_address(request: Request[Any, Any, Any]) -> None:
-    """Refuse what no database takes as text, before it gets there, and a parameter that says two things."""
-    query: bytes = request.scope["query_string"]
-    if _NUL in request.scope["path"] or b"%00" in query:
+def check_address(scope: Scope) -> None:
+    """Refuse what no database takes as text, before it gets there, and a parameter that says two things.
+
+    Raises ClientException.
+    """
+    query = scope["query_string"]
+    if _NUL in scope["path"] or b"%00" in query:
         raise ClientException("the address must not contain NUL")
     if b"&" in query:
         names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))

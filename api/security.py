@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from litestar.enums import HttpMethod, ScopeType
 from litestar.handlers.base import BaseRouteHandler
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Receive, Send
 from litestar.types import Scope as ASGIScope
 
 from api.services import Services
@@ -47,20 +44,11 @@ class Caller:
     ahead: timedelta = timedelta(0)
 
 
-class KeyAuthentication(ASGIMiddleware):
-    """Reads `Authorization: Bearer ala_...`; the tenant comes from the key and from nowhere else."""
+async def authenticated(scope: ASGIScope) -> Caller:
+    """Return who sends `Authorization: Bearer ala_...`; the tenant comes from the key and from nowhere else.
 
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: ASGIScope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Name the caller as the request's user. Raises UnauthenticatedError; `OPTIONS` alone needs no key."""
-        if scope["method"] != HttpMethod.OPTIONS:
-            scope["user"] = caller = await _authenticated(scope)
-            scope["auth"] = caller.key
-        await next_app(scope, receive, send)
-
-
-async def _authenticated(scope: ASGIScope) -> Caller:
+    Raises UnauthenticatedError.
+    """
     header = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
     kind, _, token = header.partition(" ")
     presented = parse_token(token.strip()) if kind.lower() == "bearer" else None
@@ -100,25 +88,9 @@ def needed_scopes(handler: BaseRouteHandler) -> NeededScopes:
     return needed
 
 
-class CheckScopes(ASGIMiddleware):
-    """Lets a key through to what its scopes reach.
-
-    No guard, for each of which the framework copies the handler at every request; no `before_request`, which a
-    controller could put another one in the place of.
-    """
-
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: ASGIScope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Pass the request on, or refuse it. Raises ForbiddenError; `OPTIONS` alone needs no key."""
-        if scope["method"] != HttpMethod.OPTIONS:
-            _check_scopes(scope)
-        await next_app(scope, receive, send)
-
-
-def _check_scopes(scope: ASGIScope) -> None:
-    caller: Caller = scope["user"]
-    for alternatives in needed_scopes(scope["route_handler"]):
+def check_scopes(handler: BaseRouteHandler, caller: Caller) -> None:
+    """Raise ForbiddenError unless the caller's key reaches the handler."""
+    for alternatives in needed_scopes(handler):
         if caller.key.scopes.isdisjoint(alternatives):
             raise ForbiddenError(
                 f"needs one of the scopes {', '.join(sorted(alternatives))}",

@@ -7,12 +7,12 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from litestar.plugins.opentelemetry import OpenTelemetryConfig, OpenTelemetryPlugin
-from litestar.types import HTTPResponseStartEvent, Scope
+from litestar.types import Scope
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import get_current_span
 
-from api.requests import request_id
+from api.requests import Headers, request_id
 from models.values.errors import InvalidValueError
 
 EXPORTER = "OTEL_TRACES_EXPORTER"
@@ -50,7 +50,7 @@ def _before_routing(scope: Scope) -> tuple[str, dict[Any, str]]:
     return str(scope.get("method", "")), dict.fromkeys(_ADDRESSES, "")
 
 
-def name_span(_message: HTTPResponseStartEvent, scope: Scope) -> None:
+def name_span(_headers: Headers, scope: Scope) -> None:
     """Name the span by the route, known only now, and by the request id that the caller sees."""
     span = get_current_span()
     span.set_attribute("alacarte.request_id", request_id(scope))

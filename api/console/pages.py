@@ -13,13 +13,13 @@ from litestar.datastructures import Cookie
 from litestar.response import Redirect
 from litestar.status_codes import HTTP_303_SEE_OTHER
 from litestar.template.base import csrf_token
-from litestar.types import HTTPResponseStartEvent, Scope
+from litestar.types import Scope
 from markupsafe import Markup
 
 from api.console import charts, figures
 from api.console.sessions import Visitor
 from api.console.wording import LANGUAGES, Words, best_language
-from api.requests import request_id
+from api.requests import Headers, request_id
 from billing.audit import Actor
 
 HOME = Path(__file__).resolve().parent
@@ -45,12 +45,13 @@ _HEADERS = [
 ]
 
 
-def harden(message: HTTPResponseStartEvent, scope: Scope) -> None:
+def harden(headers: Headers, scope: Scope) -> None:
     """Tell the browser what a page of the console may do; pages, unlike static files, are kept by nobody."""
     if not scope["path"].startswith("/console"):
         return
-    cached = [] if scope["path"].startswith("/console/static/") else [(b"cache-control", b"no-store")]
-    message["headers"] = [*message.get("headers", ()), *_HEADERS, *cached]
+    headers += _HEADERS
+    if not scope["path"].startswith("/console/static/"):
+        headers.append((b"cache-control", b"no-store"))
 
 
 def actor_of(request: ConsoleRequest, now: datetime) -> Actor:
