@@ -43,7 +43,8 @@ class Run:
     None where there was none. `known_at`: events recorded later stay out; `known_before`: that of the last run.
     `interim_at`: bill only the usage of the current billing period before that instant, not a whole month.
     `again`: look at the month as its close did, without what was billed for it, or recorded, since; coupons are left
-    to the caller. `live`: usage is read from the running totals, all that is stored by now, in milliseconds.
+    to the caller. `live`: all that is stored counts, whatever the clock that recorded it said; usage is read from the
+    running totals, in milliseconds.
     """
 
     key: str
@@ -93,7 +94,7 @@ def charge_customers(
     """
     settled_from = run.period if run.again else None
     waiting = unsettled_late(uow, customers=customers, settled_from=settled_from)
-    late = [each for each in waiting if each.recorded_at <= run.known_at]
+    late = [each for each in waiting if run.live or each.recorded_at <= run.known_at]
     if run.interim_at is not None:
         late = []  # They wait for the close, which looks at what is behind.
     subscriptions: dict[str, list[Subscription]] = {}

@@ -223,6 +223,17 @@ def test_a_preview_says_what_the_close_will_bill_and_writes_nothing(company: Com
         assert preview_invoices(uow, "acme", date(2026, 2, 1), at("2026-02-02"), rates=NO_TAX) == ()
 
 
+def test_a_preview_counts_a_late_event_that_a_clock_ahead_of_ours_recorded(company: Company) -> None:
+    book = company.publish()
+    company.subscribe("acme", book, {"tokens": "1"})
+    company.close("2026-01", "2026-02-01T01:00")
+    company.ingest([event(1, "acme", "2026-01-05", 500)], "2026-02-10T03:00")
+    with company.database.reading(company.tenant) as uow:
+        (late,) = preview_invoices(uow, "acme", date(2026, 3, 1), at("2026-02-10T01:00"), rates=NO_TAX)
+    company.close("2026-02", "2026-03-01T01:00")
+    assert [line.exact for line in company.invoices("acme")[-1].lines] == [line.exact for line in late.lines]
+
+
 def test_a_minimum_spend_is_topped_up_by_the_part_of_the_period(company: Company) -> None:
     book = company.publish()
     company.subscribe("acme", book, {"seats": "1"}, starts="2026-01-22", minimum_spend=Decimal(310))
