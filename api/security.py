@@ -69,7 +69,10 @@ async def authenticated(scope: ASGIScope) -> Caller:
 
 def _read_caller(uow: UnitOfWork, services: Services, presented: Presented, at: datetime) -> Caller | None:
     key = authenticate(uow, presented, at)
-    return None if key is None else Caller(presented.tenant, key, services.time.ahead(uow))
+    if key is None:
+        return None
+    services.tenants.add(presented.tenant)
+    return Caller(presented.tenant, key, services.time.ahead(uow))
 
 
 def any_of(*scopes: Scope) -> NeededScopes:

@@ -33,6 +33,7 @@ class Services:
     """The shell's parts, wired together in the composition root. Where Stripe is not set up, nobody collects.
 
     `system_now` is for what keeps others in or out: keys, sessions, links. All else asks `now` for the tenant's time.
+    `tenants`: the configured one and those that have called, for whom this process does what nobody calls for.
     """
 
     settings: Settings
@@ -42,6 +43,7 @@ class Services:
     collect: Collect | None = None
     stripe: StripeSettings | None = None
     tracer_provider: TracerProvider | None = None
+    tenants: set[str] = field(init=False)
     time: TenantTime = field(init=False)
     kept: Kept = field(init=False)
     ingest: GroupCommit = field(init=False)
@@ -50,6 +52,7 @@ class Services:
     def __post_init__(self) -> None:
         """Open what needs nothing but the parts above."""
         time = TenantTime(self.system_now, self.settings.environment)
+        object.__setattr__(self, "tenants", {self.settings.tenant})
         object.__setattr__(self, "time", time)
         object.__setattr__(self, "kept", Kept(self.database))
         object.__setattr__(self, "ingest", GroupCommit(self.database, PriceBookDirectory(), time.now))

@@ -23,6 +23,9 @@ EVENT_LIMIT = Policy("events", 3_000_000, 60)
 UPKEEP_SECONDS = 60.0
 """How often a server ends what is over."""
 
+WEBHOOK_SECONDS = 1.0
+"""How often a server looks whether webhooks are due."""
+
 DEMO_HOME = Path("out") / "demo"
 """Where `make demo` leaves its database and key, and where `alacarte` looks without configuration."""
 
@@ -40,6 +43,7 @@ class Settings:
     request_limit: Policy = REQUEST_LIMIT
     event_limit: Policy = EVENT_LIMIT
     upkeep_seconds: float = UPKEEP_SECONDS
+    webhook_seconds: float = WEBHOOK_SECONDS
 
     def webhook_rules(self) -> DestinationRules:
         """Return where webhooks may go. Networks let through are for trying out: in live there are none."""
@@ -69,7 +73,8 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
 
     They are _DATABASE_URL, _SIGNING_KEY, _TENANT, _ENVIRONMENT, _WEBHOOK_NETWORKS (such as 127.0.0.0/8),
     _SEALED_USAGE (the folder in which sealed usage lies), _REQUEST_LIMIT and _EVENT_LIMIT (such as 6000/60: six
-    thousand a minute), and _UPKEEP_SECONDS (how often the server ends what is over; 0: never).
+    thousand a minute), _UPKEEP_SECONDS and _WEBHOOK_SECONDS (how often the server ends what is over, and delivers what
+    is due; 0: never).
     """
     given = dict(os.environ) if environment is None else environment
     return Settings(
@@ -82,6 +87,7 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
         request_limit=_policy(given, "ALACARTE_REQUEST_LIMIT", REQUEST_LIMIT),
         event_limit=_policy(given, "ALACARTE_EVENT_LIMIT", EVENT_LIMIT),
         upkeep_seconds=_seconds(given, "ALACARTE_UPKEEP_SECONDS", UPKEEP_SECONDS),
+        webhook_seconds=_seconds(given, "ALACARTE_WEBHOOK_SECONDS", WEBHOOK_SECONDS),
     )
 
 

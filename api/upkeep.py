@@ -1,38 +1,50 @@
-"""The server's own upkeep: what is over is ended every so often, in a thread, beside the requests."""
+"""What a server does unasked, beside the requests: it ends what is over, and delivers the webhooks that are due.
+
+For the configured tenant and every other one that has called. Several workers may do it side by side.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from api.services import Services
+from api.webhook_delivery import webhook_worker
 from billing.upkeep import end_what_is_over
+from billing.webhooks.worker import Delivered, WebhookWorker
 
 _log = logging.getLogger(__name__)
+
+Work = Callable[[str, asyncio.Event], Awaitable[None]]
+"""Does what there is to do for a tenant; soon gives up what is left once the event is set."""
 
 
 @asynccontextmanager
 async def upkeep(services: Services) -> AsyncIterator[None]:
-    """Keep up the configured tenant as long as the server runs; several workers may do it side by side."""
-    seconds = services.settings.upkeep_seconds
+    """Do it as long as the server runs."""
     stopping = asyncio.Event()
-    task = asyncio.create_task(_every(seconds, services, stopping)) if seconds else None
+    settings = services.settings
+    works = ((settings.upkeep_seconds, _ending(services)), (settings.webhook_seconds, _delivering(services)))
+    tasks = [asyncio.create_task(_every(seconds, services, work, stopping)) for seconds, work in works if seconds]
     try:
         yield
     finally:
         stopping.set()
-        if task is not None:
-            await task  # Not cancelled: its thread would go on without a database.
+        await asyncio.gather(*tasks)  # Not cancelled: their threads would go on without a database.
 
 
-async def _every(seconds: float, services: Services, stopping: asyncio.Event) -> None:
+async def _every(seconds: float, services: Services, work: Work, stopping: asyncio.Event) -> None:
     while not await _is_set_within(seconds, stopping):
-        try:
-            await asyncio.to_thread(_end, services)
-        except Exception:
-            _log.exception("upkeep failed; it is tried again in %s seconds", seconds)
+        await asyncio.gather(*(_logged(work, tenant, seconds, stopping) for tenant in [*services.tenants]))
+
+
+async def _logged(work: Work, tenant: str, seconds: float, stopping: asyncio.Event) -> None:
+    try:
+        await work(tenant, stopping)
+    except Exception:
+        _log.exception("upkeep of %s failed; it is tried again in %s seconds", tenant, seconds)
 
 
 async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
@@ -42,8 +54,25 @@ async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
     return event.is_set()
 
 
-def _end(services: Services) -> None:
-    tenant = services.settings.tenant
-    with services.database.reading(tenant) as uow:
-        now = services.now(uow)
-    end_what_is_over(services.database, tenant, now)
+def _ending(services: Services) -> Work:
+    def end(tenant: str) -> None:
+        with services.database.reading(tenant) as uow:
+            now = services.now(uow)
+        end_what_is_over(services.database, tenant, now)
+
+    async def work(tenant: str, _stopping: asyncio.Event) -> None:
+        await asyncio.to_thread(end, tenant)
+
+    return work
+
+
+def _delivering(services: Services) -> Work:
+    workers: dict[str, WebhookWorker] = {}
+
+    async def work(tenant: str, stopping: asyncio.Event) -> None:
+        if tenant not in workers:
+            workers[tenant] = webhook_worker(services.settings, services.database, services.signer, tenant)
+        while not stopping.is_set() and await workers[tenant].deliver_some(Delivered()):
+            pass
+
+    return work

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import socket
 from datetime import timedelta
-from random import Random
 from typing import TYPE_CHECKING
 
 from api.cli.workspace import open_workspace
@@ -32,21 +29,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run_work(options: argparse.Namespace) -> int:
     """Deliver for the configured tenant."""
-    from billing.stripe.timing import real_timing
-    from billing.webhooks.secret_box import SecretBox
-    from billing.webhooks.sending import Sender
-    from billing.webhooks.worker import WebhookWorker
+    from api.webhook_delivery import webhook_worker  # The HTTP client is slow to load.
 
     with open_workspace() as (settings, database):
-        worker = WebhookWorker(
-            database,
-            settings.tenant,
-            Sender(settings.webhook_rules()),
-            SecretBox(settings.signer()),
-            real_timing(),
-            name=f"{socket.gethostname()}:{os.getpid()}",
-            random=Random(),  # noqa: S311  Spreads waits; nothing secret depends on it.
-        )
+        worker = webhook_worker(settings, database, settings.signer(), settings.tenant)
         try:
             asyncio.run(_work(worker, once=options.once))
         except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, insert, select, update
 
 from billing.repositories import leasing
 from billing.repositories.inserting import insert_new
@@ -158,11 +158,10 @@ def attempts(uow: UnitOfWork, endpoint: str, event: str) -> list[Attempt]:
 
 def lease(uow: UnitOfWork, owner: str, now: datetime, lease_for: timedelta, limit: int) -> list[Leased]:
     """Take deliveries that are due to active endpoints, longest due and oldest first."""
+    columns = select(DELIVERY, ENDPOINT.c.url, EVENT.c.id, EVENT.c.type, EVENT.c.data, EVENT.c.recorded_at)
     query = (
-        select(DELIVERY, ENDPOINT.c.url, EVENT.c.id, EVENT.c.type, EVENT.c.data, EVENT.c.recorded_at)
-        .join(ENDPOINT, and_(ENDPOINT.c.tenant == DELIVERY.c.tenant, ENDPOINT.c.id == DELIVERY.c.endpoint))
+        _due(columns, uow, now)
         .join(EVENT, _its_event())
-        .where(DELIVERY.c.tenant == uow.tenant, ENDPOINT.c.state == ACTIVE, leasing.is_due(DELIVERY, (WAITING,), now))
         .order_by(DELIVERY.c.next_at, EVENT.c.recorded_at, EVENT.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True, of=DELIVERY)
@@ -208,6 +207,12 @@ def finish(uow: UnitOfWork, leased: Leased, owner: str, attempt: Attempt, **chan
     return True
 
 
+def any_due(uow: UnitOfWork, now: datetime) -> bool:
+    """Tell, without a lock, whether there is something to lease: most of the time there is not."""
+    query = _due(select(DELIVERY.c.event), uow, now).limit(1)
+    return uow.connection.execute(query).first() is not None
+
+
 def next_due(uow: UnitOfWork, now: datetime) -> datetime | None:
     """Return when, after now, the next delivery falls due."""
     return leasing.next_due(uow, DELIVERY, (WAITING,), now)
@@ -217,6 +222,14 @@ def counts(uow: UnitOfWork) -> dict[str, int]:
     """Return how many deliveries stand in each state."""
     query = select(DELIVERY.c.state, func.count()).where(DELIVERY.c.tenant == uow.tenant).group_by(DELIVERY.c.state)
     return {state: int(number) for state, number in uow.connection.execute(query)}
+
+
+def _due(columns: Select[Any], uow: UnitOfWork, now: datetime) -> Select[Any]:
+    """Select of the deliveries that are due to active endpoints."""
+    its_endpoint = and_(ENDPOINT.c.tenant == DELIVERY.c.tenant, ENDPOINT.c.id == DELIVERY.c.endpoint)
+    return columns.join_from(DELIVERY, ENDPOINT, its_endpoint).where(
+        DELIVERY.c.tenant == uow.tenant, ENDPOINT.c.state == ACTIVE, leasing.is_due(DELIVERY, (WAITING,), now)
+    )
 
 
 def _of(uow: UnitOfWork, endpoint: str, event: str) -> list[ColumnElement[bool]]:

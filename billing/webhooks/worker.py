@@ -79,13 +79,19 @@ class WebhookWorker:
         """Work until nothing is due, and wait for what falls due within `patience` of the last thing done."""
         report = Delivered()
         while True:
-            while batch := await asyncio.to_thread(self._lease_some):
-                await asyncio.gather(*(self._deliver(leased, secrets, report) for leased, secrets in batch))
+            while await self.deliver_some(report):
+                pass
             now = self._timing.now()
             due = await asyncio.to_thread(self._next_due, now)
             if due is None or due > now + patience:
                 return report
             await self._timing.sleep(max((due - now).total_seconds(), 0.001))
+
+    async def deliver_some(self, report: Delivered) -> bool:
+        """Try some of what is due, within seconds, and count it in `report`; return whether anything was due."""
+        batch = await asyncio.to_thread(self._lease_some)
+        await asyncio.gather(*(self._deliver(leased, secrets, report) for leased, secrets in batch))
+        return bool(batch)
 
     async def _deliver(self, leased: Leased, secrets: Sequence[bytes] | None, report: Delivered) -> None:
         started_at, started = self._timing.now(), time.perf_counter()
@@ -103,6 +109,9 @@ class WebhookWorker:
 
     def _lease_some(self) -> list[tuple[Leased, list[bytes] | None]]:
         now = self._timing.now()
+        with self._database.reading(self._tenant) as uow:
+            if not outbox.any_due(uow, now):
+                return []
 
         def work(uow: UnitOfWork) -> list[tuple[Leased, list[bytes] | None]]:
             leased = outbox.lease(uow, self._name, now, LEASE, CONCURRENCY)

@@ -18,6 +18,7 @@ from billing import holds, usage_holds, wallets
 from billing.burn_down import Grant, GrantKind
 from billing.database import Database
 from billing.holds import Hold, HoldState
+from billing.repositories.quotes import QuoteRepository
 from billing.repositories.usage_holds import find_usage_hold
 from billing.upkeep import Ended, end_what_is_over
 from models.values.errors import InvalidValueError
@@ -69,6 +70,22 @@ def test_the_server_ends_what_is_over(sold: Door) -> None:
     assert (wallet["free"], wallet["held"]) == ("10", "0")
 
 
+def test_it_does_so_for_every_tenant_that_calls(sold: Door) -> None:
+    body = {"customer": "acme-other", "selection": {"seats": "3"}}
+    theirs = sold.token("quote", tenant="other")
+    quote = sold.call("POST", "/v1/quotes", body, token=theirs, key="q").json()["id"]
+    with sold.database.reading("other") as uow:
+        assert QuoteRepository(uow).get(quote).state == "open"
+    sold.clock[0] = LATER
+    deadline = time.monotonic() + 30
+    while True:
+        with sold.database.reading("other") as uow:
+            if QuoteRepository(uow).get(quote).state == "expired":
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_everything_is_ended_once_and_not_too_early(database: Database) -> None:
     sell(database)
     assert end_what_is_over(database, "default", START) == Ended(0, 0, 0, 0)
@@ -91,11 +108,13 @@ def test_the_command_says_what_it_ended(
     assert ended[1] == (0, "ended: 0 quotes, 0 holds on usage, 0 holds on credit, 0 grants\n")
 
 
-def test_the_pause_is_a_whole_number_of_seconds() -> None:
-    assert load_settings({"ALACARTE_UPKEEP_SECONDS": "0"}).upkeep_seconds == 0
+@pytest.mark.parametrize("variable", ["ALACARTE_UPKEEP_SECONDS", "ALACARTE_WEBHOOK_SECONDS"])
+def test_a_pause_is_a_whole_number_of_seconds(variable: str) -> None:
+    settings = load_settings({variable: "0"})
+    assert 0 in {settings.upkeep_seconds, settings.webhook_seconds}
     for wrong in ("-1", "1.5", "soon"):
         with pytest.raises(InvalidValueError):
-            load_settings({"ALACARTE_UPKEEP_SECONDS": wrong})
+            load_settings({variable: wrong})
 
 
 def test_an_upkeep_that_failed_is_logged_and_tried_again(
@@ -118,7 +137,7 @@ def test_an_upkeep_that_failed_is_logged_and_tried_again(
     log.removeHandler(caplog.handler)
     assert len(tried) >= 2
     [failure] = [record for record in caplog.records if record.name == "api.upkeep"]
-    assert failure.getMessage() == "upkeep failed; it is tried again in 1 seconds"
+    assert failure.getMessage() == "upkeep of default failed; it is tried again in 1 seconds"
     assert "the database went away" in str(failure.exc_info)
 
 
