@@ -159,7 +159,10 @@ class RemoteInvoice:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRefund:
-    """Money that went back. `ref` is ours; empty where somebody else asked for it."""
+    """Money that went back. `ref` is ours; empty where somebody else asked for it.
+
+    `is_failed`: it did not arrive, days later perhaps, and the provider has it again.
+    """
 
     id: str
     ref: str
@@ -167,6 +170,7 @@ class RemoteRefund:
     amount: int
     currency: str
     created_at: datetime
+    is_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,17 @@ class Refunded:
     occurred_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class RefundFailed:
+    """Money that had gone back did not arrive: the provider has it again."""
+
+    reference: str
+    invoice_id: str
+    amount_minor: int
+    currency: str
+    occurred_at: datetime
+
+
 class DisputePhase(StrEnum):
     """A dispute is opened once and then won or lost."""
 
@@ -203,7 +214,15 @@ class PartnerPaid:
 
 
 CollectionEvent = (
-    PaymentReceived | FeeCharged | PaymentFailed | Refunded | Disputed | CollectionEnded | ReviewNeeded | PartnerPaid
+    PaymentReceived
+    | FeeCharged
+    | PaymentFailed
+    | Refunded
+    | RefundFailed
+    | Disputed
+    | CollectionEnded
+    | ReviewNeeded
+    | PartnerPaid
 )
 
 

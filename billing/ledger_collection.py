@@ -17,6 +17,7 @@ from billing.collection import (
     PaymentFailed,
     PaymentReceived,
     Refunded,
+    RefundFailed,
     ReviewNeeded,
 )
 from billing.invoices import InvoiceState
@@ -53,7 +54,7 @@ class LedgerCollection:
     def record(self, uow: UnitOfWork, event: CollectionEvent) -> None:
         """Post what the event means for the books. A failed attempt or a call for review moves no money."""
         match event:
-            case PaymentReceived():
+            case PaymentReceived() | RefundFailed():  # Either way we have it: it pays what is open, the rest is credit.
                 money = Money(event.reference, event.amount_minor, event.occurred_at, PROCESSOR)
                 pay(uow, event.invoice_id, money, self._now())
             case Refunded():

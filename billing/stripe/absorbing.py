@@ -29,6 +29,7 @@ from billing.collection import (
     PaymentFailed,
     PaymentReceived,
     Refunded,
+    RefundFailed,
     ReviewNeeded,
 )
 from billing.repositories import stripe_mirror as mirror
@@ -42,6 +43,8 @@ from billing.stripe.operations import Aggregate, Kind
 from billing.stripe.settings import LastStep, StripeSettings
 from billing.stripe.status import CollectionStatus, merged
 from billing.unit_of_work import UnitOfWork
+from models.values.money import currency, from_minor
+from models.values.quantity import plain
 
 _REASON_CHARS = 500
 _PHASES = {RemoteDisputeStatus.WON: DisputePhase.WON, RemoteDisputeStatus.LOST: DisputePhase.LOST}
@@ -102,15 +105,29 @@ class Absorber:
             self._listener.record(uow, event)
 
     def refund(self, uow: UnitOfWork, invoice_id: str, remote: RemoteRefund, now: datetime) -> None:
-        """Take in money that went back, whoever sent it."""
+        """Take in money that went back, whoever sent it, or did not arrive after all."""
         row = mirror.invoice(uow, invoice_id, lock=True)
         amount = stripe_currency(row.currency).from_wire(remote.amount)
         reference = f"refund:{remote.id}"
+        if remote.is_failed:
+            if mirror.has_fact(uow, reference):
+                self._refund_failed(uow, row, remote, amount, now)
+            return
         if self._is_new(uow, reference, "refund", invoice_id, remote.created_at, amount, remote.intent, now=now):
             event = Refunded(reference, invoice_id, amount, row.currency, remote.created_at)
             self._listener.record(uow, event)
             if remote.ref:
                 note_made(uow, invoice_id, remote.ref, amount, remote.created_at, now)
+
+    def _refund_failed(
+        self, uow: UnitOfWork, row: Collecting, remote: RemoteRefund, amount: int, now: datetime
+    ) -> None:
+        """Take back what was told of a refund; how the customer gets the money now is for a person to decide."""
+        reference = f"refund_failed:{remote.id}"
+        if self._is_new(uow, reference, "refund_failed", row.invoice_id, now, amount, remote.intent):
+            self._listener.record(uow, RefundFailed(reference, row.invoice_id, amount, row.currency, now))
+            shown = plain(from_minor(amount, currency(row.currency)))
+            self.review(uow, row.invoice_id, f"refund {remote.id} of {shown} {row.currency} did not arrive", now)
 
     def dispute(self, uow: UnitOfWork, invoice_id: str, remote: RemoteDispute, now: datetime) -> None:
         """Take in a dispute: that it was opened comes first, also where only its end was seen."""

@@ -27,7 +27,7 @@ from billing.billing_provider import (
 )
 from billing.stripe import reading
 from billing.stripe.errors import translated
-from billing.stripe.reading import LINE, REF
+from billing.stripe.reading import FAILED_REFUND, LINE, REF
 from billing.stripe.settings import StripeSettings
 from billing.stripe.transport import Transport
 
@@ -36,6 +36,9 @@ _PAYMENTS = ["payments"]
 _NUMBER_CHARS = 26
 _OURS = "Alacarte"
 _IDENTIFIER = "identifier"  # A meter event is refused for it when, and only when, it was taken before.
+
+
+_BEGUN_REFUND = {"succeeded", "pending", *FAILED_REFUND}
 
 
 class StripeProvider:
@@ -187,9 +190,9 @@ class StripeProvider:
         return None
 
     async def fetch_refunds(self, intent: str) -> tuple[RemoteRefund, ...]:
-        """Walk GET /v1/refunds of the payment, those made by hand included."""
+        """Walk GET /v1/refunds of the payment, those made by hand and those that failed included."""
         found = _walk(self._v1.refunds.list_async, {"payment_intent": intent})
-        return tuple([reading.refund(body) async for body in found if body["status"] in {"succeeded", "pending"}])
+        return tuple([reading.refund(body) async for body in found if body["status"] in _BEGUN_REFUND])
 
     async def fetch_fee(self, intent: str) -> RemoteFee | None:
         """GET /v1/payment_intents/{id} down to the balance transaction of its charge."""

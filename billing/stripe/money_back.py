@@ -144,6 +144,8 @@ def _paid_and_not_paid_back(uow: UnitOfWork, row: Collecting) -> Counter[str]:
         left[paid.detail] += paid.amount_minor
     for refunded in mirror.facts(uow, row.invoice_id, "refund"):
         left[refunded.detail] -= refunded.amount_minor
+    for failed in mirror.facts(uow, row.invoice_id, "refund_failed"):
+        left[failed.detail] += failed.amount_minor
     money = stripe_currency(row.currency)
     for operation in outbox.unfinished(uow, Aggregate.INVOICE, row.invoice_id):
         if operation.kind == Kind.REFUND and not _is_made(uow, operation):

@@ -25,6 +25,8 @@ from billing.billing_provider import (
 
 REF = "ala_ref"
 """Metadata key of our reference on customers, invoices, credit notes, refunds and transfers."""
+FAILED_REFUND = frozenset({"failed", "canceled"})
+"""The states of a refund whose money is back at Stripe."""
 LINE = "ala_line"
 """Metadata key of our reference on invoice lines."""
 
@@ -109,6 +111,7 @@ def refund(body: Body) -> RemoteRefund:
         body["amount"],
         body["currency"].upper(),
         instant(body["created"]),
+        is_failed=body["status"] in FAILED_REFUND,
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from billing.books_checks import BOOKS_CHECKS
 from billing.database import Database
-from billing.invoices import Invoice
+from billing.invoices import Invoice, InvoiceState
 from billing.invoicing import void
 from billing.ledger_checks import CHECKS
 from billing.ledger_collection import LedgerCollection
@@ -223,3 +223,29 @@ def test_news_that_our_books_refuse_is_left_to_a_person_and_holds_up_no_other(
     assert balance(database, "receivable", other.customer) == 500
     with database.reading(bridge.tenant) as uow:
         assert stripe_events.counts(uow)["waiting"] > 0, "it is read again later"
+
+
+def test_a_refund_that_did_not_arrive_is_ours_again_and_a_person_is_told(booked: Bridge, twin: Twin) -> None:
+    total = invoice(booked).total_minor
+    ask(booked, "r1", 300)
+    booked.drain()
+    assert_posted(booked, back=300)
+    (refund,) = twin.account.all("refund")
+    payments.fail_refund(twin.account, refund["id"])
+    booked.settle_everything()
+    booked.settle_everything()
+    found = invoice(booked)
+    assert (found.open_minor, found.state) == (0, InvoiceState.PAID)
+    assert balance(booked.database, "receivable", found.customer) == 0
+    assert booked.row(found.id).needs_review == f"refund {refund['id']} of 3 USD did not arrive"
+    assert not ask(booked, "r2", total).is_recorded, "all of it may go back once more"
+    with booked.database.reading(booked.tenant) as uow:
+        assert verify(uow, (*CHECKS, *BOOKS_CHECKS)).findings == ()
+
+
+def test_a_refund_that_failed_before_it_was_told_of_moves_nothing(booked: Bridge, twin: Twin) -> None:
+    (paid,) = twin.account.all("invoice_payment")
+    intent = twin.account.get("payment_intent", paid["payment"]["payment_intent"], "intent")
+    payments.fail_refund(twin.account, payments.refund(twin.account, intent, 300, {})["id"])
+    booked.settle_everything()
+    assert_posted(booked, back=0)

@@ -89,6 +89,16 @@ def refund(account: Account, intent: Object, amount: int | None, metadata: dict[
     return body
 
 
+def fail_refund(account: Account, refund: str) -> None:
+    """Let a refund that seemed to succeed fail: the customer's bank has sent it back."""
+    body = account.get("refund", refund, "refund")
+    body["status"] = "failed"
+    charge = account.objects[body["charge"]]
+    charge["amount_refunded"] -= body["amount"]
+    charge["refunded"] = False
+    account.emit("refund.failed", body)
+
+
 def list_refunds(account: Account, params: Params) -> Object:
     """GET /v1/refunds."""
     intent = params.text("payment_intent")
