@@ -15,12 +15,14 @@ from litestar.types import ControllerRouterHandler
 
 from api.console.pages import harden
 from api.console.routes import console_routes
+from api.controllers.closes import CloseController
 from api.controllers.credit_notes import CreditNoteController
 from api.controllers.customers import CustomerController
 from api.controllers.demand import DemandController
 from api.controllers.entitlements import EntitlementController
+from api.controllers.exports import ExportController
 from api.controllers.health import HealthController
-from api.controllers.invoices import CloseController, InvoiceController
+from api.controllers.invoices import InvoiceController
 from api.controllers.keys import AuditController, KeyController
 from api.controllers.ledger import LedgerController
 from api.controllers.price_books import PriceBookController, PriceSheetController
@@ -64,6 +66,7 @@ _HANDLERS: list[ControllerRouterHandler] = [
     InvoiceController,
     CreditNoteController,
     CloseController,
+    ExportController,
     LedgerController,
     PriceBookController,
     PriceSheetController,

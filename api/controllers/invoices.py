@@ -1,19 +1,18 @@
-"""Invoices: list, read, explain, finalise, void, credit, print; and the month's close."""
+"""Invoices: list, read, explain, finalise, void, credit, pay back, print."""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 import msgspec
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
-from litestar.response import Stream
 from litestar.response.base import ASGIResponse
 
 from api.amounts import minor_of
-from api.idempotency import IdempotencyKey, Work, after_steps, in_thread
+from api.idempotency import IdempotencyKey, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
 from api.schemas.invoices import (
@@ -31,12 +30,9 @@ from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
-from billing.closing import MAX_GRACE_DAYS, Check, CloseOptions, CloseResult, checklist, close, reopen
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.explanation import explain_line
 from billing.exports.invoice_view import invoice_view
-from billing.exports.journal import check_form, stream_journal
-from billing.exports.register import documents, write_headers, write_lines
 from billing.exports.rendering import to_pdf
 from billing.invoicing import finalise, party_document, void
 from billing.repositories.customers import CustomerRepository
@@ -60,52 +56,6 @@ class CreditBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     reason: str
     lines: dict[str, str] | None = None
-
-
-class CloseBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """How to close. Drafts may be changed for `grace_days`; invoices bear the date `issued_on`, or the day after."""
-
-    grace_days: Annotated[int, msgspec.Meta(ge=0, le=MAX_GRACE_DAYS)] = 0
-    issued_on: date | None = None
-
-
-class ReopenBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Why a closed month is opened again."""
-
-    reason: str
-
-
-class CheckView(TypedDict):
-    """One item of the checklist. One that is not `passed` and `blocks` stops the close."""
-
-    name: str
-    passed: bool
-    blocks: bool
-    detail: str
-
-
-class ChecklistView(TypedDict):
-    """What to look at before a month is closed."""
-
-    checks: list[CheckView]
-
-
-class CloseView(msgspec.Struct, kw_only=True):
-    """What a close did: invoices and drafts of the month by id; `was_closed` where it found nothing to do."""
-
-    period: str
-    was_closed: bool
-    invoices: list[str]
-    drafts: list[str]
-    checks: list[CheckView]
-
-
-class MonthView(msgspec.Struct, kw_only=True):
-    """A month: open, closing or closed, and how often it was closed."""
-
-    period: str
-    state: str
-    attempt: int
 
 
 class RefundBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -297,145 +247,6 @@ class InvoiceController(Controller):
         return await in_thread(services, request, idempotency_key, work)
 
 
-class CloseController(Controller):
-    """Month closes and the register of what was issued."""
-
-    path = "/v1"
-    tags = ("closes",)
-
-    @get(
-        "/closes/{period:str}/checklist",
-        operation_id="CheckClose",
-        scopes=any_of(Scope.READ, Scope.FINANCE),
-        sync_to_thread=True,
-    )
-    def check(self, period: FromPath[str], request: ApiRequest, state: State) -> ChecklistView:
-        """Return what to look at before a month is closed."""
-        services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
-            return {"checks": [_check(each) for each in checklist(uow, period, services.now(uow))]}
-
-    @post(
-        "/closes/{period:str}",
-        operation_id="CloseMonth",
-        scopes=any_of(Scope.FINANCE),
-        status_code=200,
-        answer=CloseView,
-    )
-    async def close(
-        self,
-        period: FromPath[str],
-        request: ApiRequest,
-        state: State,
-        data: JSONBody[CloseBody | None] = None,
-        idempotency_key: IdempotencyKey = None,
-    ) -> ASGIResponse:
-        """Close a month, or go on with a close that was interrupted; a closed month is answered as it is."""
-        services: Services = state.services
-        tenant, how = request.user.tenant, data or CloseBody()
-
-        def steps() -> Work:
-            with services.database.reading(tenant) as uow:
-                now = services.now(uow)
-            actor = actor_of(request, now)
-            options = CloseOptions(
-                actor=actor.name, issued_on=how.issued_on, grace_days=how.grace_days, collect=services.collect
-            )
-            result = close(services.database, tenant, period, now, options)
-
-            def record(uow: UnitOfWork) -> tuple[int, object]:
-                audit.record(uow, actor, "month.close", ("close", period))
-                return 200, _closed(period, result)
-
-            return record
-
-        return await after_steps(services, request, idempotency_key, steps)
-
-    @post(
-        "/closes/{period:str}/reopen",
-        operation_id="ReopenMonth",
-        scopes=any_of(Scope.FINANCE),
-        status_code=200,
-        answer=MonthView,
-    )
-    async def reopen(
-        self,
-        period: FromPath[str],
-        data: JSONBody[ReopenBody],
-        request: ApiRequest,
-        state: State,
-        idempotency_key: IdempotencyKey = None,
-    ) -> ASGIResponse:
-        """Open the month closed last again: its next close bills what has changed. Issued invoices stay."""
-        services: Services = state.services
-
-        def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
-            actor = actor_of(request, now)
-            month = reopen(uow, period, data.reason, actor.name, now)
-            after = {"period": month.key, "state": month.state, "attempt": month.attempt}
-            of = ("close", period)
-            audit.record(uow, actor, "month.reopen", of, before={**after, "state": "closed"}, after=after)
-            return 200, MonthView(**after)
-
-        return await in_thread(services, request, idempotency_key, work)
-
-    @get(
-        "/exports/invoices",
-        operation_id="ExportInvoices",
-        scopes=any_of(Scope.READ, Scope.FINANCE),
-        sync_to_thread=True,
-        media_type="text/csv",
-        media=["text/csv", "application/jsonl"],
-    )
-    def export(
-        self,
-        request: ApiRequest,
-        state: State,
-        period: Annotated[str | None, QueryParameter(required=False)] = None,
-        form: Annotated[str, QueryParameter(name="format")] = "csv",
-        lines: Annotated[bool, QueryParameter()] = False,  # noqa: FBT002 - a query parameter is always named
-    ) -> ASGIResponse:
-        """Return the register of what was issued, as CSV or JSON lines."""
-        services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
-            found = documents(uow, period=period)
-            content = b"".join((write_lines if lines else write_headers)(found, form))
-        return Response(content, media_type="text/csv" if form == "csv" else "application/jsonl")
-
-    @get(
-        "/exports/journal",
-        operation_id="ExportJournal",
-        scopes=any_of(Scope.FINANCE),
-        sync_to_thread=False,
-        media_type="text/csv",
-        media=["text/csv", "application/jsonl"],
-    )
-    def export_journal(
-        self,
-        request: ApiRequest,
-        state: State,
-        since: Annotated[int, QueryParameter(ge=0, le=2**53 - 1, description="number of the last journal known")] = 0,
-        form: Annotated[str, QueryParameter(name="format")] = "csv",
-    ) -> Stream:
-        """Stream every leg of the journals after one of them, as CSV or JSON lines; the last number is the cursor."""
-        services: Services = state.services
-        check_form(form)
-        content = stream_journal(services.database, request.user.tenant, form, since)
-        media = "text/csv; charset=utf-8" if form == "csv" else "application/jsonl"
-        return Stream(content, headers={"content-type": media})  # The handler's media type would stand for both.
-
-
-def _closed(period: str, result: CloseResult) -> CloseView:
-    return CloseView(
-        period=period,
-        was_closed=result.was_closed,
-        invoices=[*result.invoices],
-        drafts=[*result.drafts],
-        checks=[_check(each) for each in result.checks],
-    )
-
-
 def _nets(lines: dict[str, str], money: Currency) -> dict[int, int]:
     nets = {}
     for number, text in lines.items():
@@ -443,7 +254,3 @@ def _nets(lines: dict[str, str], money: Currency) -> dict[int, int]:
             raise InvalidValueError("must be the number of a line", field="lines", value=number)
         nets[int(number)] = minor_of(text, f"lines.{number}", money)
     return nets
-
-
-def _check(check: Check) -> CheckView:
-    return {"name": check.name, "passed": check.passed, "blocks": check.blocks, "detail": check.detail}
