@@ -23,7 +23,7 @@ settings.register_profile("nightly", settings.get_profile("dev"), max_examples=1
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 _SEEN_STATEMENTS = watch()
-pytest.register_assert_rewrite("tests.state_machine.machine")  # It shows the values that a failed comparison compared.
+pytest.register_assert_rewrite("tests.state_machine")  # It shows the values that a failed comparison compared.
 
 _MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30  # noqa: S108
 if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
