@@ -1,7 +1,8 @@
 """Rating a billing period: what each feature of a subscription costs over it, exact. Pure.
 
 Each segment of a period (one agreement, one side of the trial) is priced as a selection by the function that priced
-the quote; switches and quantities count by their part of the full period.
+the quote; switches and quantities count by their part of the full period. Where a change is not prorated they count
+for the whole run of segments, and each segment bills what it adds to those before it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing.measured_usage import Measured, Window
 from billing.metered_features import MeteredFeature, metered_features
@@ -23,11 +24,12 @@ from models.values.quantity import EXACT, plain
 from pricing_engine.catalog import Chosen, Feature, FeatureKind
 from pricing_engine.feature_price import FeaturePrice, amount_of
 from pricing_engine.pricing import SHARE_DIGITS, PricedLine, PricedSelection, RatedFeature
-from pricing_engine.proration import prorate
+from pricing_engine.proration import MidPeriod, added, prorate
 from pricing_engine.quoting import CompiledBook
 
 _ZERO = Decimal(0)
 _STANDARD = "standard"
+_SUMS = ("quantity", "list_amount", "amount", "cost")
 
 
 def scope_of(cycle: CyclePeriod, cutoff: datetime) -> Scope:
@@ -46,11 +48,57 @@ def rate_period(
     """Return what is due for one billing period: one amount a feature and segment, in the order of the catalog."""
     metered = metered_features(cycle, source, measured, scope, until)
     due: list[RatedUsage] = []
+    standing: dict[str, _Standing] = {}
     for segment in cycle.segments:
-        due += _rate_segment(subscription, cycle, segment, source, metered, scope, until)
+        rows = _rate_segment(subscription, cycle, segment, source, metered, scope, until)
+        if segment.is_joined:
+            rows = [row for row in rows if row.kind is not Kind.RECURRING] + _added(standing, rows, segment)
+        else:
+            standing = {row.feature: _Standing(row, row) for row in rows if row.kind is Kind.RECURRING}
+        due += rows
     if scope is Scope.FINAL:
         due += _true_up(subscription, cycle, source, due)
     return due
+
+
+class _Standing(NamedTuple):
+    """What a feature comes to for the whole of a run of segments: since the last change, and the highest so far."""
+
+    now: RatedUsage
+    highest: RatedUsage
+
+
+def _added(standing: dict[str, _Standing], rows: list[RatedUsage], segment: Segment) -> list[RatedUsage]:
+    """Return what a joined segment adds to its run, feature by feature, and let it stand."""
+    recurring = {row.feature: row for row in rows if row.kind is Kind.RECURRING}
+    found = []
+    for feature in {**standing, **recurring}:
+        now = recurring.get(feature) or _nothing(standing[feature].now, segment)
+        before, highest = standing.get(feature) or (_nothing(now, segment),) * 2
+        found.append(_beyond(now, before, highest, segment))
+        standing[feature] = _Standing(
+            now, replace(now, **{name: max(getattr(now, name), getattr(highest, name)) for name in _SUMS})
+        )
+    return found
+
+
+def _nothing(row: RatedUsage, segment: Segment) -> RatedUsage:
+    start = segment.period.start
+    zeros = dict.fromkeys(_SUMS, _ZERO)
+    return replace(row, segment_start=start, service=Period(start, segment.counted.end), detail={}, **zeros)
+
+
+def _beyond(now: RatedUsage, before: RatedUsage, highest: RatedUsage, segment: Segment) -> RatedUsage:
+    agreement = segment.phase.agreement
+    rule = agreement.mid_period
+    rest = Period(segment.period.start, segment.counted.end)
+    more = {
+        name: added(getattr(now, name), before=getattr(before, name), highest=getattr(highest, name), rule=rule)
+        for name in _SUMS
+    }
+    if rule is MidPeriod.PRORATED:
+        more |= {name: part_of(more[name], rest, segment.counted, agreement) for name in _SUMS if name != "quantity"}
+    return replace(now, **more, detail={**now.detail, "mid_period": rule.value})
 
 
 def _rate_segment(
@@ -67,7 +115,7 @@ def _rate_segment(
     agreement = segment.phase.agreement
     compiled = source.books[agreement.book_hash]
     prices = source.prices(agreement, segment.period.start)
-    whole = segment.period == cycle.full
+    whole = segment.counted == cycle.full
     rated: dict[str, RatedFeature] = {}
     for key, price in prices.items():
         if key not in agreement.selection:
@@ -77,8 +125,8 @@ def _rate_segment(
         elif segment.in_trial:
             rated[key] = RatedFeature(_ZERO, _ZERO, _ZERO)
         else:
-            rated[key] = _recurring(price, agreement, compiled, segment.period, cycle.full)
-    priced = _price(compiled, rated, prices, agreement, segment.period, cycle.full, whole=whole)
+            rated[key] = _recurring(price, agreement, compiled, segment.counted, cycle.full)
+    priced = _price(compiled, rated, prices, agreement, segment.counted, cycle.full, whole=whole)
     rows = []
     for line in priced.lines:
         feature = prices[line.feature].feature
@@ -174,7 +222,7 @@ def _row(
         in_advance=feature.billed == "advance",
         cycle=cycle.full,
         segment_start=segment.period.start,
-        service=segment.period,
+        service=segment.period if metered else Period(segment.period.start, segment.counted.end),
         quantity=agreement.selection[feature.key] if metered is None else metered.units,
         list_amount=line.list_amount,
         amount=line.amount,
@@ -202,8 +250,8 @@ def _detail(
             {"name": step.name, "of": step.of, "before": plain(step.before), "after": plain(step.after)}
             for step in metered.rating.steps
         ]
-    elif segment.period != cycle.full:
-        ratio = prorate(Decimal(1), used=segment.period, full=cycle.full, rule=agreement.proration)
+    elif segment.counted != cycle.full:
+        ratio = prorate(Decimal(1), used=segment.counted, full=cycle.full, rule=agreement.proration)
         detail["prorated"] = f"{ratio.used_units}/{ratio.full_units}"
     if line.discount:
         detail["discount"] = {

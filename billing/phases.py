@@ -7,7 +7,7 @@ change is one more phase, a change of a future change is another, and what was k
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -18,7 +18,7 @@ from models.values.errors import InvalidValueError
 from models.values.period import BillingCycle, Interval, Period, parse_zone
 from models.values.quantity import parse_decimal, plain
 from pricing_engine.negotiated_terms import NegotiatedTerm, parse_term, term_document
-from pricing_engine.proration import ProrationBasis, ProrationRule, ProrationUnit
+from pricing_engine.proration import MidPeriod, ProrationBasis, ProrationRule, ProrationUnit
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """End of what has no end."""
@@ -49,6 +49,7 @@ class Agreement:
 
     The quantity of a metered feature is what was expected when it was quoted; its usage is what is billed.
     `draws` and `terms` are those of the quote. `minimum_spend`: the least a full period costs, in major units.
+    `mid_period`: how the change to this agreement is billed where it falls into the middle of a period.
     """
 
     book_hash: str
@@ -60,6 +61,7 @@ class Agreement:
     terms: Mapping[str, NegotiatedTerm] = field(default_factory=dict)
     unit: ProrationUnit = ProrationUnit.DAY
     basis: ProrationBasis = ProrationBasis.CALENDAR
+    mid_period: MidPeriod = MidPeriod.PRORATED
     minimum_spend: Decimal = Decimal(0)
     thresholds: Thresholds = NO_THRESHOLDS
 
@@ -93,11 +95,21 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of a billing period under one agreement, inside or outside the trial."""
+    """A part of a billing period under one agreement, inside or outside the trial.
+
+    Switches and quantities count for `counted`: the segment itself, or the run of segments that it is joined to because
+    a change between them is not prorated.
+    """
 
     phase: Phase
     period: Period
     in_trial: bool
+    counted: Period
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it bills what it adds to the segments before it in its run."""
+        return self.counted.start < self.period.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +184,7 @@ class Subscription:
             for full in cycle.periods(Period(begin, reach[1])):
                 span = full.intersection(Period(reach[0], era[-1].period.end))
                 if span is not None and span.intersection(window) is not None:
-                    yield CyclePeriod(full, span, self._segments(era, span))
+                    yield CyclePeriod(full, span, self._segments(era, full, span))
 
     def _eras(self) -> list[list[Stretch]]:
         """Return the stretches grouped by unbroken use of one cycle."""
@@ -184,8 +196,8 @@ class Subscription:
                 eras.append([stretch])
         return eras
 
-    def _segments(self, era: list[Stretch], span: Period) -> tuple[Segment, ...]:
-        segments = []
+    def _segments(self, era: list[Stretch], full: Period, span: Period) -> tuple[Segment, ...]:
+        runs: list[list[Segment]] = []
         for stretch in era:
             part = stretch.period.intersection(span)
             if part is None or stretch.phase.state is PhaseState.PAUSED:
@@ -195,8 +207,34 @@ class Subscription:
                 cuts.insert(1, self.trial_ends_at)
             for start, end in pairwise(cuts):
                 in_trial = self.trial_ends_at is not None and start < self.trial_ends_at
-                segments.append(Segment(stretch.phase, Period(start, end), in_trial))
-        return tuple(segments)
+                segment = Segment(stretch.phase, Period(start, end), in_trial, Period(start, end))
+                if runs and _joins(runs[-1], segment):
+                    runs[-1].append(segment)
+                else:
+                    runs.append([segment])
+        until = self._counted_until(full, span)
+        return tuple(segment for run in runs for segment in _counted(run, span.end, until))
+
+    def _counted_until(self, full: Period, span: Period) -> datetime:
+        """Return up to when a period counts: its end as the cycle has it where the subscription's is not prorated."""
+        last = self.in_force()[-1]
+        ends_here = last.state is PhaseState.ENDED and last.starts_at == span.end
+        return full.end if ends_here and last.agreement.mid_period is not MidPeriod.PRORATED else span.end
+
+
+def _joins(run: list[Segment], segment: Segment) -> bool:
+    """Whether a segment goes on with a run: its change is not prorated, or one before it in the run was not."""
+    before = run[-1]
+    if before.in_trial or before.period.end != segment.period.start:
+        return False
+    return len(run) > 1 or segment.phase.agreement.mid_period is not MidPeriod.PRORATED
+
+
+def _counted(run: list[Segment], span_end: datetime, until: datetime) -> list[Segment]:
+    """Return a run, each segment counted for all of it; what lasts to the end of the span counts `until` then."""
+    last = run[-1]
+    end = until if last.period.end == span_end and not last.in_trial else last.period.end
+    return [replace(segment, counted=Period(run[0].period.start, end)) for segment in run]
 
 
 def agreement_document(agreement: Agreement) -> dict[str, Any]:
@@ -212,7 +250,11 @@ def agreement_document(agreement: Agreement) -> dict[str, Any]:
             "anchor": cycle.anchor.isoformat(),
             "day": cycle.day,
         },
-        "proration": {"unit": agreement.unit.value, "basis": agreement.basis.value},
+        "proration": {
+            "unit": agreement.unit.value,
+            "basis": agreement.basis.value,
+            "mid_period": agreement.mid_period.value,
+        },
         "minimum_spend": plain(agreement.minimum_spend),
         "thresholds": {
             "amounts": [plain(amount) for amount in agreement.thresholds.amounts],
@@ -226,7 +268,7 @@ def read_agreement(
 ) -> Agreement:
     """Read an agreement back from its document. Raises InvalidValueError for a malformed one."""
     try:
-        cycle, thresholds = document["cycle"], document["thresholds"]
+        cycle, thresholds, proration = document["cycle"], document["thresholds"], document["proration"]
         recurring = thresholds["recurring"]
         return Agreement(
             book_hash=book_hash,
@@ -241,8 +283,9 @@ def read_agreement(
             ),
             draws={key: parse_decimal(value, f"draws.{key}") for key, value in document["draws"].items()},
             terms={key: parse_term(term) for key, term in document["terms"].items()},
-            unit=ProrationUnit(document["proration"]["unit"]),
-            basis=ProrationBasis(document["proration"]["basis"]),
+            unit=ProrationUnit(proration["unit"]),
+            basis=ProrationBasis(proration["basis"]),
+            mid_period=MidPeriod(proration.get("mid_period", MidPeriod.PRORATED)),
             minimum_spend=parse_decimal(document["minimum_spend"], "minimum_spend"),
             thresholds=Thresholds(
                 tuple(parse_decimal(amount, "thresholds") for amount in thresholds["amounts"]),

@@ -27,11 +27,12 @@ from models.values.period import BillingCycle, Interval, Period, as_utc, parse_z
 from models.values.quantity import plain
 from pricing_engine.catalog import FeatureKind, selection_of
 from pricing_engine.price_book import PriceBook
-from pricing_engine.proration import trial_end
+from pricing_engine.proration import MidPeriod, trial_end
 from pricing_engine.quote_document import QUOTE_KIND, read_quote
 from pricing_engine.sealing import open_sealed
 
 _MOMENT = timedelta(microseconds=1)
+_MAY_BE_UNPRORATED = frozenset({"change", "upgrade", "move", "cancel"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +305,25 @@ def unschedule(subscription: Subscription, at: datetime, who: Who) -> Change:
     return _change(subscription, "unschedule", phase.agreement, at, who, phase.state, keep_schedule=False)
 
 
+def billed(change: Change, rule: MidPeriod) -> Change:
+    """Return the change, billed by another rule where it falls into the middle of a period; see `MidPeriod`.
+
+    An end that is not prorated leaves switches and quantities due to the end of their period. Usage is not concerned.
+    Raises InvalidValueError for what always cuts the period: a pause and its end, another billing cycle.
+    """
+    first, *scheduled = change.phases
+    before = change.subscription.phase_at(first.starts_at)
+    same_cycle = before is None or before.agreement.cycle == first.agreement.cycle
+    if rule is not MidPeriod.PRORATED and (first.action not in _MAY_BE_UNPRORATED or not same_cycle):
+        raise InvalidValueError(
+            "a pause, its end and another cycle are always prorated",
+            field="proration",
+            value=rule,
+            code="always_prorated",
+        )
+    return replace(change, phases=(replace(first, agreement=replace(first.agreement, mid_period=rule)), *scheduled))
+
+
 def period_end(subscription: Subscription, at: datetime) -> datetime:
     """Return the end of the billing period that holds `at`."""
     return next(iter(subscription.cycle_periods(Period(at, at + _MOMENT)))).span.end
@@ -320,6 +340,7 @@ def _change(
     keep_schedule: bool = True,
 ) -> Change:
     at = as_utc(at, "at")
+    agreement = replace(agreement, mid_period=MidPeriod.PRORATED)
     last = subscription.phases[-1].sequence
     first = Phase(last + 1, at, state, action, agreement, who.reason, who.actor, who.recorded_at)
     if state is PhaseState.ENDED or not keep_schedule:

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from models.values.errors import InvalidValueError
 from models.values.money import Currency, RoundingMode, round_fraction, round_to_minor
 from models.values.period import BillingCycle, Period, as_utc, local_midnight
+from models.values.quantity import EXACT
 
 _DAYS_A_FIXED_MONTH = 30
 _MONTHS_A_YEAR = 12
@@ -36,6 +37,19 @@ class ProrationBasis(StrEnum):
 
     CALENDAR = "calendar"
     FIXED_30 = "fixed_30"
+
+
+class MidPeriod(StrEnum):
+    """How a change in the middle of a period is billed.
+
+    Prorated: each side for its part. Whole: what it adds is due in full, as though it had stood since the period began,
+    and what falls gives nothing back (Lago, `prorated: false`). Next period: nothing is billed or given back before the
+    next one begins (Stripe, `proration_behavior: none`).
+    """
+
+    PRORATED = "prorated"
+    WHOLE = "whole"
+    NEXT_PERIOD = "next_period"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +140,17 @@ def prorate_changes(changes: Sequence[PriceChange], *, full: Period, rule: Prora
     spans = [(change, Period(change.at, max(end, change.at))) for change, end in zip(ordered, ends, strict=True)]
     pieces = (prorate(change.amount, used=span, full=full, rule=rule) for change, span in spans)
     return tuple(piece for piece in pieces if piece.used_units)
+
+
+def added(amount: Decimal, *, before: Decimal, highest: Decimal, rule: MidPeriod) -> Decimal:
+    """Return what a change in the middle of a period adds to it, all for the whole period.
+
+    `before`: what stood until the change; `highest`: the highest that stood since the period began. Of a change that is
+    prorated this is the difference, of which the rest of the period is due; the others are due as they are, and >= 0.
+    """
+    if rule is MidPeriod.PRORATED:
+        return EXACT.subtract(amount, before)
+    return max(EXACT.subtract(amount, highest), Decimal(0)) if rule is MidPeriod.WHOLE else Decimal(0)
 
 
 def round_pieces(

@@ -1,4 +1,4 @@
-"""`alacarte subscription`: start, change, pause, resume and cancel subscriptions; each can be previewed first.
+"""`alacarte subscription`: start, change, pause, resume, cancel, unschedule; each can be previewed first.
 
 `quote accept` starts the subscription of a quote; `start` begins one at list prices.
 """
@@ -25,12 +25,14 @@ from billing.subscriptions import SubscriptionTerms, Who, agreed, cycle_of, reco
 from billing.unit_of_work import UnitOfWork
 from models.values.period import Interval, parse_instant
 from pricing_engine.catalog import selection_of
+from pricing_engine.proration import MidPeriod
 
 _CHANGES = {
     "change": "to another selection",
     "pause": "bill nothing until it is resumed",
     "resume": "end a pause",
     "cancel": "end it now, or with the billing period",
+    "unschedule": "drop what was to come: an end with the billing period, a downgrade",
 }
 
 
@@ -57,6 +59,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             changing.add_argument("selection", nargs="+", metavar="FEATURE[=QUANTITY]", help="all it is to have")
         if name == "cancel":
             changing.add_argument("--at-period-end", action="store_true", help="with the billing period, not now")
+        if name in {"change", "cancel"}:
+            changing.add_argument(
+                "--proration", choices=list(MidPeriod), help="how it is billed in the middle of a period"
+            )
         changing.add_argument("--reason", default="", help="kept with the change")
         changing.set_defaults(run=run_change, action=name)
     for name in ("start", *_CHANGES):
@@ -87,8 +93,13 @@ def run_start(options: argparse.Namespace) -> int:
 def run_change(options: argparse.Namespace) -> int:
     """Change, or show the customer's next invoices without and with the change."""
     selection = read_selection(options.selection) if options.action == "change" else None
-    at_end = getattr(options, "at_period_end", False)
-    body = ChangeBody(action=options.action, selection=selection, at_period_end=at_end, reason=options.reason)
+    body = ChangeBody(
+        action=options.action,
+        selection=selection,
+        at_period_end=getattr(options, "at_period_end", False),
+        proration=getattr(options, "proration", None),
+        reason=options.reason,
+    )
     with open_workspace() as (settings, database):
         now = current_time(settings, database)
         if options.preview:

@@ -21,6 +21,7 @@ from billing.subscriptions import (
     Who,
     add_feature,
     agreement_on,
+    billed,
     cancel,
     change_quantity,
     change_selection,
@@ -37,21 +38,22 @@ from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 from models.values.money import currency, from_minor
 from models.values.quantity import parse_decimal, plain
+from pricing_engine.proration import MidPeriod
 
 Action = Literal[
     "change", "quantity", "add", "drop", "upgrade", "downgrade", "move", "pause", "resume", "cancel", "unschedule"
 ]
 _TAKES: Mapping[str, frozenset[str]] = {
-    "change": frozenset({"selection"}),
-    "quantity": frozenset({"feature", "quantity"}),
-    "add": frozenset({"feature", "quantity"}),
-    "drop": frozenset({"feature"}),
-    "upgrade": frozenset({"selection", "price_book"}),
+    "change": frozenset({"selection", "proration"}),
+    "quantity": frozenset({"feature", "quantity", "proration"}),
+    "add": frozenset({"feature", "quantity", "proration"}),
+    "drop": frozenset({"feature", "proration"}),
+    "upgrade": frozenset({"selection", "price_book", "proration"}),
     "downgrade": frozenset({"selection", "price_book"}),
-    "move": frozenset({"price_book"}),
+    "move": frozenset({"price_book", "proration"}),
     "pause": frozenset(),
     "resume": frozenset(),
-    "cancel": frozenset({"at_period_end"}),
+    "cancel": frozenset({"at_period_end", "proration"}),
     "unschedule": frozenset(),
 }
 """What each action takes besides the reason."""
@@ -63,7 +65,9 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     `change` takes the whole new `selection`; `quantity` and `add` a `feature` with its `quantity` (1 if absent), `drop`
     a `feature`. `upgrade` (at once) and `downgrade` (when the billing period ends) take a `selection`, a `price_book`
     by its hash, or both; `move` goes to a `price_book`, by default the one in force for the customer. `cancel` ends now
-    or `at_period_end`; `unschedule` drops what was to come.
+    or `at_period_end`; `unschedule` drops what was to come. `proration`, of all that happens at once: `prorated`, or
+    `whole`, where what is added is due for the whole period and what falls gives nothing back, or `next_period`, where
+    nothing is billed or given back before then.
     """
 
     action: Action
@@ -72,17 +76,19 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     quantity: str | None = None
     price_book: str | None = None
     at_period_end: bool = False
+    proration: Literal["prorated", "whole", "next_period"] | None = None
     reason: str = ""
 
 
 def change_of(uow: UnitOfWork, subscription: str, body: ChangeBody, who: Who) -> Change:
     """Work out the change that is asked for; nothing is written. Raises what the rules of each raise."""
     found = SubscriptionRepository(uow).get(subscription)
-    for name in ("selection", "feature", "quantity", "price_book", "at_period_end"):
+    for name in ("selection", "feature", "quantity", "price_book", "at_period_end", "proration"):
         given = getattr(body, name)
         if given is not None and given is not False and name not in _TAKES[body.action]:
             raise InvalidValueError(f"{body.action} takes none", field=name)
-    return _WORKED_OUT[body.action](_Asked(uow, found, body, who))
+    change = _WORKED_OUT[body.action](_Asked(uow, found, body, who))
+    return change if body.proration is None else billed(change, MidPeriod(body.proration))
 
 
 class CycleView(TypedDict):
@@ -95,10 +101,11 @@ class CycleView(TypedDict):
 
 
 class ProrationView(TypedDict):
-    """How parts of a period count."""
+    """How parts of a period count, and how this change is billed where it falls into the middle of one."""
 
     unit: str
     basis: str
+    mid_period: str
 
 
 class ThresholdsView(TypedDict):

@@ -56,10 +56,14 @@ def tier_price(units: int) -> Fraction:
 
 def part(amount: Fraction, start: datetime, end: datetime, month: datetime) -> Fraction:
     """Return what of a month's amount falls into some of its days."""
-    days = (month_after(month) - month).days
+    return part_of(amount, start, end, month, month_after(month))
+
+
+def part_of(amount: Fraction, start: datetime, end: datetime, first: datetime, last: datetime) -> Fraction:
+    """Return what of an amount for the days from `first` to `last` falls into some of them."""
 
     def until(instant: datetime) -> int:
-        return half_away(amount * (instant - month).days / days * _SHARE)
+        return half_away(amount * (instant - first).days / (last - first).days * _SHARE)
 
     return Fraction(until(end) - until(start), _SHARE)
 
@@ -86,12 +90,13 @@ class Event:
 
 @dataclass
 class Phase:
-    """What holds from a day on."""
+    """What holds from a day on; `rule`: how the change to it is billed in the middle of a month."""
 
     start: datetime
     state: str
     seats: int
     support: bool
+    rule: str = "prorated"
 
 
 @dataclass
@@ -123,6 +128,19 @@ class Subscription:
             start, stop = max(phase.start, month), min(end, month_after(month))
             if start < stop and phase.state == "active":
                 found.append((start, stop, phase))
+        return found
+
+    def runs(self, month: datetime) -> list[tuple[datetime, datetime, list[Phase]]]:
+        """Return the segments joined from a change on that is not prorated, each run with its beginning and end."""
+        found: list[tuple[datetime, datetime, list[Phase]]] = []
+        for start, stop, phase in self.segments(month):
+            if found and found[-1][1] == start and (len(found[-1][2]) > 1 or phase.rule != "prorated"):
+                found[-1] = found[-1][0], stop, [*found[-1][2], phase]
+            else:
+                found.append((start, stop, [phase]))
+        last = self.phases[-1]
+        if found and last.state == "ended" and last.rule != "prorated" and found[-1][1] == last.start:
+            found[-1] = found[-1][0], month_after(month), found[-1][2]
         return found
 
 
@@ -232,19 +250,31 @@ class Model:
     def _due_of(self, subscription: Subscription, month: datetime) -> dict[Key, tuple[Fraction, Fraction]]:
         found: dict[Key, tuple[Fraction, Fraction]] = {}
         reached, chain_ends = 0, None
-        for start, end, phase in subscription.segments(month):
-
-            def key(feature: str, start: datetime = start) -> Key:
-                return subscription.id, month, feature, start
-
+        for start, end, _ in subscription.segments(month):
             if chain_ends != start:
                 reached = 0  # Tiers run on over a change, not over a pause.
             tokens = self.tokens(subscription.customer, start, end)
-            found[key("tokens")] = Fraction(tokens), tier_price(reached + tokens) - tier_price(reached)
+            found[subscription.id, month, "tokens", start] = (
+                Fraction(tokens),
+                tier_price(reached + tokens) - tier_price(reached),
+            )
             reached, chain_ends = reached + tokens, end
-            found[key("seats")] = Fraction(phase.seats), part(Fraction(SEAT * phase.seats), start, end, month)
-            if phase.support:
-                found[key("support")] = Fraction(1), part(Fraction(SUPPORT), start, end, month)
+        for begin, end, phases in subscription.runs(month):
+            starts = [begin, *(phase.start for phase in phases[1:])]
+            for feature, price in (("seats", SEAT), ("support", SUPPORT)):
+                units = [phase.seats if feature == "seats" else int(phase.support) for phase in phases]
+                whole = [part(Fraction(price * each), begin, end, month) for each in units]
+                found[subscription.id, month, feature, begin] = Fraction(units[0]), whole[0]
+                for i in range(1, len(phases)):
+                    more = [each[i] - max(each[:i]) for each in (units, whole)]
+                    if phases[i].rule == "whole":
+                        quantity, amount = (max(each, 0) for each in more)
+                    elif phases[i].rule == "next_period":
+                        quantity, amount = 0, Fraction(0)
+                    else:
+                        quantity = units[i] - units[i - 1]
+                        amount = part_of(whole[i] - whole[i - 1], starts[i], end, begin, end)
+                    found[subscription.id, month, feature, starts[i]] = Fraction(quantity), Fraction(amount)
         return found
 
     # Closing.

@@ -16,6 +16,7 @@ from billing.subscriptions import (
     Change,
     SubscriptionTerms,
     Who,
+    billed,
     cancel,
     change_selection,
     pause,
@@ -24,6 +25,7 @@ from billing.subscriptions import (
     start_from_quote,
 )
 from billing.unit_of_work import UnitOfWork
+from pricing_engine.proration import MidPeriod
 from tests.billing_story import Company
 from tests.state_machine import model as m
 from tests.state_machine.telling import DAY, Telling, chosen, customers, picks, seats
@@ -54,13 +56,14 @@ class SubscriptionRules(Telling):
         self.model.subscriptions[name] = m.Subscription(name, customer, start, [phase])
 
     @precondition(lambda self: self.running())
-    @rule(pick=picks, quantity=seats, support=st.booleans(), days=st.integers(-35, 10))
-    def change(self, pick: int, quantity: int, support: bool, days: int) -> None:
+    @rule(pick=picks, quantity=seats, support=st.booleans(), days=st.integers(-35, 10), how=st.sampled_from(MidPeriod))
+    def change(self, pick: int, quantity: int, support: bool, days: int, how: MidPeriod) -> None:
         """Change seats and support from a day on, which may be past or still to come."""
         subscription, at, _ = self._running(pick, days)
         selection = {"tokens": Decimal(1), "seats": Decimal(quantity), **({"support": Decimal(1)} if support else {})}
-        self._record(subscription, lambda found: change_selection(found, self.prices, selection, at, Who(self.now)))
-        subscription.change(m.Phase(at, "active", quantity, support))
+        who = Who(self.now)
+        self._record(subscription, lambda found: billed(change_selection(found, self.prices, selection, at, who), how))
+        subscription.change(m.Phase(at, "active", quantity, support, how))
 
     @precondition(lambda self: self.running())
     @rule(pick=picks, days=st.integers(-35, 10))
@@ -73,13 +76,14 @@ class SubscriptionRules(Telling):
         subscription.change(m.Phase(at, state, in_force.seats, in_force.support))
 
     @precondition(lambda self: len(self.running()) > 1)
-    @rule(pick=picks, days=st.integers(-10, 10), at_end=st.booleans())
-    def cancel(self, pick: int, days: int, at_end: bool) -> None:
+    @rule(pick=picks, days=st.integers(-10, 10), at_end=st.booleans(), how=st.sampled_from(MidPeriod))
+    def cancel(self, pick: int, days: int, at_end: bool, how: MidPeriod) -> None:
         """Cancel on a day, or with the month that holds it."""
         subscription, at, in_force = self._running(pick, days)
-        self._record(subscription, lambda found: cancel(found, at, Who(self.now), at_period_end=at_end))
+        who = Who(self.now)
+        self._record(subscription, lambda found: billed(cancel(found, at, who, at_period_end=at_end), how))
         ends = m.month_after(m.month_of(at)) if at_end else at
-        subscription.change(m.Phase(ends, "ended", in_force.seats, in_force.support))
+        subscription.change(m.Phase(ends, "ended", in_force.seats, in_force.support, how))
 
     def running(self, days: int = 0) -> list[m.Subscription]:
         """Return the subscriptions that run on a day from today."""

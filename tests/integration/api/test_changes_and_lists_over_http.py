@@ -69,6 +69,9 @@ def test_every_change_is_billed_as_its_preview_said(sold: Door) -> None:
     assert change(sold, action="quantity", feature="seats", quantity="62")[0] > 0
     assert change(sold, action="add", feature="sso")[0] > 0
     assert change(sold, action="drop", feature="sso")[0] < 0
+    later = {"proration": "next_period"}
+    added, phase = change(sold, action="quantity", feature="seats", quantity="99", **later)
+    assert (added, phase["agreement"]["proration"]["mid_period"]) == (0, "next_period")
     added, phase = change(sold, action="upgrade", selection={"seats": "100"}, reason="more people")
     assert (added > 0, phase["agreement"]["selection"], phase["reason"]) == (True, {"seats": "100"}, "more people")
     added, phase = change(sold, action="downgrade", selection={"seats": "10"})
@@ -94,6 +97,8 @@ def test_what_an_action_does_not_take_or_lacks_is_refused_and_leaves_nothing(sol
         ({"action": "pause", "feature": "seats"}, 422, "feature"),
         ({"action": "change", "selection": {"seats": "1"}, "at_period_end": True}, 422, "at_period_end"),
         ({"action": "add", "quantity": "2"}, 422, "feature"),
+        ({"action": "pause", "proration": "whole"}, 422, "proration"),
+        ({"action": "cancel", "proration": "half"}, 400, ""),
         ({"action": "change"}, 422, "selection"),
         ({"action": "upgrade"}, 422, "selection"),
         ({"action": "quantity", "feature": "sso", "quantity": "2"}, 422, "feature"),

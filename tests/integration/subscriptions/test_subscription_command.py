@@ -42,20 +42,27 @@ def test_a_subscription_from_start_to_end(company: Company, capsys: pytest.Captu
     status, seen = run("change", "s1", "seats=5", "tokens", "--preview")
     assert (status, seen["difference"][0]["amount"] > "0") == (0, True)
     assert run("show", "s1")[1] == started
+    later = ("--proration", "next_period")
+    status, seen = run("change", "s1", "seats=5", "tokens", *later, "--preview")
+    assert (status, [each["amount"] for each in seen["difference"]]) == (0, ["0"])
     for arguments, action in (
-        (("change", "s1", "seats=5", "tokens", "--reason", "grown"), "change"),
+        (("change", "s1", "seats=5", "tokens", "--reason", "grown", *later), "change"),
         (("pause", "s1"), "pause"),
         (("resume", "s1"), "resume"),
         (("cancel", "s1", "--at-period-end"), "cancel"),
+        (("unschedule", "s1"), "unschedule"),
+        (("cancel", "s1"), "cancel"),
     ):
         status, after = run(*arguments)
         assert (status, after["phases"][-1]["action"]) == (0, action)
-    assert [phase["reason"] for phase in after["phases"]] == ["", "grown", "", "", ""]
+    assert [phase["reason"] for phase in after["phases"]] == ["", "grown", "", "", "", "", ""]
+    how = [phase["agreement"]["proration"]["mid_period"] for phase in after["phases"]]
+    assert how == ["prorated", "next_period", *["prorated"] * 5]
     assert run("show", "s1") == (0, after)
     assert run("resume", "s1") == (3, None)
     assert run("start", "s2", "acme", "nothing=1") == (3, None)
     with company.database.reading(company.tenant) as uow:
         recorded = [(each.actor, each.action) for each in entries(uow) if each.object_type == "subscription"]
     assert recorded[0] == ("ann", "subscription.start")
-    done = ["change", "pause", "resume", "cancel"]
+    done = ["change", "pause", "resume", "cancel", "unschedule", "cancel"]
     assert [action for _, action in recorded[1:]] == [f"subscription.{each}" for each in done]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,12 @@ from models.values.errors import InvalidValueError
 from models.values.money import currency, round_to_minor
 from models.values.period import BillingCycle, Interval, Period, parse_instant, parse_zone
 from pricing_engine.proration import (
+    MidPeriod,
     PriceChange,
     ProrationBasis,
     ProrationRule,
     ProrationUnit,
+    added,
     count_days,
     end_of_day,
     prorate,
@@ -178,3 +181,21 @@ def test_days_are_counted_by_local_midnights(one: datetime, other: datetime, zon
     start, end = min(one, other), max(one, other)
     midnights = list(BillingCycle.calendar(Interval.DAY, zone).periods(Period(start, end + timedelta(microseconds=1))))
     assert count_days(start, end, zone) == len(midnights) - 1
+
+
+@given(st.lists(amounts, min_size=1, max_size=8))
+def test_changes_in_full_sum_to_the_highest_amount_and_never_give_back(stood: list[Decimal]) -> None:
+    more = [
+        added(amount, before=before, highest=max(stood[: i + 1]), rule=MidPeriod.WHOLE)
+        for i, (before, amount) in enumerate(pairwise(stood))
+    ]
+    assert all(each >= 0 for each in more)
+    assert stood[0] + sum(more) == max(stood)
+
+
+def test_what_a_change_adds_follows_its_rule() -> None:
+    facts = {"before": Decimal(5), "highest": Decimal(10)}
+    found = {rule: [added(Decimal(amount), **facts, rule=rule) for amount in (4, 6, 12)] for rule in MidPeriod}
+    assert found == {
+        MidPeriod.PRORATED: [-1, 1, 7], MidPeriod.WHOLE: [0, 0, 2], MidPeriod.NEXT_PERIOD: [0, 0, 0]
+    }  # fmt: skip
