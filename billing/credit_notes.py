@@ -1,7 +1,8 @@
 """Credit notes: what is wrong with a finalised invoice is taken back by a document of its own, never by an edit.
 
 A line can be credited up to its net, less what earlier notes took off it. Its tax follows cumulatively, so that
-notes over the whole of a line take back exactly the tax it bore, however they are cut.
+notes over the whole of a line take back exactly the tax it bore, however they are cut. A tax that is an amount is never
+divided: it goes back whole, with the note that takes the last of its line or of the invoice.
 """
 
 from __future__ import annotations
@@ -77,9 +78,15 @@ def plan_credit(
             value=sum(wanted.values()),
             code="not_creditable",
         )
-    return [
-        CreditedLine(number, net, _tax_of(lines[number], net, notes)) for number, net in sorted(wanted.items()) if net
-    ]
+    takes_the_last = sum(wanted.values()) == _left_in_all(invoice, notes)
+    credited = []
+    for number, line in sorted(lines.items()):
+        net = wanted.get(number, 0)
+        ends = takes_the_last or 0 < net == left[number]
+        tax = _tax_amount_of(line, notes, ends=ends) if line.has_tax_amount else _tax_of(line, net, notes)
+        if net or tax:
+            credited.append(CreditedLine(number, net, tax))
+    return credited
 
 
 def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: datetime) -> CreditNote:
@@ -145,6 +152,12 @@ def _tax_of(line: InvoiceLine, net: int, notes: Sequence[CreditNote]) -> int:
         return 0
     due = round_fraction(Fraction(line.tax_minor * reached, line.net_minor))
     return due - sum(credited.tax_minor for credited in earlier)
+
+
+def _tax_amount_of(line: InvoiceLine, notes: Sequence[CreditNote], *, ends: bool) -> int:
+    """Return a tax that is an amount where a note `ends` what it was charged on, unless an earlier note did."""
+    is_back = any(credited.tax_minor for note in notes for credited in note.lines if credited.line == line.line)
+    return max(line.tax_minor, 0) if ends and not is_back else 0
 
 
 def _numbered(uow: UnitOfWork, invoice: Invoice, request: CreditRequest, lines: Sequence[CreditedLine]) -> CreditNote:

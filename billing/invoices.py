@@ -13,7 +13,8 @@ from fractions import Fraction
 from billing.customers import Customer, LegalEntity
 from billing.invoice_rounding import TaxedGroup, round_lines, tax_lines
 from billing.rated_usage import COMMITMENT, Kind, RatedUsage
-from billing.tax import TaxRates
+from billing.tax import LineToTax, TaxAmount, TaxAmounts, TaxRates
+from models.values.errors import InvalidValueError, NotFoundError
 from models.values.money import currency
 from models.values.period import Period
 from models.values.quantity import EXACT, MAX_FRACTION_DIGITS
@@ -59,6 +60,11 @@ class InvoiceLine:
     book_hash: str | None
     corrects: str | None
     sources: tuple[tuple[str, int], ...]
+
+    @property
+    def has_tax_amount(self) -> bool:
+        """Whether its tax is an amount, not a percent of its net."""
+        return self.tax_minor != 0 and not self.tax_percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ def draft_invoice(
 ) -> Invoice:
     """Make a draft of rated usage, in its order, one line a row.
 
-    `names`: of features, by price-book hash and key. Raises what the tax rates raise.
+    `names`: of features, by price-book hash and key. Raises what the tax rates raise, and what `with_tax_amounts` does.
     """
     lines = []
     for number, (charge, position, row) in enumerate(rows, start=1):
@@ -179,19 +185,82 @@ def draft_invoice(
         finalise_from=issue.finalise_from,
         lines=tuple(lines),
     )
-    return rounded(blank, carried_in)
+    draft = rounded(blank, carried_in)
+    if not isinstance(rates, TaxAmounts):
+        return draft
+    to_tax = [
+        LineToTax(line.line, line.feature, row.tax_category, line.net_minor)
+        for line, (_, _, row) in zip(draft.lines, rows, strict=True)
+    ]
+    return with_tax_amounts(draft, rates.amounts(to_tax, asset, customer, seller, issue.issued_on))
+
+
+def with_tax_amounts(draft: Invoice, amounts: Sequence[TaxAmount]) -> Invoice:
+    """Return the draft with taxes that are amounts: on their lines, or of the whole invoice as lines of their own.
+
+    Raises NotFoundError for a line that is not there, InvalidValueError for one that is taxed already and for an amount
+    below zero on what is not below zero.
+    """
+    lines = {line.line: line for line in draft.lines}
+    for tax in amounts:
+        if tax.line is None:
+            number = len(lines) + 1
+            line = _tax_line(draft, number, tax.code)
+        else:
+            number = tax.line
+            if number not in lines:
+                raise NotFoundError("has no such line", field="tax.line", value=number, code="unknown_invoice_line")
+            line = lines[number]
+        if line.tax_minor or line.tax_percent:
+            raise InvalidValueError(
+                f"bears {line.tax_code} already", field="tax.line", value=number, code="taxed_already"
+            )
+        if tax.amount_minor < 0 <= (draft.net_minor if tax.line is None else line.net_minor):
+            raise InvalidValueError(
+                "must be >= 0 on what is not below zero", field="tax.amount_minor", value=tax.amount_minor
+            )
+        if tax.amount_minor:
+            lines[number] = replace(line, tax_code=tax.code, tax_minor=tax.amount_minor)
+    return rounded(replace(draft, lines=tuple(lines.values())), draft.carried_in)
+
+
+def _tax_line(draft: Invoice, number: int, code: str) -> InvoiceLine:
+    return InvoiceLine(
+        line=number,
+        subscription=None,
+        feature=code,
+        kind=Kind.TAX,
+        description=f"Tax: {code}",
+        service=draft.service,
+        quantity=Decimal(0),
+        unit_price=None,
+        list_amount=Decimal(0),
+        exact=Decimal(0),
+        net_minor=0,
+        tax_code=code,
+        tax_percent=Decimal(0),
+        tax_minor=0,
+        cost=Decimal(0),
+        in_advance=False,
+        book_hash=None,
+        corrects=None,
+        sources=(),
+    )
 
 
 def rounded(invoice: Invoice, carried_in: Decimal) -> Invoice:
-    """Return the draft with its amounts rounded and taxed, taking in what earlier invoices left."""
+    """Return the draft with its amounts rounded and taxed, taking in what earlier invoices left.
+
+    A tax that is an amount stays what it is.
+    """
     money = currency(invoice.currency)
     nets = round_lines([line.exact for line in invoice.lines], carried_in, money)
     taxes, _ = tax_lines(nets.lines, [(line.tax_code, line.tax_percent) for line in invoice.lines])
     lines = tuple(
-        replace(line, net_minor=net, tax_minor=tax)
+        replace(line, net_minor=net, tax_minor=line.tax_minor if line.has_tax_amount else tax)
         for line, net, tax in zip(invoice.lines, nets.lines, taxes, strict=True)
     )
-    tax = sum(taxes)
+    tax = sum(line.tax_minor for line in lines)
     return replace(
         invoice,
         exact=nets.exact,

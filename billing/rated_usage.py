@@ -23,13 +23,14 @@ _ZERO = Decimal(0)
 
 
 class Kind(StrEnum):
-    """Why an amount is due."""
+    """Why an amount is due. `tax` is of lines of an invoice only: a tax of the whole, beside no net."""
 
     USAGE = "usage"
     RECURRING = "recurring"
     COMMITMENT = "commitment"
     COUPON = "coupon"
     ADDITION = "addition"
+    TAX = "tax"
 
 
 class Scope(StrEnum):

@@ -1,4 +1,4 @@
-"""Tax: a port (line, buyer, date) -> rate, and a built-in dated table by country and category.
+"""Tax: a port (line, buyer, date) -> rate, one for amounts beside it, and a built-in dated table of rates.
 
 The table knows standard and reduced rates of value-added and goods-and-services taxes. It is a starting point, not
 advice: a company with duties elsewhere, US sales tax among them, plugs its own `TaxRates` in.
@@ -6,14 +6,15 @@ advice: a company with duties elsewhere, US sales tax among them, plugs its own 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from billing.customers import Customer, LegalEntity
-from models.values.errors import NotFoundError
+from models.values.errors import InvalidValueError, NotFoundError
+from models.values.ids import check_key
 
 STANDARD, REDUCED, ZERO, EXEMPT = "standard", "reduced", "zero", "exempt"
 _EU = frozenset(
@@ -36,11 +37,49 @@ class TaxRate:
 NO_TAX = TaxRate("none", Decimal(0))
 
 
+@dataclass(frozen=True, slots=True)
+class LineToTax:
+    """A line of a draft as amounts are asked for: its number, and its net in minor units, rounded."""
+
+    line: int
+    feature: str
+    category: str
+    net_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaxAmount:
+    """A tax that is an amount, in minor units of the invoice: of the line of that number, or of the whole invoice.
+
+    `code` names the ledger's tax account. Raises InvalidValueError for another form of code, or no whole minor units.
+    """
+
+    code: str
+    amount_minor: int
+    line: int | None = None
+
+    def __post_init__(self) -> None:
+        check_key(self.code, "tax.code")
+        if type(self.amount_minor) is not int:
+            raise InvalidValueError("must be whole minor units", field="tax.amount_minor", value=self.amount_minor)
+
+
 class TaxRates(Protocol):
-    """Answers which tax a line bears."""
+    """Answers which tax a line bears. What answers amounts too is `TaxAmounts`."""
 
     def rate(self, category: str, customer: Customer, seller: LegalEntity, on: date) -> TaxRate:
         """Return the rate for a line of `category` invoiced on a date. Raises NotFoundError for what it cannot know."""
+        ...
+
+
+@runtime_checkable
+class TaxAmounts(Protocol):
+    """Answers which taxes of an invoice are amounts; looked for in what answers the rates."""
+
+    def amounts(
+        self, lines: Sequence[LineToTax], currency: str, customer: Customer, seller: LegalEntity, on: date
+    ) -> Sequence[TaxAmount]:
+        """Return the amounts of an invoice of that date with those lines; asked once, when it is drafted."""
         ...
 
 

@@ -51,6 +51,8 @@ def print_explanation(uow: UnitOfWork, explained: LineExplanation, events: int) 
     money = currency(invoice.currency)
     print(f"{invoice.number or 'draft'} line {line.line}: {line.description}, {invoice.customer}")
     print(f"  exact {plain(line.exact)} {invoice.currency}, rounded {plain(from_minor(line.net_minor, money))}")
+    how = "an amount" if line.has_tax_amount else f"{plain(line.tax_percent)} %"
+    print(f"  tax {plain(from_minor(line.tax_minor, money))}: {line.tax_code}, {how}")
     for usage in explained.usages:
         row = usage.row
         print(f"  rated usage {usage.charge}#{usage.position}: {plain(row.amount)} {invoice.currency}")
@@ -61,7 +63,7 @@ def print_explanation(uow: UnitOfWork, explained: LineExplanation, events: int) 
             print(f"    tariff {json.dumps(usage.tariff, ensure_ascii=False)}")
         if row.corrects is not None:
             print(f"    corrects {row.corrects}: due {row.detail.get('due')}, billed {row.detail.get('billed')}")
-        for name in ("prorated", "discount", "tariff", "coupon", "committed", "spent"):
+        for name in ("prorated", "mid_period", "discount", "tariff", "coupon", "committed", "spent"):
             if name in row.detail:
                 print(f"    {name}: {json.dumps(row.detail[name], ensure_ascii=False)}")
         for step in row.detail.get("steps", ()):
@@ -93,6 +95,9 @@ def _explanation_document(uow: UnitOfWork, explained: LineExplanation) -> dict[s
         "feature": line.feature,
         "exact_amount": plain(line.exact),
         "rounded_minor": line.net_minor,
+        "tax_minor": line.tax_minor,
+        "tax_code": line.tax_code,
+        "tax_percent": plain(line.tax_percent),
         "rated_usage": [
             {
                 "charge": usage.charge,

@@ -110,7 +110,7 @@ def invoice_table(invoice: Invoice) -> Table:
         title=title,
         caption=f"{total}, total {plain(from_minor(invoice.total_minor, money))} {money.code}; {carrying}",
     )
-    for column in ("line", "description", "quantity", "unit price", "exact", "rounded"):
+    for column in ("line", "description", "quantity", "unit price", "exact", "rounded", "tax"):
         table.add_column(column, justify="left" if column == "description" else "right")
     for line in invoice.lines:
         table.add_row(
@@ -120,6 +120,7 @@ def invoice_table(invoice: Invoice) -> Table:
             "" if line.unit_price is None else plain(line.unit_price),
             plain(line.exact),
             plain(from_minor(line.net_minor, money)),
+            plain(from_minor(line.tax_minor, money)),
         )
     return table
 

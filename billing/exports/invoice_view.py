@@ -13,6 +13,7 @@ from babel.numbers import get_decimal_symbol, get_group_symbol, get_minus_sign_s
 
 from billing.exports.labels import labels
 from billing.invoices import Invoice, InvoiceState
+from billing.rated_usage import Kind
 from billing.repositories.credit_notes import CreditNote
 from models.values.money import Currency, currency, from_minor
 from models.values.period import Period, parse_zone
@@ -28,9 +29,13 @@ def invoice_view(invoice: Invoice, party: Mapping[str, Any]) -> dict[str, Any]:
     words = show.words
     sums = [(words["net"], show.money(invoice.net_minor), False)]
     sums += [
-        (f"{words['tax']} {show.number(group.percent)} %", show.money(group.tax_minor), False)
+        (
+            f"{words['tax']} {f'{show.number(group.percent)} %' if group.percent else group.code}",
+            show.money(group.tax_minor),
+            False,
+        )
         for group in invoice.tax_groups()
-        if group.percent
+        if group.percent or group.tax_minor
     ]
     sums.append((words["total"], show.money(invoice.total_minor), True))
     if invoice.settled_minor:
@@ -54,6 +59,7 @@ def invoice_view(invoice: Invoice, party: Mapping[str, Any]) -> dict[str, Any]:
                 "amount": show.money(line.net_minor),
             }
             for line in invoice.lines
+            if line.kind is not Kind.TAX
         ],
         "sums": [{"label": label, "amount": amount, "strong": strong} for label, amount, strong in sums],
         "carrying": [
@@ -87,6 +93,7 @@ def credit_note_view(note: CreditNote, invoice: Invoice, party: Mapping[str, Any
                 "amount": show.money(-credited.net_minor),
             }
             for credited in note.lines
+            if by_line[credited.line].kind is not Kind.TAX
         ],
         "sums": [
             {"label": words["net"], "amount": show.money(-note.net_minor), "strong": False},

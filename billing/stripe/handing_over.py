@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from billing.collection import CollectionMethod, CustomerToBill, InvoiceToCollect, LineTax, LineToCollect
 from billing.customers import Customer
 from billing.invoices import Invoice, InvoiceLine, InvoiceState
+from billing.rated_usage import Kind
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
@@ -66,7 +67,7 @@ def to_collect(invoice: Invoice, customer: Customer, method: CollectionMethod) -
         number=invoice.number or invoice.id,
         customer=CustomerToBill(customer.key, customer.legal_name, customer.email),
         currency=invoice.currency,
-        lines=tuple(_line(line) for line in invoice.lines),
+        lines=tuple(each for line in invoice.lines for each in _lines(line)),
         total_minor=invoice.total_minor,
         method=method,
         days_until_due=max((invoice.due_on - invoice.issued_on).days, 1),
@@ -74,8 +75,18 @@ def to_collect(invoice: Invoice, customer: Customer, method: CollectionMethod) -
     )
 
 
-def _line(line: InvoiceLine) -> LineToCollect:
-    taxes = (LineTax(line.tax_code, line.tax_percent, line.tax_minor),) if line.tax_minor else ()
+def _lines(line: InvoiceLine) -> Iterator[LineToCollect]:
+    """Yield the line with its tax; a tax that is an amount is a line beside it: no percent comes to it."""
+    if line.kind is not Kind.TAX:
+        taxes = (
+            (LineTax(line.tax_code, line.tax_percent, line.tax_minor),) if line.tax_percent and line.tax_minor else ()
+        )
+        yield _line(line, taxes)
+    if line.has_tax_amount:
+        yield LineToCollect(f"{line.line}.tax", line.tax_code, f"Tax: {line.tax_code}", line.tax_minor, line.service)
+
+
+def _line(line: InvoiceLine, taxes: tuple[LineTax, ...]) -> LineToCollect:
     return LineToCollect(
         line_id=str(line.line),
         feature=line.feature,
