@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from billing.charges import ChargeDraft
-from billing.coupons import HeldCoupon, apply_held_coupons, held_coupons
+from billing.coupons import HeldCoupon, TakenBefore, Turn, apply_held_coupons, held_coupons, taken_before
 from billing.measured_usage import Measured, UsageMeasurer, Window
 from billing.metered_features import windows_of
 from billing.metering.history import EventReader, effective_events
@@ -115,7 +115,8 @@ def charge_customers(
     for customer, own_plans in plans.items():
         measured = _measure(uow, customer, own_plans, source, run, events)
         rows = _rate(own_plans, source, measured, billed)
-        drafts += _drafts(customer, own_plans, rows, run, held.get(customer, ()))
+        before = taken_before(uow, rows) if with_coupons else {}
+        drafts += _drafts(customer, own_plans, rows, run, held.get(customer, ()), before)
         seen.append([customer, *(_fingerprint(key, one) for key, one in sorted(measured.items()))])
     seen.append([[draft.id, plain(draft.exact)] for draft in drafts])
     return Charged(tuple(drafts), tuple(late), content_hash(seen))  # type: ignore[arg-type]
@@ -275,7 +276,12 @@ def _ended_before(plan: _Plan, instant: datetime) -> bool:
 
 
 def _drafts(
-    customer: str, plans: Sequence[_Plan], rows: Sequence[RatedUsage], run: Run, held: Sequence[HeldCoupon]
+    customer: str,
+    plans: Sequence[_Plan],
+    rows: Sequence[RatedUsage],
+    run: Run,
+    held: Sequence[HeldCoupon],
+    before: Mapping[Turn, TakenBefore],
 ) -> Iterator[ChargeDraft]:
     """Yield one charge a currency, its coupons applied."""
     currencies = {plan.subscription.id: plan.subscription.currency for plan in plans}
@@ -285,7 +291,7 @@ def _drafts(
     for asset in sorted(by_currency):
         of_asset = [plan for plan in plans if plan.subscription.currency == asset]
         charge = f"{run.key}/{customer}/{asset}"
-        discounted, uses = apply_held_coupons(by_currency[asset], held, asset)
+        discounted, uses = apply_held_coupons(by_currency[asset], held, asset, before)
         yield ChargeDraft(
             id=charge,
             customer=customer,

@@ -1,11 +1,19 @@
-"""Coupons that customers hold: what they take off a charge becomes rated rows of their own, feature by feature."""
+"""Coupons that customers hold: what they take off a charge becomes rated rows of their own, feature by feature.
+
+Where a billing period is corrected, a coupon counts what of it rises in all; where what it covers falls, what it took
+comes back in the same proportion. So no correction credits more than was billed after coupons, and one that only cuts
+a period anew changes nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
 
 from sqlalchemy import func, insert, or_, select
 
@@ -13,11 +21,13 @@ from billing.charges import CouponUse
 from billing.invoice_rounding import round_lines
 from billing.metering.sets import members
 from billing.rated_usage import Kind, RatedUsage
+from billing.repositories.charges import ChargeRepository
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.invoice import ChargeRow, CouponGrantRow, CouponRow, CouponUseRow
 from models.values.errors import InvalidValueError
-from models.values.money import currency, from_minor
+from models.values.money import Currency, currency, from_minor, round_to_minor
+from models.values.quantity import EXACT
 from pricing_engine.coupons import Coupon, InvoiceLine, apply_coupons, coupon_document, parse_coupon
 from pricing_engine.coupons import CouponUse as CouponState
 
@@ -34,6 +44,22 @@ class HeldCoupon:
 
     state: CouponState
     currency: str | None = None
+
+
+Turn = tuple[str | None, datetime]
+"""A billing period of a subscription, by its beginning."""
+
+
+def turn_of(row: RatedUsage) -> Turn:
+    """Return the billing period that a row is of."""
+    return row.subscription, row.cycle.start
+
+
+class TakenBefore(NamedTuple):
+    """What was billed of a billing period before: amounts by feature, and what of them each coupon took, net."""
+
+    billed: dict[str, Decimal]
+    taken: dict[Coupon, Decimal]
 
 
 def define_coupon(uow: UnitOfWork, coupon: Coupon, asset: str | None, at: datetime) -> None:
@@ -95,36 +121,105 @@ def held_coupons(
     return held
 
 
+def taken_before(
+    uow: UnitOfWork, rows: Sequence[RatedUsage], *, before_period: str | None = None
+) -> dict[Turn, TakenBefore]:
+    """Return by billing period what coupons took of those that some rows correct downwards.
+
+    `before_period`: counting only charges of earlier months.
+    """
+    turns = {turn_of(row) for row in rows if _falls(row)}
+    if not turns:
+        return {}
+    subscriptions = {subscription for subscription, _ in turns if subscription is not None}
+    billed = ChargeRepository(uow).billed_by_turn(
+        subscriptions, min(start for _, start in turns), before_period=before_period
+    )
+    codes = {row.detail["coupon"] for turn in turns for row in billed.get(turn, ()) if row.kind is Kind.COUPON}
+    query = select(_COUPON.c.code, _COUPON.c.document).where(
+        _COUPON.c.tenant == uow.tenant, members(uow, _COUPON.c.code, codes)
+    )
+    coupons = {row.code: parse_coupon(row.document) for row in uow.connection.execute(query)} if codes else {}
+    return {turn: _taken(billed.get(turn, ()), coupons) for turn in turns}
+
+
+def _taken(rows: Sequence[RatedUsage], coupons: Mapping[str, Coupon]) -> TakenBefore:
+    found = TakenBefore({}, {})
+    for row in rows:
+        if row.kind is Kind.COUPON:
+            coupon = coupons[row.detail["coupon"]]
+            found.taken[coupon] = EXACT.subtract(found.taken.get(coupon, _ZERO), row.amount)
+        else:
+            found.billed[row.feature] = EXACT.add(found.billed.get(row.feature, _ZERO), row.amount)
+    return found
+
+
 def apply_held_coupons(
-    rows: Sequence[RatedUsage], held: Sequence[HeldCoupon], asset: str
+    rows: Sequence[RatedUsage],
+    held: Sequence[HeldCoupon],
+    asset: str,
+    before: Mapping[Turn, TakenBefore] | None = None,
 ) -> tuple[list[RatedUsage], tuple[CouponUse, ...]]:
-    """Return the rows with what coupons take off them, and the uses. Pure.
+    """Return the rows with what coupons take off them and give back of `before`, and the uses. Pure.
 
     A coupon works on whole minor units: the lines as this charge alone would round them.
     """
-    fitting = [each.state for each in held if each.currency in {None, asset}]
-    if not fitting:
-        return list(rows), ()
     money = currency(asset)
-    minor = round_lines([row.amount for row in rows], _ZERO, money).lines
-    lines = [InvoiceLine(row.feature, amount) for row, amount in zip(rows, minor, strict=True)]
-    result = apply_coupons(lines, fitting, money)
-    taken: dict[str, int] = {}
-    discounts = []
-    for discount in result.discounts:
-        taken[discount.coupon] = taken.get(discount.coupon, 0) + discount.amount_minor
-        amount = from_minor(-discount.amount_minor, money)
-        discounts.append(
-            replace(
-                rows[discount.line],
-                kind=Kind.COUPON,
-                quantity=_ZERO,
-                list_amount=amount,
-                amount=amount,
-                cost=_ZERO,
-                corrects=None,
-                detail={"coupon": discount.coupon},
-            )
-        )
-    uses = tuple(CouponUse(code, amount_minor) for code, amount_minor in taken.items())
-    return [*rows, *discounts], uses
+    fitting = [each.state for each in held if each.currency in {None, asset}]
+    left = list(round_lines([row.amount for row in rows], _ZERO, money).lines) if fitting else []
+    discounts, uses = [], []
+    for use in sorted(fitting, key=lambda each: each.coupon.priority):
+        lines = [InvoiceLine(row.feature, minor) for row, minor in zip(rows, _risen(rows, left, use), strict=True)]
+        found = apply_coupons(lines, [use], money).discounts
+        for discount in found:
+            left[discount.line] -= discount.amount_minor
+            amount = from_minor(-discount.amount_minor, money)
+            discounts.append(replace(_coupon_row(rows[discount.line], use.coupon, amount), corrects=None))
+        if found:
+            uses.append(CouponUse(use.coupon.key, sum(discount.amount_minor for discount in found)))
+    return [*rows, *discounts, *_given_back(rows, before or {}, money)], tuple(uses)
+
+
+def _risen(rows: Sequence[RatedUsage], left: Sequence[int], use: CouponState) -> list[int]:
+    """Return the lines, each that rises less what else of its billing period falls that the coupon covers."""
+    falls: Counter[Turn] = Counter()
+    for row, minor in zip(rows, left, strict=True):
+        if _falls(row) and use.coupon.covers(row.feature):
+            falls[turn_of(row)] -= minor
+    risen = []
+    for row, minor in zip(rows, left, strict=True):
+        less = min(falls[turn_of(row)], minor) if minor > 0 and use.coupon.covers(row.feature) else 0
+        falls[turn_of(row)] -= less
+        risen.append(minor - less)
+    return risen
+
+
+def _given_back(
+    rows: Sequence[RatedUsage], before: Mapping[Turn, TakenBefore], money: Currency
+) -> Iterator[RatedUsage]:
+    for turn, (billed, taken) in sorted(before.items(), key=lambda each: (each[0][0] or "", each[0][1])):
+        for coupon, took in taken.items():
+            covered = [row for row in rows if turn_of(row) == turn and coupon.covers(row.feature)]
+            fall = -sum((Fraction(row.amount) for row in covered), Fraction(0))
+            gross = sum((Fraction(amount) for feature, amount in billed.items() if coupon.covers(feature)), Fraction(0))
+            part = Fraction(took) * min(fall / gross, 1) if gross > 0 and fall > 0 else Fraction(0)
+            minor = round_to_minor(part, money)
+            if minor:
+                fallen = next(row for row in covered if _falls(row))
+                yield _coupon_row(fallen, coupon, from_minor(minor, money))
+
+
+def _falls(row: RatedUsage) -> bool:
+    return row.corrects is not None and row.amount < 0
+
+
+def _coupon_row(row: RatedUsage, coupon: Coupon, amount: Decimal) -> RatedUsage:
+    return replace(
+        row,
+        kind=Kind.COUPON,
+        quantity=_ZERO,
+        list_amount=amount,
+        amount=amount,
+        cost=_ZERO,
+        detail={"coupon": coupon.key},
+    )

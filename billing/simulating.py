@@ -17,7 +17,7 @@ from msgspec import structs
 
 from billing.charging import Run, charge_customers, known_subscriptions, price_source
 from billing.closing import issue_of, run_again
-from billing.coupons import HeldCoupon, apply_held_coupons, held_coupons
+from billing.coupons import HeldCoupon, apply_held_coupons, held_coupons, taken_before
 from billing.customers import Customer, LegalEntity
 from billing.invoices import Invoice, InvoiceState, draft_invoice
 from billing.invoicing import feature_names
@@ -142,7 +142,14 @@ def _simulate_some(uow: UnitOfWork, keys: Sequence[str], task: _Task) -> tuple[l
         before = live.get((customer, asset), [])
         after = _with_corrections(before, draft.get((customer, asset), []))
         billed = [
-            of_month.again(uow.tenant, people[customer], asset, _discounted(rows, held, customer, asset), names, task)
+            of_month.again(
+                uow.tenant,
+                people[customer],
+                asset,
+                _discounted(uow, rows, held.get(customer, ()), asset, task),
+                names,
+                task,
+            )
             for rows in (before, after)
         ]
         found.append(
@@ -188,9 +195,10 @@ def _with_corrections(live: Sequence[RatedUsage], draft: Sequence[RatedUsage]) -
 
 
 def _discounted(
-    rows: Sequence[RatedUsage], held: Mapping[str, Sequence[HeldCoupon]], customer: str, asset: str
+    uow: UnitOfWork, rows: Sequence[RatedUsage], held: Sequence[HeldCoupon], asset: str, task: _Task
 ) -> list[RatedUsage]:
-    return apply_held_coupons(rows, held.get(customer, ()), asset)[0]
+    before = taken_before(uow, rows, before_period=task.month.key)
+    return apply_held_coupons(rows, held, asset, before)[0]
 
 
 # Prices.

@@ -154,21 +154,36 @@ class ChargeRepository:
 
         Coupons and additions stay out: they are not differences. `before_period`: only by charges of earlier months.
         """
+        found: dict[str, dict[Key, Billed]] = {}
+        for charge, rated in self._of_subscriptions(subscriptions, since, before_period):
+            if rated.kind in _COMPARED:
+                by_key = found.setdefault(rated.subscription or "", {})
+                by_key[rated.key] = _summed(by_key.get(rated.key), rated, charge)
+        return found
+
+    def billed_by_turn(
+        self, subscriptions: Collection[str], since: datetime, *, before_period: str | None = None
+    ) -> dict[tuple[str | None, datetime], list[RatedUsage]]:
+        """Return by subscription and beginning of a billing period all that was billed of it, coupons included."""
+        found: dict[tuple[str | None, datetime], list[RatedUsage]] = {}
+        for _, rated in self._of_subscriptions(subscriptions, since, before_period):
+            found.setdefault((rated.subscription, rated.cycle.start), []).append(rated)
+        return found
+
+    def _of_subscriptions(
+        self, subscriptions: Collection[str], since: datetime, before_period: str | None
+    ) -> Iterator[tuple[str, RatedUsage]]:
+        """Yield what was billed for billing periods that end after `since`, with its charge, in order of the runs."""
         query = select(_RATED).where(
             _RATED.c.tenant == self._uow.tenant,
             members(self._uow, _RATED.c.subscription, subscriptions),
             _RATED.c.cycle_end > since,
         )
-        found: dict[str, dict[Key, Billed]] = {}
         rows = self._uow.connection.execute(query).all()
         order = self._run_order({row.charge for row in rows}, before_period)
         counted = [row for row in rows if row.charge in order]
         for row in sorted(counted, key=lambda row: (order[row.charge], row.position)):
-            rated = _rated(row)
-            if rated.kind in _COMPARED:
-                by_key = found.setdefault(row.subscription, {})
-                by_key[rated.key] = _summed(by_key.get(rated.key), rated, row.charge)
-        return found
+            yield row.charge, _rated(row)
 
     def billed_ahead(self, subscriptions: Collection[str], since: datetime) -> list[tuple[Charge, RatedUsage]]:
         """Return what was billed before its service, where that goes on after `since`, by charge and position."""

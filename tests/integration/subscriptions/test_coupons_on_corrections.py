@@ -1,0 +1,128 @@
+"""What was billed with a coupon is corrected with it: no credit exceeds what was due, a new cut costs nothing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from billing.books_checks import BOOKS_CHECKS
+from billing.coupons import define_coupon, grant_coupon
+from billing.database import Database
+from billing.rated_usage import Kind
+from billing.repositories.price_books import PriceBookRepository
+from billing.subscriptions import Change, Who, cancel, change_selection, record, unschedule
+from billing.verification import verify
+from pricing_engine.coupons import parse_coupon
+from tests.billing_story import BOOK, Company, at, event
+
+AHEAD: dict[str, Any] = {
+    **BOOK,
+    "features": [
+        {**each, "billed": "advance"} if each["key"] in {"seats", "sso"} else each for each in BOOK["features"]
+    ],
+    "bundles": [],
+}
+EVER = {"duration": "forever"}
+
+
+@pytest.fixture
+def company(database: Database) -> Company:
+    company = Company(database)
+    company.found("acme")
+    return company
+
+
+def sold(company: Company, coupon: dict[str, Any], document: dict[str, Any] = AHEAD, **agreement: Any) -> None:
+    """Sell 31 seats from January on, with a coupon; January is billed where it is billed ahead."""
+    with company.database.writing(company.tenant) as uow:
+        define_coupon(uow, parse_coupon({"key": "less", **coupon}), "USD", at("2025-12-01"))
+        grant_coupon(uow, "acme", "less", at("2025-12-01"), at("2025-12-01"))
+    company.subscribe("acme", company.publish(document), {"seats": "31", "tokens": "1"}, **agreement)
+    company.close("2025-12", "2026-01-01T01:00")
+
+
+def make(company: Company, change: Change) -> None:
+    with company.database.writing(company.tenant) as uow:
+        record(uow, change)
+
+
+def to(company: Company, day: str, **selection: int) -> None:
+    """Change the selection."""
+    subscription = company.subscription("sub-acme")
+    with company.database.reading(company.tenant) as uow:
+        book = PriceBookRepository(uow).get(subscription.phases[0].agreement.book_hash).book
+    chosen = {key: Decimal(quantity) for key, quantity in {"tokens": 1, **selection}.items()}
+    make(company, change_selection(subscription, book, chosen, at(day), Who(at(day))))
+
+
+def of_january(company: Company) -> list[tuple[str, str, Decimal]]:
+    """Close January; return what its invoice says of January itself."""
+    company.close("2026-01", "2026-02-01T01:00")
+    with company.database.reading(company.tenant) as uow:
+        assert verify(uow, BOOKS_CHECKS).is_sound
+    lines = [line for line in company.invoices("acme")[-1].lines if line.service.start < at("2026-02-01")]
+    return [(line.feature, line.kind.value, line.exact) for line in lines]
+
+
+@pytest.mark.parametrize("coupon", [{"percent_off": "50", **EVER}, {"percent_off": "50"}, {"amount_off": "155"}])
+def test_an_end_on_the_first_day_credits_what_was_to_be_paid(company: Company, coupon: dict[str, Any]) -> None:
+    sold(company, coupon)
+    make(company, cancel(company.subscription("sub-acme"), at("2026-01-01T12:00"), Who(at("2026-01-01T12:00"))))
+    assert of_january(company) == [("seats", "recurring", -310), ("seats", "coupon", 155)]
+    assert sum(invoice.total_minor for invoice in company.invoices("acme")) == 0
+
+
+def test_pieces_that_are_taken_back_come_to_all_that_the_coupon_took(company: Company) -> None:
+    sold(company, {"percent_off": "33.3"})
+    to(company, "2026-01-01T01:00", seats=20)
+    assert of_january(company) == [
+        ("seats", "recurring", -310),
+        ("seats", "recurring", 200),
+        ("seats", "coupon", Decimal("36.63")),
+    ]
+    late = Who(at("2026-02-10"))
+    make(company, cancel(company.subscription("sub-acme"), at("2026-01-01T02:00"), late))
+    company.close("2026-02", "2026-03-01T01:00")
+    rows = [line for invoice in company.invoices("acme") for line in invoice.lines if line.kind is Kind.COUPON]
+    assert sum(line.exact for line in rows) == 0
+    assert sum(invoice.total_minor for invoice in company.invoices("acme")) == 0
+
+
+@pytest.mark.parametrize("coupon", [{"percent_off": "50", **EVER}, {"percent_off": "50"}])
+def test_a_period_cut_anew_keeps_its_coupon_and_takes_no_other(company: Company, coupon: dict[str, Any]) -> None:
+    sold(company, coupon)
+    make(company, cancel(company.subscription("sub-acme"), at("2026-01-10"), Who(at("2026-01-10")), at_period_end=True))
+    make(company, unschedule(company.subscription("sub-acme"), at("2026-01-15"), Who(at("2026-01-15"))))
+    assert of_january(company) == [("seats", "recurring", -170), ("seats", "recurring", 170)]
+
+
+def test_an_upgrade_is_discounted_by_what_it_adds(company: Company) -> None:
+    sold(company, {"percent_off": "50", **EVER})
+    to(company, "2026-01-01T01:00", sso=1)
+    assert of_january(company) == [
+        ("seats", "recurring", -310), ("sso", "recurring", 620), ("sso", "coupon", -155)
+    ]  # fmt: skip
+
+
+def test_a_coupon_on_one_feature_does_not_mind_the_others(company: Company) -> None:
+    sold(company, {"percent_off": "50", "features": ["sso"], **EVER})
+    to(company, "2026-01-01T01:00", sso=1)
+    assert of_january(company) == [
+        ("seats", "recurring", -310), ("sso", "recurring", 620), ("sso", "coupon", -310)
+    ]  # fmt: skip
+
+
+def test_usage_that_was_none_takes_its_coupon_along(company: Company) -> None:
+    """An event is cancelled after the close; its coupon is used up by then."""
+    sold(company, {"percent_off": "50"}, BOOK)
+    company.ingest([event(1, "acme", "2026-01-05", 1000), event(2, "acme", "2026-01-06", 1000)], "2026-01-07")
+    company.close("2026-01", "2026-02-01T01:00")
+    cancelled = {key: value for key, value in event(3, "acme", "2026-01-06").items() if key != "data"}
+    company.ingest([cancelled | {"correctsid": "e2", "cancels": True}], "2026-02-02")
+    company.close("2026-02", "2026-03-01T01:00")
+    lines = [(line.feature, line.kind.value, line.exact) for line in company.invoices("acme")[1].lines]
+    assert lines == [
+        ("tokens", "usage", Decimal("-2.1")), ("seats", "recurring", 310), ("tokens", "coupon", Decimal("1.05"))
+    ]  # fmt: skip
