@@ -93,8 +93,8 @@ class Invoice:
 
     @property
     def open_minor(self) -> int:
-        """What is still to be paid, in minor units."""
-        return self.total_minor - self.settled_minor
+        """What is still to be paid, in minor units; of a void invoice nothing."""
+        return 0 if self.state is InvoiceState.VOID else self.total_minor - self.settled_minor
 
     def tax_groups(self) -> tuple[TaxedGroup, ...]:
         """Sum the lines by tax code and percent, in order of first use."""

@@ -162,6 +162,7 @@ def test_a_void_frees_the_usage_for_the_next_invoice_and_keeps_the_number(compan
     voided, both = company.invoices("acme")
     assert (voided.number, both.number) == ("INV-2026-000001", "INV-2026-000002")
     assert (voided.exact, both.exact) == (Decimal(30), Decimal(60))
+    assert (voided.total_minor, voided.open_minor, both.open_minor) == (3600, 0, 7200)
     assert accounts(company, "receivable", "unbilled") == [7200 * CENT, 0]
 
 
