@@ -108,7 +108,7 @@ def charge_customers(
         for customer, own in sorted(subscriptions.items())
     }
     billed = _billed(uow, plans, run)
-    with_coupons = run.interim_at is None and not run.again
+    with_coupons = not run.again
     held = held_coupons(uow, list(plans), run.effective_at) if with_coupons else {}
     drafts: list[ChargeDraft] = []
     seen: list[object] = [run.key, run.until.isoformat()]

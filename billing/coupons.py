@@ -85,11 +85,12 @@ def grant_coupon(
 
 
 def held_coupons(
-    uow: UnitOfWork, customers: Sequence[str], at: datetime, *, before_period: str | None = None
+    uow: UnitOfWork, customers: Sequence[str], at: datetime, *, again: bool = False
 ) -> dict[str, list[HeldCoupon]]:
     """Return by customer the coupons held at an instant, in the order they were given, with what is used of them.
 
-    `before_period`: counting only what charges of earlier months used.
+    What other charges of the month of that instant used, at a threshold or before it was reopened, is use of the same
+    period. `again`: as though there were none of them, nor later ones.
     """
     query = (
         select(_GRANT.c.customer, _COUPON.c.document, _COUPON.c.code, _COUPON.c.currency)
@@ -105,19 +106,23 @@ def held_coupons(
     rows = uow.connection.execute(query).all()
     if not rows:
         return {}
+    made = (_CHARGE.c.tenant == _USE.c.tenant) & (_CHARGE.c.id == _USE.c.charge)
     uses = (
-        select(_USE.c.customer, _USE.c.code, func.count().label("uses"), func.sum(_USE.c.amount_minor).label("minor"))
+        select(_USE.c.customer, _USE.c.code, _CHARGE.c.period, func.sum(_USE.c.amount_minor).label("minor"))
+        .join(_CHARGE, made)
         .where(_USE.c.tenant == uow.tenant, members(uow, _USE.c.customer, [row.customer for row in rows]))
-        .group_by(_USE.c.customer, _USE.c.code)
+        .group_by(_USE.c.customer, _USE.c.code, _CHARGE.c.period)
     )
-    if before_period is not None:
-        made = (_CHARGE.c.tenant == _USE.c.tenant) & (_CHARGE.c.id == _USE.c.charge)
-        uses = uses.join(_CHARGE, made).where(_CHARGE.c.period < before_period)
-    used = {(row.customer, row.code): (row.uses, int(row.minor)) for row in uow.connection.execute(uses)}
+    now = f"{at:%Y-%m}"
+    used: dict[tuple[str, str], dict[str, int]] = {}
+    for use in uow.connection.execute(uses.where(_CHARGE.c.period < now) if again else uses):
+        used.setdefault((use.customer, use.code), {})[use.period] = int(use.minor)
     held: dict[str, list[HeldCoupon]] = {}
     for row in rows:
-        use = CouponState(parse_coupon(row.document), *used.get((row.customer, row.code), (0, 0)))
-        held.setdefault(row.customer, []).append(HeldCoupon(use, row.currency))
+        of_periods = used.get((row.customer, row.code), {})
+        now_used = of_periods.pop(now, 0)
+        state = CouponState(parse_coupon(row.document), len(of_periods), sum(of_periods.values()) + now_used, now_used)
+        held.setdefault(row.customer, []).append(HeldCoupon(state, row.currency))
     return held
 
 

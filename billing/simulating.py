@@ -132,7 +132,7 @@ def _simulate_some(uow: UnitOfWork, keys: Sequence[str], task: _Task) -> tuple[l
     issued = _issued(uow, keys, task.month.key)
     live = _rated(uow, keys, task.run)
     draft = _rated(uow, keys, task.run, moved) if moved.subscriptions else live
-    held = held_coupons(uow, keys, task.run.effective_at, before_period=task.month.key)
+    held = held_coupons(uow, keys, task.run.effective_at, again=True)
     agreed = _agreed(subscriptions, task.run.effective_at)
     names = feature_names(uow, [row.book_hash for rows in live.values() for row in rows])
     names |= {(_DRAFT, feature.key): feature.name for feature in task.draft.book.features}

@@ -57,11 +57,15 @@ class Coupon:
 
 @dataclass(frozen=True, slots=True)
 class CouponUse:
-    """A coupon a customer holds, and how much of it earlier invoices used."""
+    """A coupon a customer holds, and how much of it earlier invoices used.
+
+    `periods_used`: before this one; `period_minor_used`: by other invoices of this one, part of `minor_used`.
+    """
 
     coupon: Coupon
     periods_used: int = 0
     minor_used: int = 0
+    period_minor_used: int = 0
 
     def is_live(self, of: Currency) -> bool:
         """Return whether there is something left to use."""
@@ -125,8 +129,7 @@ def _amount_off(use: CouponUse, covered_minor: int, of: Currency) -> int:
     if coupon.percent_off is not None:
         return round_fraction(covered_minor * Fraction(coupon.percent_off) / 100)
     offered = round_to_minor(coupon.amount_off or _ZERO, of)
-    if coupon.carries_rest:
-        offered -= use.minor_used
+    offered -= use.minor_used if coupon.carries_rest else use.period_minor_used
     return min(offered, covered_minor)
 
 

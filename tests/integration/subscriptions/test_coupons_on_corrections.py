@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from billing.books_checks import BOOKS_CHECKS
+from billing.closing import reopen
 from billing.coupons import define_coupon, grant_coupon
 from billing.database import Database
+from billing.phases import Thresholds
+from billing.previews import preview_invoices
+from billing.progressive import bill_thresholds
 from billing.rated_usage import Kind
 from billing.repositories.price_books import PriceBookRepository
 from billing.subscriptions import Change, Who, cancel, change_selection, record, unschedule
 from billing.verification import verify
 from pricing_engine.coupons import parse_coupon
-from tests.billing_story import BOOK, Company, at, event
+from tests.billing_story import BOOK, NO_TAX, Company, at, event
 
 AHEAD: dict[str, Any] = {
     **BOOK,
@@ -24,6 +30,7 @@ AHEAD: dict[str, Any] = {
     ],
     "bundles": [],
 }
+SELECTION = {"seats": "31", "tokens": "1"}
 EVER = {"duration": "forever"}
 
 
@@ -34,12 +41,18 @@ def company(database: Database) -> Company:
     return company
 
 
-def sold(company: Company, coupon: dict[str, Any], document: dict[str, Any] = AHEAD, **agreement: Any) -> None:
+def sold(
+    company: Company,
+    coupon: dict[str, Any],
+    document: dict[str, Any] = AHEAD,
+    selection: Mapping[str, str] = SELECTION,
+    **agreement: Any,
+) -> None:
     """Sell 31 seats from January on, with a coupon; January is billed where it is billed ahead."""
     with company.database.writing(company.tenant) as uow:
         define_coupon(uow, parse_coupon({"key": "less", **coupon}), "USD", at("2025-12-01"))
         grant_coupon(uow, "acme", "less", at("2025-12-01"), at("2025-12-01"))
-    company.subscribe("acme", company.publish(document), {"seats": "31", "tokens": "1"}, **agreement)
+    company.subscribe("acme", company.publish(document), selection, **agreement)
     company.close("2025-12", "2026-01-01T01:00")
 
 
@@ -126,3 +139,43 @@ def test_usage_that_was_none_takes_its_coupon_along(company: Company) -> None:
     assert lines == [
         ("tokens", "usage", Decimal("-2.1")), ("seats", "recurring", 310), ("tokens", "coupon", Decimal("1.05"))
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("coupon", "totals"),
+    [
+        ({"percent_off": "50"}, [150, 52, 300]),
+        ({"percent_off": "50", **EVER}, [150, 52, 150]),
+        ({"amount_off": "3.50"}, [0, 55, 300]),
+        ({"amount_off": "3.50", **EVER}, [0, 55, 0]),
+        ({"amount_off": "5", "carries_rest": True}, [0, 0, 205]),
+    ],
+)
+def test_an_invoice_at_a_threshold_takes_the_coupon_of_its_month(
+    company: Company, coupon: dict[str, Any], totals: list[int]
+) -> None:
+    """Usage is discounted whether a threshold or the close bills it; both are one of the coupon's periods."""
+    sold(company, coupon, BOOK, selection={"tokens": "1"}, thresholds=Thresholds((Decimal(2),)))
+    company.ingest([event(1, "acme", "2026-01-05", 1000)], "2026-01-05T01:00")
+    with company.database.writing(company.tenant) as uow:
+        assert bill_thresholds(uow, "acme", at("2026-01-06"), at("2026-01-06"), NO_TAX) is not None
+    company.ingest([event(2, "acme", "2026-01-07", 500)], "2026-01-07T01:00")
+    with company.database.reading(company.tenant) as uow:
+        (seen,) = preview_invoices(uow, "acme", date(2026, 2, 1), at("2026-01-08"), rates=NO_TAX)
+    company.close("2026-01", "2026-02-01T01:00")
+    company.ingest([event(3, "acme", "2026-02-07", 1000)], "2026-02-07T01:00")
+    company.close("2026-02", "2026-03-01T01:00")
+    found = [invoice.total_minor for invoice in company.invoices("acme")]
+    assert (found, seen.total_minor) == (totals, totals[1])
+    with company.database.reading(company.tenant) as uow:
+        assert verify(uow, BOOKS_CHECKS).is_sound
+
+
+def test_a_month_that_is_closed_again_is_in_the_same_period_of_a_coupon(company: Company) -> None:
+    sold(company, {"percent_off": "50"}, BOOK)
+    company.close("2026-01", "2026-02-01T01:00")
+    to(company, "2026-01-21", seats=62)
+    with company.database.writing(company.tenant) as uow:
+        reopen(uow, "2026-01", "more seats", "ann", at("2026-02-02"))
+    company.close("2026-01", "2026-02-02T01:00")
+    assert [invoice.total_minor for invoice in company.invoices("acme")] == [15500, 5500]
