@@ -167,19 +167,22 @@ def apply_held_coupons(
 ) -> tuple[list[RatedUsage], tuple[CouponUse, ...]]:
     """Return the rows with what coupons take off them and give back of `before`, and the uses. Pure.
 
-    A coupon works on whole minor units: the lines as this charge alone would round them.
+    A coupon works on whole minor units: the lines as this charge alone would round them. Of a line that was rounded up
+    it takes no more than the exact amount.
     """
     money = currency(asset)
     fitting = [each.state for each in held if each.currency in {None, asset}]
     left = list(round_lines([row.amount for row in rows], _ZERO, money).lines) if fitting else []
+    exact = [row.amount for row in rows]
     discounts, uses = [], []
     for use in sorted(fitting, key=lambda each: each.coupon.priority):
         lines = [InvoiceLine(row.feature, minor) for row, minor in zip(rows, _risen(rows, left, use), strict=True)]
         found = apply_coupons(lines, [use], money).discounts
         for discount in found:
             left[discount.line] -= discount.amount_minor
-            amount = from_minor(-discount.amount_minor, money)
-            discounts.append(replace(_coupon_row(rows[discount.line], use.coupon, amount), corrects=None))
+            taken = min(from_minor(discount.amount_minor, money), exact[discount.line])
+            exact[discount.line] = EXACT.subtract(exact[discount.line], taken)
+            discounts.append(replace(_coupon_row(rows[discount.line], use.coupon, EXACT.minus(taken)), corrects=None))
         if found:
             uses.append(CouponUse(use.coupon.key, sum(discount.amount_minor for discount in found)))
     return [*rows, *discounts, *_given_back(rows, before or {}, money)], tuple(uses)

@@ -171,6 +171,16 @@ def test_an_invoice_at_a_threshold_takes_the_coupon_of_its_month(
         assert verify(uow, BOOKS_CHECKS).is_sound
 
 
+@pytest.mark.parametrize("coupon", [{"percent_off": "100"}, {"amount_off": "9"}])
+def test_a_coupon_over_everything_leaves_nothing(company: Company, coupon: dict[str, Any]) -> None:
+    """The line is 3.105, rounded up; an invoice of minus one cent is not what a coupon is for."""
+    sold(company, coupon, BOOK, selection={"tokens": "1"})
+    company.ingest([event(1, "acme", "2026-01-05", 1050)], "2026-01-05T01:00")
+    company.close("2026-01", "2026-02-01T01:00")
+    (invoice,) = company.invoices("acme")
+    assert (invoice.total_minor, invoice.exact, invoice.carried_out) == (0, 0, 0)
+
+
 def test_a_month_that_is_closed_again_is_in_the_same_period_of_a_coupon(company: Company) -> None:
     sold(company, {"percent_off": "50"}, BOOK)
     company.close("2026-01", "2026-02-01T01:00")
