@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -91,6 +93,29 @@ def test_another_error_is_not_tried_again(database: Database) -> None:
     with pytest.raises(psycopg.OperationalError):
         database.write(DEFAULT_TENANT, work)
     assert len(calls) == 1
+
+
+def test_a_writer_waits_for_another_process_and_no_longer_than_it_should(
+    sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "alacarte.db"
+    shutil.copy(sqlite_template, path)
+    database = Database(f"sqlite:///{path}")
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("begin immediate")
+    letting_go = threading.Timer(0.2, lambda: other.execute("rollback"))
+    letting_go.start()
+    with database.writing(DEFAULT_TENANT) as uow:
+        post(uow, [_journal(1)], recorded_at=AT)
+    letting_go.join()
+    other.execute("begin immediate")
+    monkeypatch.setattr(opening, "_BUSY_TIMEOUT_MS", 50)
+    with pytest.raises(WriteConflictError), database.writing(DEFAULT_TENANT):
+        pytest.fail("the lock was held by another")
+    with database.reading(DEFAULT_TENANT) as uow:
+        assert balance(uow, BANK) == 5
+    other.close()
+    database.close()
 
 
 def test_two_writers_that_lock_rows_in_opposite_order_both_succeed(database: Database) -> None:
