@@ -170,8 +170,8 @@ def test_a_scrape_of_one_worker_counts_the_requests_of_all(sqlite_template: Path
     try:
         _wait_for_workers(port, tmp_path / "log")
         for _ in range(30):  # Each on a connection of its own, so that both workers get some.
-            assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
-        scraped = [httpx.get(f"http://127.0.0.1:{port}/metrics").text for _ in range(6)]
+            assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=60).status_code == 200
+        scraped = [httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text for _ in range(6)]
     finally:
         server.terminate()
         server.wait(20)
