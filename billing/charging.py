@@ -70,7 +70,7 @@ class Charged(NamedTuple):
 
 @dataclass(slots=True)
 class _Plan:
-    """What has to be rated of one subscription."""
+    """What has to be rated of one subscription: all that begins from `since` on, where a billing period begins."""
 
     subscription: Subscription
     since: datetime
@@ -175,13 +175,15 @@ def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
     if since <= cutoff:
         for cycle in subscription.cycle_periods(Period(since, cutoff + _MOMENT)):
             plan.periods.append((cycle, scope_of(cycle, cutoff)))
+    # After a change of the cycle a period may hold shorter ones that were billed: they count against it.
+    plan.since = min([since, *(cycle.span.start for cycle, _ in plan.periods)])
     return plan
 
 
 def _interim_plan(subscription: Subscription, at: datetime) -> _Plan:
     plan = _Plan(subscription, at, at)
     for cycle in subscription.cycle_periods(Period(at - _MOMENT, at)):
-        plan.since = cycle.full.start
+        plan.since = cycle.span.start  # What its cycle calls the full period may begin in one that was billed.
         plan.periods.append((cycle, Scope.INTERIM))
     return plan
 
