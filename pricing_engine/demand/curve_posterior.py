@@ -9,7 +9,8 @@ change one that began near it; where demand drifts, ever new short ones.
 Curves are renewed as the posterior narrows (iterated batch importance sampling, Chopin 2002): half stay as the
 prior drew them, so that no price is ever ruled out; the others are drawn from the posterior and moved by
 differential-evolution Metropolis steps (ter Braak 2006). Each curve's weight corrects for how it was drawn:
-prior / (half prior + half posterior mixture).
+prior / (half prior + half posterior mixture). After a change hardly a curve is near the new truth: then the
+likelihood is let in by stages, no faster than curves can follow (Del Moral, Doucet & Jasra 2006).
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from pricing_engine.demand.curve_prior import UNINFORMED, CurvePrior
 from pricing_engine.demand.demand_curves import FAMILIES, Curves, PriceGrid
 from pricing_engine.demand.price_basis import Floats
 
-_ERAS = 8
-_ERA_GAP, _ERA_GAP_GROWTH = 25, 0.02
+_ERAS = 12
+_ERA_GAP, _ERA_GAP_GROWTH = 25, 0.005
+"""So often that one begins close to any change: offers from before it would mislead an era for as long as it lasts."""
 _HAZARD_EVIDENCE = 200
 _NEGLIGIBLE = 1e-6
-_MOVES = 3
+_MOVES = 5
 _MOVE_LENGTHS = (0.3, 0.7, 1.2)
-_MOVE_NOISE = 0.02
+_MOVE_NOISE = 0.001
+"""Below the width of the posterior after 100,000 offers, or hardly a step would be accepted there."""
 _FEW_CURVES = 80.0
+_MOST_STAGES, _HALVINGS = 8, 8
 
 
 class CurvePosterior:
@@ -47,7 +51,7 @@ class CurvePosterior:
         self._offered, self._accepted = np.zeros((2, 1, len(grid.prices)))
         self.began, self.belief = np.zeros(1), np.ones(1)
         self._taken = 0.0
-        self.offers = self._renewed_at = 0
+        self.offers, self._known = 0, 0.0
         self._log_correction = np.zeros(curves)
         self._log_likelihood = np.zeros((1, curves))
         self._set_curves(grid.curves(*prior.draw(curves, rng)))
@@ -68,9 +72,9 @@ class CurvePosterior:
         foretold = self.belief * np.exp(self._log_mass - before - (self._log_mass - before).max())
         self.belief = foretold / foretold.sum()
         self.weight = self.belief @ self._by_era
-        grown = self.offers / (self._renewed_at + 1.0)
-        few = 1.0 / float(self.weight @ self.weight) < _FEW_CURVES
-        if (few and self.offers > 1.15 * self._renewed_at + 20) or (grown > 1.5 and self.offers > 50):
+        known = self._offers_since_change()
+        few = self._effective_curves() < _FEW_CURVES and abs(known - self._known) > 0.15 * self._known + 20
+        if few or known > max(1.5 * self._known, 50.0):
             self._renew()
 
     @property
@@ -82,6 +86,12 @@ class CurvePosterior:
         """Return curves drawn from the posterior, evenly by their weight."""
         likely = np.flatnonzero(self.weight > 1e-6)
         return self.curves.rows(likely[_systematic(self.weight[likely], count, self._rng)])
+
+    def _offers_since_change(self) -> float:
+        return float(self.belief @ self._offered.sum(axis=1))
+
+    def _effective_curves(self) -> float:
+        return 1.0 / float(self.weight @ self.weight)
 
     def _counts(self, price: Floats, accepted: Floats) -> tuple[Floats, Floats]:
         """Spread each offer over its two neighbours on the grid."""
@@ -124,41 +134,61 @@ class CurvePosterior:
         self._offered, self._accepted = self._offered[kept], self._accepted[kept]
         self._log_likelihood = self._log_likelihood[kept]
 
-    def _weigh(self) -> None:
-        log_weight = self._log_likelihood + self._log_correction
+    def _weigh(self, heat: float = 1.0) -> None:
+        log_weight = heat * self._log_likelihood + self._log_correction
         self._log_mass = _log_sum_exp(log_weight)
         self._by_era = np.exp(log_weight - self._log_mass[:, None])
         self.weight = self.belief @ self._by_era
 
     def _renew(self) -> None:
-        self._renewed_at = self.offers
+        self._known = self._offers_since_change()
+        heat = 0.0
+        for left in reversed(range(_MOST_STAGES)):
+            heat = self._next_heat(heat) if left else 1.0
+            self._renew_at(heat)
+            if heat == 1.0:
+                return
+
+    def _next_heat(self, heat: float) -> float:
+        """Return the largest exponent of the likelihood, above `heat`, that leaves more than a few curves likely."""
+        if self._effective_curves() >= _FEW_CURVES:
+            return 1.0
+        high = 1.0
+        for _ in range(_HALVINGS):
+            middle = (heat + high) / 2.0
+            self._weigh(middle)
+            heat, high = (middle, high) if self._effective_curves() >= _FEW_CURVES else (heat, middle)
+        return high
+
+    def _renew_at(self, heat: float) -> None:
+        self._weigh(heat)
         lasting = self.curves.rows(np.arange(self._lasting))
         count = len(self.weight) - self._lasting
         drawn = _systematic((self.belief[:, None] * self._by_era).ravel(), count, self._rng)
         era, which = np.divmod(drawn, len(self.weight))
         evidence = self._log_mass[:, None] - np.log(len(self.weight))  # The mean over curves, not their sum.
-        moved = self._move(self.curves.rows(which), era)
+        moved = self._move(self.curves.rows(which), era, heat)
         self._set_curves(lasting.joined(moved))
         refused = self._offered - self._accepted
         self._log_likelihood = self._accepted @ self._log_taken.T + refused @ self._log_refused.T
-        posterior = logsumexp(self._log_likelihood - evidence, axis=0, b=self.belief[:, None])
+        posterior = logsumexp(heat * self._log_likelihood - evidence, axis=0, b=self.belief[:, None])
         self._log_correction = -np.logaddexp(np.log(0.5), np.log(0.5) + posterior)
         self._weigh()
 
-    def _move(self, curves: Curves, era: NDArray[np.int64]) -> Curves:
-        """Move each curve by Metropolis steps that keep the posterior of its era."""
+    def _move(self, curves: Curves, era: NDArray[np.int64], heat: float) -> Curves:
+        """Move each curve by Metropolis steps that keep the posterior of its era, with likelihood ** `heat`."""
         rng, count = self._rng, len(era)
         order = np.argsort(curves.family, kind="stable")
         bounds = np.searchsorted(curves.family[order], np.arange(len(FAMILIES) + 1))
         first, size = bounds[curves.family], (bounds[1:] - bounds[:-1])[curves.family]
         latent, chance = curves.latent, curves.chance
-        here = self._log_posterior(curves.family, latent, chance, era)
+        here = self._log_posterior(curves.family, latent, chance, era, heat)
         for _ in range(_MOVES):
             one, other = (order[first + (rng.random(count) * size).astype(np.int64)] for _ in range(2))
             step = rng.choice(_MOVE_LENGTHS, count)[:, None] * (latent[one] - latent[other])
             proposed = latent + step + _MOVE_NOISE * rng.standard_normal(latent.shape)
             new_chance = self._grid.curves(curves.family, proposed).chance
-            there = self._log_posterior(curves.family, proposed, new_chance, era)
+            there = self._log_posterior(curves.family, proposed, new_chance, era, heat)
             accept = np.log(rng.random(count)) < there - here
             latent = np.where(accept[:, None], proposed, latent)
             chance = np.where(accept[:, None], new_chance, chance)
@@ -166,11 +196,11 @@ class CurvePosterior:
         return Curves(curves.family, latent, chance)
 
     def _log_posterior(
-        self, family: NDArray[np.int64], latent: Floats, chance: Floats, era: NDArray[np.int64]
+        self, family: NDArray[np.int64], latent: Floats, chance: Floats, era: NDArray[np.int64], heat: float
     ) -> Floats:
         taken, offered = self._accepted[era], self._offered[era]
         fit = (taken * np.log(chance) + (offered - taken) * np.log1p(-chance)).sum(axis=1)
-        return np.asarray(fit + self._prior.log_density(family, latent))
+        return np.asarray(heat * fit + self._prior.log_density(family, latent))
 
 
 def _log_sum_exp(rows: Floats) -> Floats:

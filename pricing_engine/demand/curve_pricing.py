@@ -13,11 +13,12 @@ from pricing_engine.demand.information_directed import TwoPrices, two_prices
 from pricing_engine.demand.price_basis import Floats
 
 _GRID_SIZE = 96
-_SAMPLED_CURVES = 256
+_SAMPLED_CURVES = 512
 _FIRST_PART = 20
 _LEAST_PRICE_SHARE = 1e-3
-_LEARN_EVERY = 0.005
-"""As a share of the offers so far: what one more among thousands teaches can wait for the next few."""
+_LEARN_EVERY, _LEARN_MOST = 0.005, 100
+"""As a share of the offers so far, 100 at most: what one more among thousands teaches can wait for the next few, but
+a market that has just changed cannot."""
 _EVIDENCE_AT_ONCE, _MOST_AT_ONCE = 0.5, 20
 """Where few accept, outcomes are taken together until about half a rare one is due, 20 at most: price by price,
 each refusal would lead further down, and the first acceptance there would end the search."""
@@ -67,7 +68,10 @@ class CurvePricing:
     def _worth_learning(self) -> float:
         """Return how many outcomes to wait for: a share of those so far, more where the rarer outcome is rare."""
         offers, rarer = self._posterior.offers, self._posterior.rarer
-        return max(_LEARN_EVERY * offers, min(_EVIDENCE_AT_ONCE * (offers + 2.0) / (2.0 * rarer + 1.0), _MOST_AT_ONCE))
+        return max(
+            min(_LEARN_EVERY * offers, _LEARN_MOST),
+            min(_EVIDENCE_AT_ONCE * (offers + 2.0) / (2.0 * rarer + 1.0), _MOST_AT_ONCE),
+        )
 
     def _choose(self, sellable_share: float) -> TwoPrices:
         if self._choice is None or abs(sellable_share / self._chosen_for - 1.0) > _LEARN_EVERY:

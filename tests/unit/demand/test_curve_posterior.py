@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
 
 from pricing_engine.demand.curve_posterior import CurvePosterior
 from pricing_engine.demand.curve_prior import UNINFORMED
@@ -14,6 +15,7 @@ PARTS = 30
 CHEAP, DEAR = 2.2, 4.0
 CHEAP_OFFERS, DEAR_OFFERS, TAKEN = 15, 3, 10
 """In each part; in all, of the cheap ones. Too few to ask whether the market changed."""
+AT_ONCE = 100
 
 
 def above_cheap(chance: Floats, weight: Floats) -> float:
@@ -39,3 +41,17 @@ def test_renewed_curves_are_believed_as_much_as_the_outcomes_say() -> None:
     weight = np.exp(log_weight - log_weight.max())
     expected = above_cheap(curves.chance, weight / weight.sum())
     assert abs(above_cheap(posterior.curves.chance, posterior.weight) - expected) < 0.05
+
+
+def test_after_a_change_there_are_likely_curves_again() -> None:
+    """No old curve is near the new truth; a posterior of two or three curves would be far too sure of them."""
+    rng = np.random.default_rng(6)
+    posterior = CurvePosterior(GRID, np.random.default_rng(7))
+    for worth, parts in ((1.0, 150), (1.6, 8)):
+        for _ in range(parts):
+            price = rng.choice([2.5, 3.5, 5.0], AT_ONCE)
+            posterior.observe(price, (rng.random(AT_ONCE) < expit(3.2 - 0.8 * price / worth)).astype(np.float64))
+
+    assert 1.0 / float(posterior.weight @ posterior.weight) > 200
+    expected = np.interp(5.0, GRID.prices, posterior.sample(400).chance.mean(axis=0))
+    assert abs(expected - expit(3.2 - 0.8 * 5.0 / 1.6)) < 0.05
