@@ -53,7 +53,7 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
     Raises RuleBrokenError for a draft or a void invoice, ConflictError for a key used otherwise.
     """
     repository, found = _locked(uow, invoice)
-    if _is_paid(repository, found, money):
+    if _is_recorded(uow, repository, found, f"payment:{money.key}", money, sign=1):
         return found
     money.check_positive()
     if found.state not in _PAYABLE:
@@ -92,7 +92,7 @@ def refund(
     """
     repository, found = _locked(uow, invoice)
     key = f"refund:{money.key}"
-    if _is_refunded(uow, repository, found, money):
+    if _is_recorded(uow, repository, found, key, money, sign=-1):
         return found
     money.check_positive()
     check_refundable(found)
@@ -203,32 +203,22 @@ def _credit_minor(uow: UnitOfWork, customer: str, asset: str) -> int:
     return -ledger.balance(uow, Account("customer_credit", asset, customer)) // currency(asset).units_per_minor
 
 
-def _is_paid(repository: InvoiceRepository, invoice: Invoice, money: Money) -> bool:
-    """Whether a payment is recorded. Raises ConflictError where its key is that of another."""
-    known = repository.settlement(f"payment:{money.key}")
-    if known is not None and (known.invoice != invoice.id or known.amount_minor > money.amount_minor):
-        raise _conflict(known.key)
-    return known is not None
+def _is_recorded(
+    uow: UnitOfWork, repository: InvoiceRepository, invoice: Invoice, key: str, money: Money, *, sign: int
+) -> bool:
+    """Whether the settlement of a key is recorded. Raises ConflictError where it is another one.
 
-
-def _is_refunded(uow: UnitOfWork, repository: InvoiceRepository, invoice: Invoice, money: Money) -> bool:
-    """Whether a refund is recorded. Raises ConflictError where its key is that of another.
-
-    A settlement out of credit says nothing of the amount: the journal does, and who paid it back.
+    How much of the money settled the invoice says nothing of the amount: the journal does, and where it moved.
     """
-    known = repository.settlement(f"refund:{money.key}")
+    known = repository.settlement(key)
     if known is None:
         return False
-    units = money.amount_minor * currency(invoice.currency).units_per_minor
-    leg = Leg(Account("processor_clearing", invoice.currency, "", money.processor), -units)
+    units = sign * money.amount_minor * currency(invoice.currency).units_per_minor
+    leg = Leg(Account("processor_clearing", invoice.currency, "", money.processor), units)
     posted = ledger.find(uow, known.key)
     if known.invoice != invoice.id or posted is None or leg not in posted.draft.legs:
-        raise _conflict(known.key)
+        raise ConflictError("is recorded for something else", field="key", value=key, code="settlement_conflict")
     return True
-
-
-def _conflict(key: str) -> ConflictError:
-    return ConflictError("is recorded for something else", field="key", value=key, code="settlement_conflict")
 
 
 def _written_off(repository: InvoiceRepository, invoice: Invoice) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -57,6 +58,8 @@ class WireEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _WIRE = msgspec.json.Decoder(WireEvent)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_LENIENT = json.JSONDecoder()
+_GAP = re.compile(r"[ \t\n\r]*")
 _FIELD = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<field>.*)`", re.DOTALL)
 _PLACE = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
 
@@ -96,12 +99,7 @@ def parse_batch(body: bytes, now: datetime) -> list[CloudEvent | InvalidEvent]:
         raise LimitExceededError(
             f"at most {MAX_BODY_BYTES} bytes", field="body", value=len(body), code="body_too_large"
         )
-    try:
-        items = _ITEMS.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidValueError("must be a list of events", field="body", code="not_a_list") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _as_domain_error(error) from error
+    items = _items(body)
     if not items:
         raise InvalidValueError("must hold at least one event", field="body", code="empty_batch")
     if len(items) > MAX_BATCH_EVENTS:
@@ -109,6 +107,38 @@ def parse_batch(body: bytes, now: datetime) -> list[CloudEvent | InvalidEvent]:
             f"at most {MAX_BATCH_EVENTS} events", field="body", value=len(items), code="batch_too_large"
         )
     return [parse_or_refuse(item, now) for item in items]
+
+
+def _items(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+    try:
+        return _ITEMS.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidValueError("must be a list of events", field="body", code="not_a_list") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        items = _taken_apart(body)
+        if items is None:
+            raise _as_domain_error(error) from error
+        return items
+
+
+def _taken_apart(body: bytes) -> list[bytes] | None:
+    """Return the items of a list in which one is spoilt by its text (half a surrogate pair, NaN), to be refused alone.
+
+    None for what is no list even to a lenient reader.
+    """
+    items: list[bytes] = []
+    try:
+        text = body.decode()
+        at = _GAP.match(text).end()  # type: ignore[union-attr]
+        mark, end = text[at], "["
+        while mark == end:
+            _, at = _LENIENT.raw_decode(text, start := _GAP.match(text, at + 1).end())  # type: ignore[union-attr]
+            items.append(text[start:at].encode())
+            at = _GAP.match(text, at).end()  # type: ignore[union-attr]
+            mark, end = text[at], ","
+        return items if text[at:].strip() == "]" else None
+    except (ValueError, IndexError, RecursionError):
+        return None
 
 
 def parse_or_refuse(raw: bytes | msgspec.Raw, now: datetime) -> CloudEvent | InvalidEvent:

@@ -23,7 +23,7 @@ from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, grant_customer_credit, pay, refund
 from billing.tax import FixedRate
 from billing.verification import verify
-from models.values.errors import RuleBrokenError
+from models.values.errors import ConflictError, RuleBrokenError
 from tests.billing_story import Company, at
 from tests.made_invoice import made_invoice
 
@@ -73,6 +73,21 @@ def test_a_payment_settles_and_a_repeat_changes_nothing(company: Company, invoic
             paid = pay(uow, invoice.id, Money("pi_1", 3600, NOW), NOW)
     assert (paid.state, paid.open_minor) == (InvoiceState.PAID, 0)
     assert accounts(company, "receivable") == [0]
+
+
+def test_a_key_used_again_for_another_payment_is_refused(company: Company, invoice: Invoice) -> None:
+    def paid(minor: int, processor: str = "manual") -> None:
+        with company.database.writing(company.tenant) as uow:
+            pay(uow, invoice.id, Money("k", minor, NOW, processor), NOW)
+
+    paid(50)
+    before = company.invoices("acme")
+    for minor, processor in ((49, "manual"), (100, "manual"), (50, "bank")):
+        with pytest.raises(ConflictError) as refused:
+            paid(minor, processor)
+        assert refused.value.code == "settlement_conflict"
+    paid(50)
+    assert company.invoices("acme") == before
 
 
 def test_what_is_paid_too_much_becomes_credit_and_pays_the_next_invoice(company: Company, invoice: Invoice) -> None:
