@@ -236,7 +236,9 @@ def _billed(uow: UnitOfWork, plans: Mapping[str, Sequence[_Plan]], run: Run) -> 
         return {}
     since = min(plan.since for plan in flat)
     before = run.period if run.again else None
-    return ChargeRepository(uow).billed([plan.subscription.id for plan in flat], since, before_period=before)
+    known = run.known_at if run.again else None
+    subscriptions = [plan.subscription.id for plan in flat]
+    return ChargeRepository(uow).billed(subscriptions, since, before_period=before, credited_until=known)
 
 
 def _rate(

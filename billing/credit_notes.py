@@ -1,8 +1,8 @@
 """Credit notes: what is wrong with a finalised invoice is taken back by a document of its own, never by an edit.
 
-A line can be credited up to its net, less what earlier notes took off it. Its tax follows cumulatively, so that
-notes over the whole of a line take back exactly the tax it bore, however they are cut. A tax that is an amount is never
-divided: it goes back whole, with the note that takes the last of its line or of the invoice.
+A line can be credited up to its net, less what coupons, corrections and earlier notes took off it. Its tax follows
+cumulatively, so that notes over the whole of a line take back exactly the tax it bore, however they are cut. A tax that
+is an amount is never divided: it goes back whole, with the note that takes the last of its line or of the invoice.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from fractions import Fraction
 
 from billing import ledger
 from billing.carrying import Parts
+from billing.coupons import Turn, turn_of
 from billing.invoices import Invoice, InvoiceLine, InvoiceState
 from billing.posting_rules import CreditNote as CreditNoteFact
 from billing.posting_rules import journal
+from billing.rated_usage import Group, Kind, group_of
 from billing.repositories import journals
+from billing.repositories.charges import ChargeRepository
 from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository, Settlement
@@ -26,7 +29,7 @@ from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import credit_note_issued, invoice_events
 from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError, RuleBrokenError
-from models.values.money import allocate, currency, round_fraction
+from models.values.money import allocate, currency, round_fraction, round_to_minor
 
 _CREDITABLE = {InvoiceState.FINALISED, InvoiceState.PAID}
 _ID_CHARS = 26
@@ -43,24 +46,78 @@ class CreditRequest:
     net_by_line: Mapping[int, int] | None = None
 
 
-def creditable(invoice: Invoice, notes: Sequence[CreditNote]) -> dict[int, int]:
-    """Return by line how much net can still be credited, in minor units."""
-    left = {line.line: max(line.net_minor, 0) for line in invoice.lines}
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What stands of what an invoice bills, later corrections and all notes counted, in net minor units.
+
+    `groups`: feature and billing period by line; `left`: what stands of each; `turns`: of each billing period.
+    """
+
+    groups: Mapping[int, Group]
+    left: Mapping[Group, int]
+    turns: Mapping[Turn, int]
+
+
+NOTHING_CORRECTED = Billed({}, {}, {})
+
+
+def billed_in_all(uow: UnitOfWork, invoice: Invoice) -> Billed:
+    """Look up all that was billed for the billing periods of an invoice, on whatever invoice, or none so far."""
+    charges = ChargeRepository(uow)
+    own = {(charge, position): row for charge, position, row in charges.rows(_charges(invoice))}
+    groups = {
+        line.line: group_of(own[source])
+        for line in invoice.lines
+        for source in line.sources
+        if own[source].subscription is not None
+    }
+    if not groups:
+        return NOTHING_CORRECTED
+    subscriptions = {subscription for subscription, _, _ in groups.values() if subscription is not None}
+    rows = charges.of_turns(subscriptions, min(start for _, _, start in groups.values()))
+    ids = {charge for charge, _, _ in rows}
+    nets, credited = charges.nets(ids), CreditNoteRepository(uow).of_charges(ids)
+    left: dict[Group, int] = {}
+    turns: dict[Turn, int] = {}
+    for charge, position, row in rows:
+        source = charge, position
+        net = nets[source] if source in nets else round_to_minor(row.amount, currency(invoice.currency))
+        net -= credited[source].minor if source in credited else 0
+        left[group_of(row)] = left.get(group_of(row), 0) + net
+        turns[turn_of(row)] = turns.get(turn_of(row), 0) + net
+    return Billed(groups, left, turns)
+
+
+def creditable(
+    invoice: Invoice, notes: Sequence[CreditNote], billed: Billed = NOTHING_CORRECTED
+) -> tuple[dict[int, int], int]:
+    """Return how much net can still be credited, by line and in all, in minor units."""
+    left = {line.line: max(line.net_minor - _by_coupons(invoice, line), 0) for line in invoice.lines}
     for note in notes:
         for credited in note.lines:
             left[credited.line] -= credited.net_minor
-    return left
+    in_turns: dict[Turn | None, int] = {}
+    for number in left:
+        group = billed.groups.get(number)
+        left[number] = max(left[number] if group is None else min(left[number], billed.left[group]), 0)
+        turn = None if group is None else (group[0], group[2])
+        in_turns[turn] = in_turns.get(turn, 0) + left[number]
+    in_all = sum(each if turn is None else min(each, billed.turns[turn]) for turn, each in in_turns.items())
+    return left, max(min(in_all, invoice.net_minor - sum(note.net_minor for note in notes)), 0)
 
 
 def plan_credit(
-    invoice: Invoice, notes: Sequence[CreditNote], net_by_line: Mapping[int, int] | None
+    invoice: Invoice,
+    notes: Sequence[CreditNote],
+    net_by_line: Mapping[int, int] | None,
+    billed: Billed = NOTHING_CORRECTED,
 ) -> list[CreditedLine]:
     """Return the lines of the next note over an invoice. Pure.
 
     Negative lines (corrections, coupons) lower what may be credited in all. Raises RuleBrokenError beyond that.
     """
-    left = creditable(invoice, notes)
-    wanted = dict(net_by_line) if net_by_line is not None else _all_that_is_left(invoice, left, notes)
+    left, in_all = creditable(invoice, notes, billed)
+    wanted = dict(net_by_line) if net_by_line is not None else _all_that_is_left(left, in_all)
     lines = {line.line: line for line in invoice.lines}
     for number, net in wanted.items():
         if number not in lines:
@@ -71,14 +128,14 @@ def plan_credit(
             raise RuleBrokenError(
                 f"at most {left[number]} is creditable", field=f"lines.{number}", value=net, code="not_creditable"
             )
-    if sum(wanted.values()) > _left_in_all(invoice, notes):
+    if sum(wanted.values()) > in_all:
         raise RuleBrokenError(
-            f"at most {_left_in_all(invoice, notes)} of the invoice is creditable",
+            f"at most {in_all} of the invoice is creditable",
             field="invoice",
             value=sum(wanted.values()),
             code="not_creditable",
         )
-    takes_the_last = sum(wanted.values()) == _left_in_all(invoice, notes)
+    takes_the_last = sum(wanted.values()) == in_all
     credited = []
     for number, line in sorted(lines.items()):
         net = wanted.get(number, 0)
@@ -108,7 +165,8 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
         raise RuleBrokenError(
             "only a finalised invoice is credited", field="invoice", value=invoice.state.value, code="not_creditable"
         )
-    lines = plan_credit(invoice, repository.of_invoice(invoice.id), request.net_by_line)
+    notes = repository.of_invoice(invoice.id)
+    lines = plan_credit(invoice, notes, request.net_by_line, billed_in_all(uow, invoice))
     if not lines:
         raise RuleBrokenError("nothing is left to credit", field="invoice", value=invoice.number, code="not_creditable")
     note = _numbered(uow, invoice, request, lines)
@@ -131,17 +189,26 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
     return note
 
 
-def _all_that_is_left(invoice: Invoice, left: Mapping[int, int], notes: Sequence[CreditNote]) -> dict[int, int]:
+def _charges(invoice: Invoice) -> set[str]:
+    return {charge for line in invoice.lines for charge, _ in line.sources}
+
+
+def _by_coupons(invoice: Invoice, line: InvoiceLine) -> int:
+    """Return what coupons took off a line, on lines of their own beside it."""
+    beside = [each for each in invoice.lines if each.kind is Kind.COUPON and _place(each) == _place(line)]
+    return -sum(each.net_minor for each in beside if each.net_minor < 0 < line.net_minor)
+
+
+def _place(line: InvoiceLine) -> tuple[object, ...]:
+    return line.subscription, line.feature, line.service, {charge for charge, _ in line.sources}
+
+
+def _all_that_is_left(left: Mapping[int, int], in_all: int) -> dict[int, int]:
     """Credit every line for what is left of it; where negative lines are, in proportion."""
-    whole, possible = sum(left.values()), _left_in_all(invoice, notes)
-    if whole <= possible:
+    if sum(left.values()) <= in_all:
         return dict(left)
     numbers = list(left)
-    return dict(zip(numbers, allocate(possible, [left[number] for number in numbers]), strict=True))
-
-
-def _left_in_all(invoice: Invoice, notes: Sequence[CreditNote]) -> int:
-    return max(invoice.net_minor - sum(note.net_minor for note in notes), 0)
+    return dict(zip(numbers, allocate(in_all, [left[number] for number in numbers]), strict=True))
 
 
 def _tax_of(line: InvoiceLine, net: int, notes: Sequence[CreditNote]) -> int:

@@ -82,16 +82,32 @@ class RatedUsage:
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """What earlier charges billed under one key: sums, the end of the stretch last billed, the last charge."""
+    """What earlier charges billed under one key: sums, the end of the stretch last billed, the last charge.
+
+    `credited`: what of the sum credit notes gave back, coupons aside.
+    """
 
     row: RatedUsage
     charge: str
+    credited: Decimal = _ZERO
+
+
+Group = tuple[str | None, str, datetime]
+"""A feature in a billing period, by subscription, key and beginning: however the period is cut, it is billed once."""
+
+
+def group_of(row: RatedUsage) -> Group:
+    """Return the feature and billing period that a row is of."""
+    return row.subscription, row.feature, row.cycle.start
 
 
 def differences(
     due: Iterable[RatedUsage], billed: Mapping[Key, Billed], in_question: Mapping[Key, Billed]
 ) -> list[RatedUsage]:
-    """Return due less billed. `in_question`: what of `billed` has to be taken back where it is not due any more."""
+    """Return due less billed. `in_question`: what of `billed` has to be taken back where it is not due any more.
+
+    What credit notes gave back of a feature in a billing period is not taken back once more.
+    """
     found: list[RatedUsage] = []
     seen: set[Key] = set()
     for row in due:
@@ -111,7 +127,34 @@ def differences(
                 detail={"reason": "no longer due"},
             )
             found.append(_less(nothing, earlier))
+    for group in {group_of(each.row) for each in billed.values() if each.credited}:
+        found = _within(found, group, [each for each in billed.values() if group_of(each.row) == group])
     return [row for row in found if not row.is_nothing]
+
+
+def _within(rows: Iterable[RatedUsage], group: Group, billed: Iterable[Billed]) -> list[RatedUsage]:
+    """Return the rows, those of a group taking back in all no more than is billed of it and not credited."""
+    left, excess = _ZERO, _ZERO
+    for each in billed:
+        left = EXACT.add(left, EXACT.subtract(each.row.amount, each.credited))
+    for row in rows:
+        excess = EXACT.subtract(excess, row.amount) if group_of(row) == group else excess
+    excess = EXACT.subtract(excess, max(left, _ZERO))
+    found = []
+    for row in sorted(rows, key=lambda each: each.segment_start):  # So that it never matters what was asked first.
+        spared = min(excess, EXACT.minus(row.amount)) if group_of(row) == group else _ZERO
+        if spared > 0:
+            excess = EXACT.subtract(excess, spared)
+            found.append(
+                replace(
+                    row,
+                    amount=EXACT.add(row.amount, spared),
+                    detail={**row.detail, "credited_before": plain(spared)},
+                )
+            )
+        else:
+            found.append(row)
+    return found
 
 
 def _less(row: RatedUsage, earlier: Billed) -> RatedUsage:

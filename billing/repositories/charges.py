@@ -11,17 +11,30 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select, update
 
 from billing.charges import ChargeDraft
+from billing.credited import credited_before_coupons
 from billing.metering.sets import members
 from billing.rated_usage import Billed, Key, Kind, RatedUsage
+from billing.repositories.credit_notes import CreditNoteRepository
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
-from models.tables.invoice import ChargeRow, CouponUseRow, RatedUsageRow
+from models.tables.invoice import (
+    ChargeRow,
+    CouponUseRow,
+    InvoiceLineRow,
+    InvoiceLineSourceRow,
+    InvoiceRow,
+    RatedUsageRow,
+)
 from models.values.period import Period
 from models.values.quantity import EXACT
 
 _CHARGE = table_of(ChargeRow)
 _RATED = table_of(RatedUsageRow)
 _COUPON_USE = table_of(CouponUseRow)
+_INVOICE = table_of(InvoiceRow)
+_LINE = table_of(InvoiceLineRow)
+_SOURCE = table_of(InvoiceLineSourceRow)
+_ZERO = Decimal(0)
 _COMPARED = (Kind.USAGE, Kind.RECURRING, Kind.COMMITMENT)
 
 
@@ -148,32 +161,65 @@ class ChargeRepository:
         return _rated(self._uow.connection.execute(query).one())
 
     def billed(
-        self, subscriptions: Collection[str], since: datetime, *, before_period: str | None = None
+        self,
+        subscriptions: Collection[str],
+        since: datetime,
+        *,
+        before_period: str | None = None,
+        credited_until: datetime | None = None,
     ) -> dict[str, dict[Key, Billed]]:
         """Return by subscription what was billed for billing periods that end after `since`, summed by key.
 
         Coupons and additions stay out: they are not differences. `before_period`: only by charges of earlier months.
+        `credited_until`: with the credit notes recorded up to then, all of them where it is None.
         """
+        rows = list(self._of_subscriptions(subscriptions, since, before_period))
+        notes = CreditNoteRepository(self._uow).of_charges({charge for charge, _, _ in rows}, credited_until)
+        credited = credited_before_coupons(rows, notes)
         found: dict[str, dict[Key, Billed]] = {}
-        for charge, rated in self._of_subscriptions(subscriptions, since, before_period):
+        for charge, position, rated in rows:
             if rated.kind in _COMPARED:
                 by_key = found.setdefault(rated.subscription or "", {})
-                by_key[rated.key] = _summed(by_key.get(rated.key), rated, charge)
+                gone = credited.get((charge, position), _ZERO)
+                by_key[rated.key] = _summed(by_key.get(rated.key), rated, charge, gone)
         return found
+
+    def nets(self, charges: Collection[str]) -> dict[tuple[str, int], int]:
+        """Return by charge and position what rated usage comes to on its finalised invoice, in minor units."""
+        invoice = (_INVOICE.c.tenant == _CHARGE.c.tenant) & (_INVOICE.c.id == _CHARGE.c.invoice)
+        source = (_SOURCE.c.tenant == _CHARGE.c.tenant) & (_SOURCE.c.invoice == _CHARGE.c.invoice)
+        line = (_LINE.c.tenant == _SOURCE.c.tenant) & (_LINE.c.invoice == _SOURCE.c.invoice)
+        query = (
+            select(_SOURCE.c.charge, _SOURCE.c.position, _LINE.c.net_minor)
+            .select_from(_CHARGE)
+            .join(_INVOICE, invoice)
+            .join(_SOURCE, source & (_SOURCE.c.charge == _CHARGE.c.id))
+            .join(_LINE, line & (_LINE.c.line == _SOURCE.c.line))
+            .where(
+                _CHARGE.c.tenant == self._uow.tenant,
+                members(self._uow, _CHARGE.c.id, charges),
+                _INVOICE.c.state != "draft",
+            )
+        )
+        return {(row.charge, row.position): row.net_minor for row in self._uow.connection.execute(query)}
+
+    def of_turns(self, subscriptions: Collection[str], since: datetime) -> list[tuple[str, int, RatedUsage]]:
+        """Return (charge, position, rated usage) of all that was billed for billing periods that end after `since`."""
+        return list(self._of_subscriptions(subscriptions, since, None))
 
     def billed_by_turn(
         self, subscriptions: Collection[str], since: datetime, *, before_period: str | None = None
     ) -> dict[tuple[str | None, datetime], list[RatedUsage]]:
         """Return by subscription and beginning of a billing period all that was billed of it, coupons included."""
         found: dict[tuple[str | None, datetime], list[RatedUsage]] = {}
-        for _, rated in self._of_subscriptions(subscriptions, since, before_period):
+        for _, _, rated in self._of_subscriptions(subscriptions, since, before_period):
             found.setdefault((rated.subscription, rated.cycle.start), []).append(rated)
         return found
 
     def _of_subscriptions(
         self, subscriptions: Collection[str], since: datetime, before_period: str | None
-    ) -> Iterator[tuple[str, RatedUsage]]:
-        """Yield what was billed for billing periods that end after `since`, with its charge, in order of the runs."""
+    ) -> Iterator[tuple[str, int, RatedUsage]]:
+        """Yield (charge, position, what was billed) for billing periods that end after `since`, in order of runs."""
         query = select(_RATED).where(
             _RATED.c.tenant == self._uow.tenant,
             members(self._uow, _RATED.c.subscription, subscriptions),
@@ -183,7 +229,7 @@ class ChargeRepository:
         order = self._run_order({row.charge for row in rows}, before_period)
         counted = [row for row in rows if row.charge in order]
         for row in sorted(counted, key=lambda row: (order[row.charge], row.position)):
-            yield row.charge, _rated(row)
+            yield row.charge, row.position, _rated(row)
 
     def billed_ahead(self, subscriptions: Collection[str], since: datetime) -> list[tuple[Charge, RatedUsage]]:
         """Return what was billed before its service, where that goes on after `since`, by charge and position."""
@@ -227,10 +273,10 @@ class _Values(dict[str, Any]):
         return self[name]
 
 
-def _summed(earlier: Billed | None, row: RatedUsage, charge: str) -> Billed:
+def _summed(earlier: Billed | None, row: RatedUsage, charge: str, credited: Decimal) -> Billed:
     """Add a row to what its key was billed so far; the first row says from where, the last one until when."""
     if earlier is None:
-        return Billed(row, charge)
+        return Billed(row, charge, credited)
     was = earlier.row
     shrank = row.service.end == was.service.end and row.service.start > was.service.start
     end = row.service.start if shrank else max(row.service.end, was.service.end)
@@ -242,7 +288,7 @@ def _summed(earlier: Billed | None, row: RatedUsage, charge: str) -> Billed:
         amount=EXACT.add(was.amount, row.amount),
         cost=EXACT.add(was.cost, row.cost),
     )
-    return Billed(total, charge)
+    return Billed(total, charge, EXACT.add(earlier.credited, credited))
 
 
 def _order(charge: Charge) -> tuple[str, datetime, str]:

@@ -9,15 +9,18 @@ from typing import Any
 
 from sqlalchemy import insert, or_, select
 
+from billing.credited import Credited, Source
 from billing.metering.sets import members
 from billing.repositories.paging import earlier_than
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
-from models.tables.invoice import CreditNoteLineRow, CreditNoteRow
+from models.tables.invoice import ChargeRow, CreditNoteLineRow, CreditNoteRow, InvoiceLineSourceRow
 from models.values.errors import NotFoundError
 
 _NOTE = table_of(CreditNoteRow)
 _LINE = table_of(CreditNoteLineRow)
+_CHARGE = table_of(ChargeRow)
+_SOURCE = table_of(InvoiceLineSourceRow)
 _FIELDS = (
     "id", "key", "number", "invoice", "legal_entity", "customer", "currency", "period", "issued_on", "reason",
     "net_minor", "tax_minor", "total_minor",
@@ -117,6 +120,25 @@ class CreditNoteRepository:
         """Return the credit notes of one invoice, by number."""
         query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, _NOTE.c.invoice == invoice)
         return self._read(self._uow.connection.execute(query).all())
+
+    def of_charges(self, charges: Collection[str], until: datetime | None = None) -> dict[Source, Credited]:
+        """Return by charge and position what notes took off; `until`: only those recorded up to then."""
+        source = (_SOURCE.c.tenant == _LINE.c.tenant) & (_SOURCE.c.invoice == _LINE.c.invoice)
+        query = (
+            select(_SOURCE.c.charge, _SOURCE.c.position, _LINE.c.net_minor, _NOTE.c.currency)
+            .select_from(_CHARGE)
+            .join(_NOTE, (_NOTE.c.tenant == _CHARGE.c.tenant) & (_NOTE.c.invoice == _CHARGE.c.invoice))
+            .join(_LINE, (_LINE.c.tenant == _NOTE.c.tenant) & (_LINE.c.credit_note == _NOTE.c.id))
+            .join(_SOURCE, source & (_SOURCE.c.line == _LINE.c.line) & (_SOURCE.c.charge == _CHARGE.c.id))
+            .where(_CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.id, charges))
+        )
+        if until is not None:
+            query = query.where(_NOTE.c.recorded_at <= until)
+        found: dict[Source, Credited] = {}
+        for row in self._uow.connection.execute(query):
+            before = found.get((row.charge, row.position), Credited(0, row.currency))
+            found[row.charge, row.position] = Credited(before.minor + row.net_minor, row.currency)
+        return found
 
     def _read(self, rows: Iterable[Any]) -> list[CreditNote]:
         heads = sorted(rows, key=lambda row: row.number)

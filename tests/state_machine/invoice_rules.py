@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from fractions import Fraction
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from billing import ledger
 from billing.closing import reopen
+from billing.invoices import InvoiceLine
 from billing.invoicing import finalise, give_up, void
+from billing.repositories.charges import ChargeRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.unit_of_work import UnitOfWork
 from tests.state_machine import model as m
 from tests.state_machine.telling import DAY, FIRST, OWED, Telling, chosen, picks
+
+
+def _says(uow: UnitOfWork, line: InvoiceLine) -> m.Row:
+    """Return what a line is for, and its amount."""
+    [source] = line.sources
+    row = ChargeRepository(uow).row(*source)
+    return (row.subscription or "", row.cycle.start, row.feature, row.segment_start), Fraction(line.exact)
 
 
 class InvoiceRules(Telling):
@@ -58,6 +68,7 @@ class InvoiceRules(Telling):
     def _finalised(self, invoice: m.Invoice) -> None:
         found = self.write(lambda uow: InvoiceRepository(uow).get(invoice.id))
         invoice.lines = {line.line: (line.net_minor, line.tax_minor) for line in found.lines}
+        invoice.says = self.write(lambda uow: {line.line: _says(uow, line) for line in found.lines})
         gross: dict[str, int] = {}
         for line in found.lines:
             gross[line.feature] = gross.get(line.feature, 0) + line.net_minor + line.tax_minor

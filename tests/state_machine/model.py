@@ -22,8 +22,8 @@ _SHARE = 10**18
 
 Key = tuple[str, datetime, str, datetime]
 """Subscription, month, feature, start of the segment."""
-Row = tuple[str, Fraction]
-"""Feature and amount of one invoice line."""
+Row = tuple[Key, Fraction]
+"""What one invoice line is for, and its amount."""
 
 
 def half_away(value: Fraction) -> int:
@@ -146,7 +146,10 @@ class Subscription:
 
 @dataclass
 class Invoice:
-    """An invoice in minor units. `lines`: net and tax by line, as they were shared out; `credited` what notes took."""
+    """An invoice in minor units. `lines`: net and tax by line, as they were shared out; `credited` what notes took.
+
+    `says`: what each line is for, and its amount.
+    """
 
     id: str
     period: str
@@ -165,6 +168,7 @@ class Invoice:
     finalise_from: datetime = FOREVER
     prepaid: dict[int, int] = field(default_factory=dict)
     lines: dict[int, tuple[int, int]] = field(default_factory=dict)
+    says: dict[int, Row] = field(default_factory=dict)
     credited: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     @property
@@ -198,9 +202,12 @@ class Invoice:
 
 @dataclass
 class CustomerBooks:
-    """One customer: what was charged by key, charges on no invoice, what is carried, and credit in minor units."""
+    """One customer: charges on no invoice, what is carried, credit in minor units.
 
-    charged: dict[Key, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    `charged`: quantity, what was due and what was charged, by key.
+    """
+
+    charged: dict[Key, tuple[Fraction, Fraction, Fraction]] = field(default_factory=dict)
     waiting: list[list[Row]] = field(default_factory=list)
     carried: Fraction = Fraction(0)
     credit: int = 0
@@ -284,19 +291,44 @@ class Model:
         self.discard(period)
         self.closed_at = max([now, *(event.recorded_at for event in self.events.values())])
         for customer, books in self.books.items():
-            due = self.due(customer, last)
-            rows = []
-            for key in due.keys() | books.charged.keys():
-                (quantity, amount), (was, had) = due.get(key, (0, 0)), books.charged.get(key, (0, 0))
-                if quantity != was or amount != had:
-                    rows.append((key[2], Fraction(amount - had)))
-            books.charged = due
+            rows = self._charge(customer, self.due(customer, last))
             if rows:
                 books.waiting.append(rows)
             if books.waiting:
                 draft = Invoice(f"new {customer}", period, customer, books.waiting, finalise_from=finalise_from)
                 self.invoices[draft.id] = draft
                 books.waiting = []
+
+    def _charge(self, customer: str, due: dict[Key, tuple[Fraction, Fraction]]) -> list[Row]:
+        """Charge due less charged, where a feature of a month is never given back beyond what notes left of it."""
+        charged, rows, nothing = self.books[customer].charged, [], Fraction(0)
+        keys = sorted(due.keys() | charged.keys(), key=lambda key: key[3])
+        for group in {key[:3] for key in keys}:
+            own = [key for key in keys if key[:3] == group]
+            had = sum((charged[key][2] for key in own if key in charged), nothing)
+            owed = sum((due[key][1] for key in own if key in due), nothing)
+            too_much = had - owed - max(had - self.credited(customer, group), nothing)
+            for key in own:
+                quantity, amount = due.get(key, (nothing, nothing))
+                was_quantity, was_due, was = charged.get(key, (nothing, nothing, nothing))
+                more = amount - was
+                spared = max(min(too_much, -more), nothing)
+                too_much -= spared
+                if (quantity, amount) != (was_quantity, was_due) or more + spared:
+                    rows.append((key, more + spared))
+                charged[key] = quantity, amount, was + more + spared
+        return rows
+
+    def credited(self, customer: str, group: tuple[str, datetime, str]) -> Fraction:
+        """Return what notes took of a feature of a month; all but a part of a minor unit counts as all."""
+        found = Fraction(0)
+        for invoice in self.invoices.values():
+            for line, (net, _) in invoice.credited.items():
+                key, amount = invoice.says[line]
+                if invoice.customer == customer and key[:3] == group and net:
+                    left = amount - net / self.minor
+                    found += amount if left < 1 / self.minor else net / self.minor
+        return found
 
     def discard(self, period: str) -> None:
         """Throw the drafts of a month away; what they billed waits again."""
@@ -367,9 +399,33 @@ class Model:
                 invoice.settle(used)
 
     def creditable(self, invoice: Invoice, line: int) -> int:
-        """Return the net that can still be credited of a line, looking at the invoice as a whole too."""
-        net = max(invoice.lines[line][0], 0) - invoice.credited.get(line, (0, 0))[0]
-        return min(net, max(invoice.net - sum(each for each, _ in invoice.credited.values()), 0))
+        """Return the net that can still be credited of a line, looking at the invoice as a whole too.
+
+        Of no feature of a month, and of no month of a subscription, is more given back than was billed.
+        """
+        left: dict[int, int] = {}
+        for number, (net, _) in invoice.lines.items():
+            left[number] = max(net, 0) - invoice.credited.get(number, (0, 0))[0]
+            left[number] = max(min(left[number], self.stands(invoice.customer, invoice.says[number][0][:3])), 0)
+        in_all = 0
+        for month in {key[:2] for key, _ in invoice.says.values()}:
+            of_month = sum(left[number] for number, (key, _) in invoice.says.items() if key[:2] == month)
+            in_all += min(of_month, self.stands(invoice.customer, month))
+        return min(left[line], max(min(in_all, invoice.net - sum(each for each, _ in invoice.credited.values())), 0))
+
+    def stands(self, customer: str, what: tuple[object, ...]) -> int:
+        """Return what is billed of all whose key begins with `what`, less what notes took, in minor units."""
+        mine = [each for each in self.invoices.values() if each.customer == customer and each.state != "void"]
+        found = 0
+        for invoice in mine:
+            for line, (net, _) in invoice.lines.items():
+                if invoice.says[line][0][: len(what)] == what:
+                    found += net - invoice.credited.get(line, (0, 0))[0]
+        drafted = [row for invoice in mine if not invoice.lines for row in invoice.rows]
+        waiting = [row for charge in self.books[customer].waiting for row in charge]
+        for key, amount in drafted + waiting:
+            found += half_away(amount * self.minor) if key[: len(what)] == what else 0
+        return found
 
     def credit(self, invoice: Invoice, line: int, net: int) -> None:
         """Credit a part of a line with its tax: off what is open, the rest as credit."""
@@ -389,4 +445,4 @@ class Model:
 
     def exact_charged(self, customer: str) -> Fraction:
         """Return the exact sum of everything that was ever charged."""
-        return sum((amount for _, amount in self.books[customer].charged.values()), Fraction(0))
+        return sum((charged for _, _, charged in self.books[customer].charged.values()), Fraction(0))
