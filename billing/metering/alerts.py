@@ -10,14 +10,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, Row, Select, delete, insert, select
 
+from billing.metering import locks
 from billing.metering.counters import counter_of
 from billing.metering.history import StoredEvent
 from billing.metering.live_usage import usage_of
-from billing.metering.sets import AskedOften
+from billing.metering.sets import AskedOften, OneOf
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import usage_alert
 from billing.webhooks.events import announce
@@ -33,11 +35,12 @@ _ALERT = table_of(UsageAlertRow)
 _RAISED = table_of(UsageAlertRaisedRow)
 
 
-_OF_CUSTOMERS = AskedOften(
-    lambda tenant, one_of: (
-        select(_ALERT).where(_ALERT.c.tenant == tenant, one_of(_ALERT.c.customer)).order_by(_ALERT.c.key)
-    )
-)
+def _of_customers(tenant: ColumnElement[str], one_of: OneOf) -> Select[Any]:
+    return select(_ALERT).where(_ALERT.c.tenant == tenant, one_of(_ALERT.c.customer)).order_by(_ALERT.c.key)
+
+
+_OF_CUSTOMERS = AskedOften(_of_customers)
+_LOCKED = AskedOften(lambda tenant, one_of: _of_customers(tenant, one_of).with_for_update())
 
 
 class LimitReachedError(RuleBrokenError):
@@ -87,6 +90,7 @@ def set_alert(uow: UnitOfWork, alert: Alert, now: datetime) -> list[RaisedAlert]
 
     Raises ConflictError where the key is another alert's.
     """
+    locks.alone(uow)  # Whoever stores usage now knows nothing of it, and we know nothing of that usage.
     known = {each.key: each for each in _alerts(uow, [alert.customer])}.get(alert.key)
     if known is None:
         taken = select(_ALERT.c.key).where(_ALERT.c.tenant == uow.tenant, _ALERT.c.key == alert.key)
@@ -142,7 +146,8 @@ def check_limits(uow: UnitOfWork, event: StoredEvent, besides: Sequence[StoredEv
 def raise_alerts(uow: UnitOfWork, customers: Collection[str], now: datetime) -> list[RaisedAlert]:
     """Raise what the usage of `customers` has reached by now and was not raised in this turn; return it."""
     raised, events = [], []
-    for alert in _alerts(uow, customers):
+    # Of two who store usage at once the second reads it when the first has ended: what both reach is raised, once.
+    for alert in map(_alert, _LOCKED(uow, customers)):
         period = alert.period_at(now)
         before = select(_RAISED.c.alert).where(
             _RAISED.c.tenant == uow.tenant, _RAISED.c.alert == alert.key, _RAISED.c.period_start == period.start
@@ -174,18 +179,19 @@ def raised_alerts(uow: UnitOfWork, customer: str) -> list[RaisedAlert]:
 
 
 def _alerts(uow: UnitOfWork, customers: Collection[str]) -> list[Alert]:
-    return [
-        Alert(
-            row.key,
-            row.customer,
-            msgspec.convert(row.meter, Meter),
-            row.threshold,
-            Interval(row.interval),
-            row.zone,
-            row.is_limit,
-        )
-        for row in _OF_CUSTOMERS(uow, customers)
-    ]
+    return [_alert(row) for row in _OF_CUSTOMERS(uow, customers)]
+
+
+def _alert(row: Row[Any]) -> Alert:
+    return Alert(
+        row.key,
+        row.customer,
+        msgspec.convert(row.meter, Meter),
+        row.threshold,
+        Interval(row.interval),
+        row.zone,
+        row.is_limit,
+    )
 
 
 def _raised_row(uow: UnitOfWork, raised: RaisedAlert) -> dict[str, object]:

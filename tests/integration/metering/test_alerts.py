@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
@@ -9,10 +10,15 @@ import pytest
 
 from billing.database import Database
 from billing.metering.alerts import Alert, raised_alerts, set_alert
+from billing.metering.cloud_event import event_of
+from billing.metering.ingest import ingest
+from billing.metering.outcome import ACCEPTED
+from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, InvalidValueError
 from models.values.period import Interval, parse_instant
 from tests.ledger_facts import add_customers
-from tests.metering_facts import INPUT, NOW, TENANT, USERS, cancellation, llm, send
+from tests.metering_facts import INPUT, NOW, TENANT, USERS, Directory, cancellation, llm, send
+from tests.two_writers import while_open
 
 MONTHLY = Alert("tokens-100", "acme", INPUT, Decimal(100))
 
@@ -77,8 +83,6 @@ def test_what_was_raised_stays_even_if_the_usage_is_cancelled(alerted: Database)
 
 
 def test_alerts_work_on_values_that_are_only_counted(alerted: Database) -> None:
-    from billing.metering.cloud_event import event_of
-
     with alerted.writing(TENANT) as uow:
         set_alert(uow, Alert("seats", "acme", USERS, Decimal(2)), NOW)
     for number, user in enumerate(["ann", "ann", "bob"]):
@@ -106,3 +110,40 @@ def test_a_key_belongs_to_one_alert_and_a_threshold_is_above_zero(alerted: Datab
             set_alert(uow, other, NOW)
     with pytest.raises(InvalidValueError):
         Alert("none", "acme", INPUT, Decimal(0))
+
+
+@pytest.fixture
+def counting(alerted: Database) -> Database:
+    """The counters have begun, which needs a writer to be alone."""
+    send(alerted, [llm("0", 0)])
+    return alerted
+
+
+def of_hour(hour: int, tokens: int) -> Callable[[UnitOfWork], object]:
+    """Store one event; those of different hours share no total."""
+    sent = llm(str(hour), tokens, time=f"2026-03-04T{hour:02}:00:00Z")
+    return lambda uow: ingest(uow, [sent], Directory(), NOW)
+
+
+def test_what_two_writers_both_reach_is_raised_once(counting: Database) -> None:
+    assert while_open(counting, of_hour(1, 100), of_hour(2, 200)) == [[ACCEPTED], [ACCEPTED]]
+    assert raised(counting) == [("tokens-100", Decimal(100))]
+
+
+def test_what_two_writers_reach_together_is_raised_by_the_second(counting: Database) -> None:
+    while_open(counting, of_hour(1, 60), of_hour(2, 60))
+    assert raised(counting) == [("tokens-100", Decimal(120))]
+
+
+def test_an_alert_set_while_its_threshold_is_reached_is_raised(counting: Database) -> None:
+    low = Alert("low", "acme", INPUT, Decimal(50))
+    while_open(counting, of_hour(1, 60), lambda uow: set_alert(uow, low, NOW))
+    assert raised(counting) == [("low", Decimal(60))]
+    lower = Alert("lower", "acme", INPUT, Decimal(70))
+    while_open(counting, lambda uow: set_alert(uow, lower, NOW), of_hour(2, 10))
+    assert sorted(raised(counting)) == [("low", Decimal(60)), ("lower", Decimal(70))]
+
+
+def test_an_alert_that_two_set_at_once_is_set_once(counting: Database) -> None:
+    low = Alert("low", "acme", INPUT, Decimal(50))
+    assert while_open(counting, lambda uow: set_alert(uow, low, NOW), lambda uow: set_alert(uow, low, NOW)) == [[], []]
