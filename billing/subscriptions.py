@@ -140,9 +140,10 @@ def start(
     repository = SubscriptionRepository(uow)
     known = repository.find(subscription_id)
     if known is None:
-        repository.add(wanted, recorded_at)
-        announce(uow, [subscription_changed(wanted, first)], recorded_at)
-        return wanted
+        if repository.add(wanted, recorded_at):
+            announce(uow, [subscription_changed(wanted, first)], recorded_at)
+            return wanted
+        known = repository.get(subscription_id)  # Somebody else started it since we looked.
     same = replace(known, phases=(replace(known.phases[0], recorded_at=recorded_at),))
     if same != wanted:
         raise ConflictError(
@@ -153,7 +154,9 @@ def start(
 
 def record(uow: UnitOfWork, change: Change) -> Subscription:
     """Record a change. Raises ConflictError where the subscription was changed since the change was worked out."""
-    now = SubscriptionRepository(uow).get(change.subscription.id)
+    repository = SubscriptionRepository(uow)
+    repository.lock(change.subscription.id)
+    now = repository.get(change.subscription.id)
     if len(now.phases) != len(change.subscription.phases):
         raise ConflictError(
             "was changed meanwhile; look again",
@@ -162,7 +165,7 @@ def record(uow: UnitOfWork, change: Change) -> Subscription:
             code="subscription_changed",
         )
     for phase in change.phases:
-        SubscriptionRepository(uow).add_phase(change.subscription.id, phase)
+        repository.add_phase(change.subscription.id, phase)
         announce(uow, [subscription_changed(change.outcome, phase)], phase.recorded_at)
     return change.outcome
 

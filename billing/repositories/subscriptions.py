@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.metering.sets import members
 from billing.phases import Phase, PhaseState, Subscription, agreement_document, read_agreement
@@ -25,10 +26,11 @@ class SubscriptionRepository:
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
 
-    def add(self, subscription: Subscription, at: datetime) -> None:
-        """Store a new subscription with its phases."""
-        self._uow.connection.execute(
-            insert(_SUBSCRIPTION).values(
+    def add(self, subscription: Subscription, at: datetime) -> bool:
+        """Store a new subscription with its phases; False where its id is there, whoever stored it."""
+        statement = (sqlite if self._uow.is_sqlite else postgresql).insert(_SUBSCRIPTION).on_conflict_do_nothing()
+        added = self._uow.connection.execute(
+            statement.values(
                 tenant=self._uow.tenant,
                 id=subscription.id,
                 customer=subscription.customer,
@@ -36,10 +38,20 @@ class SubscriptionRepository:
                 starts_at=subscription.starts_at,
                 trial_ends_at=subscription.trial_ends_at,
                 recorded_at=at,
-            )
-        )
+            ).returning(_SUBSCRIPTION.c.id)
+        ).first()
+        if added is None:
+            return False
         for phase in subscription.phases:
             self.add_phase(subscription.id, phase)
+        return True
+
+    def lock(self, subscription: str) -> None:
+        """Let nobody else change a subscription until the transaction ends. SQLite has one writer anyway."""
+        query = select(_SUBSCRIPTION.c.id).where(
+            _SUBSCRIPTION.c.tenant == self._uow.tenant, _SUBSCRIPTION.c.id == subscription
+        )
+        self._uow.connection.execute(query.with_for_update(key_share=True)).all()
 
     def add_phase(self, subscription: str, phase: Phase) -> None:
         """Append a phase; the database refuses a sequence that is there already."""
