@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, time
 from decimal import Decimal
 
 from billing.charging import Run, charge_customers
@@ -17,7 +16,7 @@ from billing.chart_of_accounts import Account
 from billing.closing import day_after
 from billing.metering.directory import PriceBookDirectory
 from billing.metering.totals import count_events, stored_cells
-from billing.recognition import deferred_at
+from billing.recognition import Through, deferred_at
 from billing.repositories import accruals, books_audit, ledger_audit
 from billing.repositories.closes import BillingMonth, CloseRepository
 from billing.repositories.subscriptions import SubscriptionRepository
@@ -110,12 +109,8 @@ def invoices_are_posted(uow: UnitOfWork) -> Iterator[Finding]:
 
 
 def deferred_is_what_is_not_earned(uow: UnitOfWork) -> Iterator[Finding]:
-    """Check deferred revenue against what of each charge billed ahead is for service after the last close."""
-    through = _recognised_through(uow)
-    expected = {
-        Account("deferred_revenue", asset, customer, feature): -units
-        for (customer, asset, feature), units in deferred_at(uow, through).items()
-    }
+    """Check deferred revenue against what of all that was billed ahead is for service after the last close."""
+    expected = {account: -units for account, units in deferred_at(uow, _recognised_through(uow)).items()}
     yield from _compare(uow, "deferred", {"deferred_revenue"}, expected)
 
 
@@ -178,18 +173,16 @@ def _run_again(month: BillingMonth) -> Run:
     )
 
 
-def _recognised_through(uow: UnitOfWork) -> Mapping[str, tuple[str, datetime]]:
-    """Return by customer the last month whose close has recognised what was billed ahead, and its end."""
+def _recognised_through(uow: UnitOfWork) -> Mapping[str, Through]:
+    """Return by customer the last month whose close has recognised what was billed ahead."""
     closes = CloseRepository(uow)
-    through: dict[str, tuple[str, datetime]] = {}
-    customers = SubscriptionRepository(uow).customers()
+    posted = closes.posted()
+    buckets = {customer: bucket_of(uow.tenant, customer) for customer in SubscriptionRepository(uow).customers()}
+    through: dict[str, Through] = {}
     for month in closes.all():
-        first_time = month.state == "closing" and month.attempt == 1
-        posted = closes.posted_buckets(month) if first_time else None
-        until = datetime.combine(day_after(month.key), time.min, tzinfo=UTC)
-        for customer in customers:
-            if posted is None or bucket_of(uow.tenant, customer) in posted:
-                through[customer] = month.key, until
+        for customer, bucket in buckets.items():
+            if (month.key, bucket) in posted:
+                through[customer] = Through(day_after(month.key), month.known_at)
     return through
 
 

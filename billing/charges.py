@@ -26,9 +26,9 @@ class CouponUse:
 
 @dataclass(frozen=True, slots=True)
 class ChargeDraft:
-    """A charge to be posted. `kind`: close, interim or addition. `effective_at`: when it is earned.
+    """A charge to be posted. `kind`: close, interim or addition. `cutoff`: up to when services are billed.
 
-    What is billed in advance of a service after `cutoff` is earned later.
+    It is effective at `effective_at`; what is billed in advance of its service is earned later.
     """
 
     id: str
@@ -47,14 +47,11 @@ class ChargeDraft:
         """The exact sum, in major units."""
         return sum_of(self.rows)
 
-    def by_feature(self, *, ahead: bool) -> tuple[tuple[str, Decimal], ...]:
-        """Return exact sums by feature, of what is earned or, `ahead`, of what is billed before it is earned."""
+    def by_feature(self) -> tuple[tuple[str, Decimal], ...]:
+        """Return exact sums by feature."""
         sums: dict[str, Decimal] = {}
         for row in self.rows:
-            later = part_after(row, self.cutoff)
-            part = later if ahead else EXACT.subtract(row.amount, later)
-            if part or not (ahead or later):
-                sums[row.feature] = EXACT.add(sums.get(row.feature, _ZERO), part)
+            sums[row.feature] = EXACT.add(sums.get(row.feature, _ZERO), row.amount)
         return tuple(sums.items())
 
 

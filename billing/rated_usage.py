@@ -101,6 +101,24 @@ def group_of(row: RatedUsage) -> Group:
     return row.subscription, row.feature, row.cycle.start
 
 
+def with_more(earlier: Billed | None, row: RatedUsage, charge: str, credited: Decimal = _ZERO) -> Billed:
+    """Add a row to what its key was billed so far; the first row says from where, the last one until when."""
+    if earlier is None:
+        return Billed(row, charge, credited)
+    was = earlier.row
+    shrank = row.service.end == was.service.end and row.service.start > was.service.start
+    end = row.service.start if shrank else max(row.service.end, was.service.end)
+    total = replace(
+        row,
+        service=Period(was.service.start, end),
+        quantity=EXACT.add(was.quantity, row.quantity),
+        list_amount=EXACT.add(was.list_amount, row.list_amount),
+        amount=EXACT.add(was.amount, row.amount),
+        cost=EXACT.add(was.cost, row.cost),
+    )
+    return Billed(total, charge, EXACT.add(earlier.credited, credited))
+
+
 def differences(
     due: Iterable[RatedUsage], billed: Mapping[Key, Billed], in_question: Mapping[Key, Billed]
 ) -> list[RatedUsage]:

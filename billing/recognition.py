@@ -1,90 +1,116 @@
 """Recognition: what was billed in advance becomes revenue as its service is given, day by day, to the last unit.
 
-Of the units deferred with a charge, what is still unearned at an instant is their part by elapsed time, rounded; each
-close recognises the difference to the close before. At the end of the service nothing is left.
+What is deferred follows from what was billed, as what is billed follows from what is due (decision 20): of each stretch
+billed in advance, corrections included, the part after the last close by elapsed time. A close posts the difference to
+what is deferred. So nothing is recognised that is not there, however amounts were prorated and corrected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from fractions import Fraction
+from decimal import Decimal
+from typing import NamedTuple
 
 from billing import ledger
-from billing.charge_posting import ahead_key, charge_of
 from billing.charges import part_after
-from billing.charging import Run
+from billing.charging import Run, cutoff_of
+from billing.chart_of_accounts import Account
+from billing.phases import Subscription
 from billing.posting_rules import Fact, Recognition, journal
-from billing.rated_usage import RatedUsage
-from billing.repositories import accruals
-from billing.repositories.charges import Charge, ChargeRepository
+from billing.rated_usage import Billed, Key, Kind, RatedUsage, with_more
+from billing.repositories import journals
+from billing.repositories.charges import ChargeRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.unit_of_work import UnitOfWork
-from models.values.money import round_fraction
+from models.values.money import currency, round_to_ledger_units
+from models.values.quantity import EXACT
 
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+_ZERO = Decimal(0)
+_DAY = timedelta(days=1)
+
+
+class Through(NamedTuple):
+    """Up to when a close has recognised: the first day that it left, and what it knew."""
+
+    until: date
+    known_at: datetime
 
 
 def recognise(uow: UnitOfWork, customers: Collection[str], run: Run, recorded_at: datetime) -> None:
-    """Recognise what was earned since the run before of all that was billed in advance; once a period and customer."""
-    if run.since is None:
-        return
-    since, until = (datetime.combine(day, time.min, tzinfo=UTC) for day in (run.since, run.until))
-    subscriptions = [each.id for each in SubscriptionRepository(uow).of_customers(customers)]
-    by_charge: dict[str, tuple[Charge, dict[str, list[RatedUsage]]]] = {}
-    for charge, row in ChargeRepository(uow).billed_ahead(subscriptions, since - timedelta(days=1)):  # In any zone.
-        rows = by_charge.setdefault(charge.id, (charge, {}))[1]
-        rows.setdefault(row.feature, []).append(row)
-    deferred = accruals.by_key(uow, [ahead_key(charge) for charge in by_charge])
-    # One journal a customer: a charge that takes back what another billed ahead is earned together with that one.
+    """Post what is deferred at the end of a run less what was: earned since, or billed ahead by this run."""
+    subscriptions = SubscriptionRepository(uow).of_customers(customers)
+    due = _deferred(uow, subscriptions, dict.fromkeys(customers, Through(run.until, run.known_at)))
+    places = {
+        _account(each.customer, each.currency, feature)
+        for each in subscriptions
+        for phase in each.phases
+        for feature in phase.agreement.selection
+    }
+    stands = journals.account_states(uow, sorted(places | due.keys()))
     facts: dict[tuple[str, str], list[Fact]] = {}
-    for key in sorted(by_charge):
-        charge, features = by_charge[key]
-        if charge.period >= run.period or ahead_key(key) not in deferred:
-            continue
-        # East of Greenwich the service begins before the UTC month: the first close after the charge earns that too.
-        is_first = _end_of(charge.period) == run.since
-        begin = charge.cutoff if is_first else max(since, charge.cutoff)
-        for feature, units in deferred[ahead_key(key)][1]:
-            ahead = features.get(feature, [])
-            earned = unearned(units, ahead, charge.cutoff, begin) - unearned(units, ahead, charge.cutoff, until)
-            if earned:
-                stream = (charge.customer, charge.currency)
-                facts.setdefault(stream, []).append(Recognition(*stream, feature, earned))
+    for account in sorted(stands.keys() | due.keys()):
+        held = -stands[account].balance if account in stands else 0
+        earned = held - due.get(account, 0)
+        if earned:
+            stream = (account.party, account.asset)
+            facts.setdefault(stream, []).append(Recognition(*stream, account.detail, earned))
     drafts = [
-        journal(f"recognise:{run.period}:{customer}/{asset}", run.effective_at, *of_stream)
+        journal(f"recognise:{run.key}:{customer}/{asset}", run.effective_at, *of_stream)
         for (customer, asset), of_stream in sorted(facts.items())
     ]
-    ledger.post(uow, [draft for draft in drafts if draft.legs], recorded_at=recorded_at)
+    ledger.post(uow, drafts, recorded_at=recorded_at)
 
 
-def _end_of(period: str) -> date:
-    return (date(int(period[:4]), int(period[5:]), 1) + timedelta(days=32)).replace(day=1)
+def deferred_at(uow: UnitOfWork, through: Mapping[str, Through]) -> dict[Account, int]:
+    """Return by account the units not earned yet, given the last close by customer."""
+    return _deferred(uow, SubscriptionRepository(uow).of_customers(list(through)), through)
 
 
-def deferred_at(uow: UnitOfWork, through: Mapping[str, tuple[str, datetime]]) -> dict[tuple[str, str, str], int]:
-    """Return by customer, asset and feature the units not earned yet, given the last close and its end by customer."""
-    subscriptions = [each.id for each in SubscriptionRepository(uow).of_customers(list(through))]
-    by_charge: dict[str, tuple[Charge, dict[str, list[RatedUsage]]]] = {}
-    since = min((until for _, until in through.values()), default=_BEGINNING)
-    for charge, row in ChargeRepository(uow).billed_ahead(subscriptions, since - timedelta(days=1)):  # In any zone.
-        rows = by_charge.setdefault(charge.id, (charge, {}))[1]
-        rows.setdefault(row.feature, []).append(row)
-    left: dict[tuple[str, str, str], int] = {}
-    for key, (_, units_by_feature) in accruals.by_key(uow, [ahead_key(charge) for charge in by_charge]).items():
-        charge, features = by_charge[charge_of(key)]
-        period, until = through[charge.customer]
-        at = max(until, charge.cutoff) if charge.period < period else charge.cutoff
-        for feature, units in units_by_feature:
-            place = (charge.customer, charge.currency, feature)
-            left[place] = left.get(place, 0) + unearned(units, features.get(feature, []), charge.cutoff, at)
+def unearned(rows: Iterable[RatedUsage], at: datetime) -> dict[str, Decimal]:
+    """Return by feature what of a subscription's rows, in order of the runs, is for service after an instant. Pure.
+
+    A coupon counts over the stretch that it was for as that is billed by now.
+    """
+    stretches: dict[Key, Billed] = {}
+    coupons: dict[tuple[str, datetime], Decimal] = {}
+    for row in rows:
+        if row.kind is Kind.COUPON:
+            taken = coupons.get((row.feature, row.segment_start), _ZERO)
+            coupons[row.feature, row.segment_start] = EXACT.add(taken, row.amount)
+        else:
+            stretches[row.key] = with_more(stretches.get(row.key), row, "")
+    left: dict[str, Decimal] = {}
+    for key, billed in stretches.items():
+        taken = coupons.get((key.feature, key.segment_start), _ZERO)
+        row = replace(billed.row, amount=EXACT.add(billed.row.amount, taken))
+        left[row.feature] = EXACT.add(left.get(row.feature, _ZERO), part_after(row, at))
     return left
 
 
-def unearned(units: int, rows: Collection[RatedUsage], since: datetime, at: datetime) -> int:
-    """Return how many of the units deferred at `since` are not earned at `at`."""
-    whole = sum((Fraction(part_after(row, since)) for row in rows), Fraction(0))
-    left = sum((Fraction(part_after(row, at)) for row in rows), Fraction(0))
-    if not whole or not left:
-        return 0
-    return round_fraction(Fraction(units) * left / whole) if at > since else units
+def _deferred(
+    uow: UnitOfWork, subscriptions: Collection[Subscription], through: Mapping[str, Through]
+) -> dict[Account, int]:
+    """Return by account what is deferred, never less than nothing, in ledger units."""
+    since = min((each.until for each in through.values()), default=date.max)
+    begin = datetime.combine(since - _DAY, time.min, tzinfo=UTC)  # In any zone.
+    ahead = ChargeRepository(uow).billed_ahead([each.id for each in subscriptions], begin)
+    exact: dict[Account, Decimal] = {}
+    for each in subscriptions:
+        last = through[each.customer]
+        for feature, amount in unearned(ahead.get(each.id, ()), _end_of(each, last)).items():
+            account = _account(each.customer, each.currency, feature)
+            exact[account] = EXACT.add(exact.get(account, _ZERO), amount)
+    units = {account: round_to_ledger_units(amount, currency(account.asset)) for account, amount in exact.items()}
+    return {account: amount for account, amount in units.items() if amount > 0}
+
+
+def _end_of(subscription: Subscription, last: Through) -> datetime:
+    """Return where a close ended for a subscription, in the zone that it had by then: it may have moved since."""
+    known = [phase for phase in subscription.phases if phase.recorded_at <= last.known_at]
+    return cutoff_of(replace(subscription, phases=tuple(known or subscription.phases[:1])), last.until)
+
+
+def _account(customer: str, asset: str, feature: str) -> Account:
+    return Account("deferred_revenue", asset, customer, feature)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Select, bindparam, insert, select, update
 
 from billing.charges import ChargeDraft
 from billing.credited import credited_before_coupons
 from billing.metering.sets import members
-from billing.rated_usage import Billed, Key, Kind, RatedUsage
+from billing.rated_usage import Billed, Key, Kind, RatedUsage, with_more
 from billing.repositories.credit_notes import CreditNoteRepository
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -26,7 +26,6 @@ from models.tables.invoice import (
     RatedUsageRow,
 )
 from models.values.period import Period
-from models.values.quantity import EXACT
 
 _CHARGE = table_of(ChargeRow)
 _RATED = table_of(RatedUsageRow)
@@ -181,7 +180,7 @@ class ChargeRepository:
             if rated.kind in _COMPARED:
                 by_key = found.setdefault(rated.subscription or "", {})
                 gone = credited.get((charge, position), _ZERO)
-                by_key[rated.key] = _summed(by_key.get(rated.key), rated, charge, gone)
+                by_key[rated.key] = with_more(by_key.get(rated.key), rated, charge, gone)
         return found
 
     def nets(self, charges: Collection[str]) -> dict[tuple[str, int], int]:
@@ -225,34 +224,39 @@ class ChargeRepository:
             members(self._uow, _RATED.c.subscription, subscriptions),
             _RATED.c.cycle_end > since,
         )
+        yield from self._in_order(query, before_period)
+
+    def _in_order(self, query: Select[Any], before_period: str | None = None) -> Iterator[tuple[str, int, RatedUsage]]:
         rows = self._uow.connection.execute(query).all()
         order = self._run_order({row.charge for row in rows}, before_period)
         counted = [row for row in rows if row.charge in order]
         for row in sorted(counted, key=lambda row: (order[row.charge], row.position)):
             yield row.charge, row.position, _rated(row)
 
-    def billed_ahead(self, subscriptions: Collection[str], since: datetime) -> list[tuple[Charge, RatedUsage]]:
-        """Return what was billed before its service, where that goes on after `since`, by charge and position."""
-        query = (
-            select(_RATED, _CHARGE)
-            .join(_CHARGE, (_CHARGE.c.tenant == _RATED.c.tenant) & (_CHARGE.c.id == _RATED.c.charge))
-            .where(
-                _RATED.c.tenant == self._uow.tenant,
-                members(self._uow, _RATED.c.subscription, subscriptions),
-                _RATED.c.cycle_end > since,
-                _RATED.c.in_advance,
-                _RATED.c.service_end > _CHARGE.c.cutoff,
-            )
+    def billed_ahead(self, subscriptions: Collection[str], since: datetime) -> dict[str, list[RatedUsage]]:
+        """Return by subscription, in order of the runs, the rows of what was billed for service after `since`.
+
+        Of each stretch that was billed in advance all rows, with earlier ones, corrections and coupons.
+        """
+        ahead = select(_RATED.c.subscription, _RATED.c.feature, _RATED.c.segment_start).where(
+            _RATED.c.tenant == self._uow.tenant,
+            members(self._uow, _RATED.c.subscription, subscriptions),
+            _RATED.c.cycle_end > since,
+            _RATED.c.service_end > since,
+            _RATED.c.in_advance,
         )
-        rated, charges = list(_RATED.c), list(_CHARGE.c)
-        found = []
-        for row in self._uow.connection.execute(query):
-            values = tuple(row)
-            one = _Values(zip((each.name for each in rated), values[: len(rated)], strict=True))
-            other = _Values(zip((each.name for each in charges), values[len(rated) :], strict=True))
-            found.append((_charge(other), one.position, _rated(one)))
-        found.sort(key=lambda each: (each[0].known_at, each[0].id, each[1]))
-        return [(charge, row) for charge, _, row in found]
+        keys = ahead.distinct().subquery()
+        query = select(_RATED).join(
+            keys,
+            (_RATED.c.subscription == keys.c.subscription)
+            & (_RATED.c.feature == keys.c.feature)
+            & (_RATED.c.segment_start == keys.c.segment_start)
+            & (_RATED.c.cycle_end > keys.c.segment_start),  # Always so; the index finds them by it.
+        )
+        found: dict[str, list[RatedUsage]] = {}
+        for _, _, row in self._in_order(query.where(_RATED.c.tenant == self._uow.tenant)):
+            found.setdefault(row.subscription or "", []).append(row)
+        return found
 
     def _run_order(self, charges: Collection[str], before_period: str | None) -> dict[str, tuple[datetime, str]]:
         """Return when each charge was made, to sum in that order; those of `before_period` and later are left out."""
@@ -264,31 +268,6 @@ class ChargeRepository:
         if before_period is not None:
             query = query.where(_CHARGE.c.period < before_period)
         return {row.id: (row.known_at, row.id) for row in self._uow.connection.execute(query)}
-
-
-class _Values(dict[str, Any]):
-    """Columns of a joined row, by name."""
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        return self[name]
-
-
-def _summed(earlier: Billed | None, row: RatedUsage, charge: str, credited: Decimal) -> Billed:
-    """Add a row to what its key was billed so far; the first row says from where, the last one until when."""
-    if earlier is None:
-        return Billed(row, charge, credited)
-    was = earlier.row
-    shrank = row.service.end == was.service.end and row.service.start > was.service.start
-    end = row.service.start if shrank else max(row.service.end, was.service.end)
-    total = replace(
-        row,
-        service=Period(was.service.start, end),
-        quantity=EXACT.add(was.quantity, row.quantity),
-        list_amount=EXACT.add(was.list_amount, row.list_amount),
-        amount=EXACT.add(was.amount, row.amount),
-        cost=EXACT.add(was.cost, row.cost),
-    )
-    return Billed(total, charge, EXACT.add(earlier.credited, credited))
 
 
 def _order(charge: Charge) -> tuple[str, datetime, str]:

@@ -101,6 +101,11 @@ class CloseRepository:
         )
         return set(self._uow.connection.execute(query).scalars())
 
+    def posted(self) -> set[tuple[str, int]]:
+        """Return (month, bucket) of all that any attempt has posted."""
+        query = select(_RUN.c.period, _RUN.c.bucket).where(_RUN.c.tenant == self._uow.tenant).distinct()
+        return {(row.period, row.bucket) for row in self._uow.connection.execute(query)}
+
     def claim(
         self, month: BillingMonth, bucket: int, *, input_hash: str, customers: int, charges: int, at: datetime
     ) -> bool:
