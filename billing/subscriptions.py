@@ -32,6 +32,7 @@ from pricing_engine.quote_document import QUOTE_KIND, read_quote
 from pricing_engine.sealing import open_sealed
 
 _MOMENT = timedelta(microseconds=1)
+_TURNS = frozenset({"pause", "resume"})
 _MAY_BE_UNPRORATED = frozenset({"change", "upgrade", "move", "cancel"})
 
 
@@ -292,7 +293,7 @@ def resume(subscription: Subscription, at: datetime, who: Who) -> Change:
     phase = in_force(subscription, at)
     if phase.state is not PhaseState.PAUSED:
         raise RuleBrokenError("is not paused", field="subscription", value=subscription.id, code="not_paused")
-    return _change(subscription, "resume", phase.agreement, at, who)
+    return _change(subscription, "resume", phase.agreement, at, who, PhaseState.ACTIVE)
 
 
 def cancel(subscription: Subscription, at: datetime, who: Who, *, at_period_end: bool = False) -> Change:
@@ -305,7 +306,7 @@ def cancel(subscription: Subscription, at: datetime, who: Who, *, at_period_end:
 def unschedule(subscription: Subscription, at: datetime, who: Who) -> Change:
     """Return the change that drops whatever is scheduled after `at`: a cancellation or downgrade at period end."""
     phase = in_force(subscription, at)
-    return _change(subscription, "unschedule", phase.agreement, at, who, phase.state, keep_schedule=False)
+    return _change(subscription, "unschedule", phase.agreement, at, who, keep_schedule=False)
 
 
 def billed(change: Change, rule: MidPeriod) -> Change:
@@ -338,20 +339,27 @@ def _change(
     agreement: Agreement,
     at: datetime,
     who: Who,
-    state: PhaseState = PhaseState.ACTIVE,
+    state: PhaseState | None = None,
     *,
     keep_schedule: bool = True,
 ) -> Change:
+    """Return a change, what is scheduled behind it. Without a `state` it is paused where it was, and runs where it ran.
+
+    A pause and its end count for what is scheduled up to the next of either.
+    """
     at = as_utc(at, "at")
+    before = subscription.phase_at(at) or in_force(subscription, at - _MOMENT)
+    state, turns = state or before.state, state in {PhaseState.ACTIVE, PhaseState.PAUSED}
     agreement = replace(agreement, mid_period=MidPeriod.PRORATED)
     last = subscription.phases[-1].sequence
     first = Phase(last + 1, at, state, action, agreement, who.reason, who.actor, who.recorded_at)
     if state is PhaseState.ENDED or not keep_schedule:
         return Change(subscription, (first,))
-    scheduled = tuple(
-        replace(phase, sequence=last + 2 + i, recorded_at=who.recorded_at)
-        for i, phase in enumerate(phase for phase in subscription.in_force() if phase.starts_at > at)
-    )
+    scheduled = []
+    for i, phase in enumerate(phase for phase in subscription.in_force() if phase.starts_at > at):
+        turns = turns and phase.action not in _TURNS and phase.state is not PhaseState.ENDED
+        again = replace(phase, sequence=last + 2 + i, recorded_at=who.recorded_at)
+        scheduled.append(replace(again, state=state) if turns else again)
     return Change(subscription, (first, *scheduled))
 
 

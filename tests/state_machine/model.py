@@ -8,7 +8,7 @@ code it is compared with but the ids of documents and how a net was shared out o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -90,13 +90,17 @@ class Event:
 
 @dataclass
 class Phase:
-    """What holds from a day on; `rule`: how the change to it is billed in the middle of a month."""
+    """What holds from a day on; `rule`: how the change to it is billed in the middle of a month.
+
+    `turns`: whether it is a pause or the end of one.
+    """
 
     start: datetime
     state: str
     seats: int
     support: bool
     rule: str = "prorated"
+    turns: bool = False
 
 
 @dataclass
@@ -114,8 +118,15 @@ class Subscription:
         return found[-1] if found and found[-1].state != "ended" else None
 
     def change(self, phase: Phase) -> None:
-        """Let a phase replace what it overlaps; what is scheduled for later stays, but for an end."""
+        """Let a phase replace what it overlaps; what is scheduled for later stays, but for an end.
+
+        What is scheduled is paused, or goes on, with a pause or its end before it.
+        """
         later = [] if phase.state == "ended" else [each for each in self.phases if each.start > phase.start]
+        for i in range(len(later) if phase.turns else 0):
+            if later[i].turns or later[i].state == "ended":
+                break
+            later[i] = replace(later[i], state=phase.state)
         self.phases = [each for each in self.phases if each.start < phase.start] + [phase, *later]
 
     def segments(self, month: datetime) -> list[tuple[datetime, datetime, Phase]]:

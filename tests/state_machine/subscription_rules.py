@@ -59,11 +59,11 @@ class SubscriptionRules(Telling):
     @rule(pick=picks, quantity=seats, support=st.booleans(), days=st.integers(-35, 10), how=st.sampled_from(MidPeriod))
     def change(self, pick: int, quantity: int, support: bool, days: int, how: MidPeriod) -> None:
         """Change seats and support from a day on, which may be past or still to come."""
-        subscription, at, _ = self._running(pick, days)
+        subscription, at, in_force = self._running(pick, days)
         selection = {"tokens": Decimal(1), "seats": Decimal(quantity), **({"support": Decimal(1)} if support else {})}
         who = Who(self.now)
         self._record(subscription, lambda found: billed(change_selection(found, self.prices, selection, at, who), how))
-        subscription.change(m.Phase(at, "active", quantity, support, how))
+        subscription.change(m.Phase(at, in_force.state, quantity, support, how))
 
     @precondition(lambda self: self.running())
     @rule(pick=picks, days=st.integers(-35, 10))
@@ -73,7 +73,7 @@ class SubscriptionRules(Telling):
         is_paused = in_force.state == "paused"
         self._record(subscription, lambda found: (resume if is_paused else pause)(found, at, Who(self.now)))
         state = "active" if is_paused else "paused"
-        subscription.change(m.Phase(at, state, in_force.seats, in_force.support))
+        subscription.change(m.Phase(at, state, in_force.seats, in_force.support, turns=True))
 
     @precondition(lambda self: len(self.running()) > 1)
     @rule(pick=picks, days=st.integers(-10, 10), at_end=st.booleans(), how=st.sampled_from(MidPeriod))
