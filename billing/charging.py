@@ -41,7 +41,8 @@ class Run:
 
     `until`: the first day that is not billed, local to each subscription. `since`: the same of the last run before,
     None where there was none. `known_at`: events recorded later stay out; `known_before`: that of the last run.
-    `interim_at`: bill only the usage of the current billing period before that instant, not a whole month.
+    `interim_at`: bill only the usage of the current billing period before that instant, not a whole month; `since` is
+    that of the last close begun.
     `again`: look at the month as its close did, without what was billed for it, or recorded, since; coupons are left
     to the caller. `live`: all that is stored counts, whatever the clock that recorded it said; usage is read from the
     running totals, in milliseconds.
@@ -70,12 +71,16 @@ class Charged(NamedTuple):
 
 @dataclass(slots=True)
 class _Plan:
-    """What has to be rated of one subscription: all that begins from `since` on, where a billing period begins."""
+    """What has to be rated of one subscription: all that begins from `since` on, where a billing period begins.
+
+    What was billed of it and is not due any more is taken back; an interim plan only adds.
+    """
 
     subscription: Subscription
     since: datetime
     cutoff: datetime
     periods: list[tuple[CyclePeriod, Scope]] = field(default_factory=list)
+    is_interim: bool = False
 
 
 def charge_customers(
@@ -161,7 +166,7 @@ def price_source(uow: UnitOfWork, subscriptions: Sequence[Subscription]) -> Pric
 def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
     """Say which billing periods a run looks at."""
     if run.interim_at is not None:
-        return _interim_plan(subscription, run.interim_at)
+        return _interim_plan(subscription, run, run.interim_at)
     cutoff = cutoff_of(subscription, run.until)
     since = subscription.starts_at if run.since is None else cutoff_of(subscription, run.since)
     if run.known_before is not None:
@@ -180,9 +185,12 @@ def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
     return plan
 
 
-def _interim_plan(subscription: Subscription, at: datetime) -> _Plan:
-    plan = _Plan(subscription, at, at)
+def _interim_plan(subscription: Subscription, run: Run, at: datetime) -> _Plan:
+    """Look at the period before `at`, unless a close bills it, or billed it, to its end."""
+    plan = _Plan(subscription, at, at, is_interim=True)
     for cycle in subscription.cycle_periods(Period(at - _MOMENT, at)):
+        if run.since is not None and cycle.ends_at <= cutoff_of(subscription, run.since):
+            continue
         plan.since = cycle.span.start  # What its cycle calls the full period may begin in one that was billed.
         plan.periods.append((cycle, Scope.INTERIM))
     return plan
@@ -263,11 +271,13 @@ def _in_question(plan: _Plan, billed: Mapping[Key, Billed]) -> Iterator[tuple[Ke
 
     In a period that goes on only what is billed in advance is looked at; outside every period nothing is due.
     """
+    if plan.is_interim:
+        return
     for key, earlier in billed.items():
         if key.segment_start < plan.since and earlier.row.cycle.end <= plan.since:
             continue
         scope = next((scope for cycle, scope in plan.periods if key.segment_start in cycle.span), None)
-        if scope is Scope.INTERIM or (scope is None and _ended_before(plan, key.segment_start)):
+        if scope is None and _ended_before(plan, key.segment_start):
             continue
         if scope is Scope.FINAL or scope is None or earlier.row.in_advance:
             yield key, earlier

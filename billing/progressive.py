@@ -14,12 +14,14 @@ from fractions import Fraction
 from billing.charge_posting import post_charges
 from billing.charges import ChargeDraft
 from billing.charging import Charged, Run, charge_customers
+from billing.closing import day_after
 from billing.invoices import Invoice, Issue
 from billing.invoicing import draft_open_charges, finalise
 from billing.phases import Subscription, Thresholds
 from billing.rated_usage import Kind
 from billing.repositories import journals
 from billing.repositories.charges import ChargeRepository
+from billing.repositories.closes import CloseRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.tax import TaxRates
 from billing.unit_of_work import UnitOfWork
@@ -53,7 +55,7 @@ def crosses(thresholds: Thresholds, billed: Decimal, used: Decimal) -> bool:
 
 def reached(uow: UnitOfWork, customer: str, at: datetime) -> tuple[Charged, list[Reached]]:
     """Return what an interim run would charge a customer now, and whose thresholds that reaches."""
-    charged = charge_customers(uow, [customer], interim_run(customer, at))
+    charged = charge_customers(uow, [customer], _interim_run(uow, at))
     found = []
     for subscription in SubscriptionRepository(uow).of_customers([customer]):
         thresholds = thresholds_of(subscription, at)
@@ -69,7 +71,10 @@ def reached(uow: UnitOfWork, customer: str, at: datetime) -> tuple[Charged, list
 def bill_thresholds(
     uow: UnitOfWork, customer: str, at: datetime, recorded_at: datetime, rates: TaxRates | None = None
 ) -> Invoice | None:
-    """Invoice a customer's usage so far where a threshold is reached; None where none is."""
+    """Invoice a customer's usage so far where a threshold is reached; None where none is.
+
+    A billing period that ends with a month whose close has begun is left to the close, whatever our clock says.
+    """
     journals.lock(uow)
     charged, found = reached(uow, customer, at)
     if not found:
@@ -77,7 +82,7 @@ def bill_thresholds(
     post_charges(uow, charged.drafts, recorded_at)
     issue = Issue(
         period=f"{at.year:04d}-{at.month:02d}",
-        cause=interim_run(customer, at).key,
+        cause=_run_key(at),
         issued_on=at.date(),
         due_on=at.date() + timedelta(days=_PAYMENT_DAYS),
         finalise_from=recorded_at,
@@ -94,14 +99,19 @@ def thresholds_of(subscription: Subscription, at: datetime) -> Thresholds | None
     return thresholds if thresholds is not None and (thresholds.amounts or thresholds.recurring) else None
 
 
-def interim_run(customer: str, at: datetime) -> Run:
-    """Return the run that bills a customer's usage before `at`."""
+def _run_key(at: datetime) -> str:
+    return f"interim/{utc_text(at)}"
+
+
+def _interim_run(uow: UnitOfWork, at: datetime) -> Run:
+    """Return the run that bills usage before `at`."""
+    begun = CloseRepository(uow).all()
     return Run(
-        key=f"interim/{utc_text(at)}",
+        key=_run_key(at),
         kind="interim",
         period=f"{at.year:04d}-{at.month:02d}",
         until=at.date(),
-        since=None,
+        since=day_after(begun[-1].key) if begun else None,
         known_at=at,
         known_before=None,
         effective_at=at,
