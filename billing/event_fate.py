@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from billing.charging import price_source
 from billing.measured_usage import UsageMeasurer, window_of
+from billing.metered_features import chains
 from billing.metering.cloud_event import CloudEvent
 from billing.metering.counters import Absent, counter_of, read_value
 from billing.metering.directory import PriceBookDirectory
@@ -221,13 +222,9 @@ def _price_start(source: PriceSource, sold: _Sold) -> datetime:
     """Return since when, within the billing period, the feature has had this tariff: its tiers run on from there."""
     key = sold.feature.key
     start = sold.segment.period.start
-    tariff = source.prices(sold.segment.phase.agreement, start)[key].tariff.tariff
-    for earlier in reversed([each for each in sold.cycle.segments if each.period.end <= start]):
-        prices = source.prices(earlier.phase.agreement, earlier.period.start)
-        same = key in earlier.phase.agreement.selection and prices[key].tariff.tariff == tariff
-        if earlier.period.end != start or not same:
-            break
-        start = earlier.period.start
+    for name, chain in chains(sold.cycle, source):
+        if name == key and any(each.period.start == start for each in chain):
+            return chain[0].period.start
     return start
 
 

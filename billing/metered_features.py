@@ -17,7 +17,7 @@ from billing.price_source import PriceSource
 from billing.rated_usage import Scope
 from models.values.period import Period
 from models.values.quantity import EXACT
-from pricing_engine.catalog import FeatureKind
+from pricing_engine.catalog import FeatureKind, Meter
 from pricing_engine.feature_price import FeaturePrice
 from pricing_engine.pricing import RatedFeature
 from pricing_engine.rating import Rating, rate
@@ -91,20 +91,25 @@ def metered_features(
 
 
 def chains(cycle: CyclePeriod, source: PriceSource) -> Iterator[tuple[str, list[Segment]]]:
-    """Yield each metered feature with the runs of neighbouring segments in which its price is the same."""
-    open_chains: dict[str, tuple[FeaturePrice, list[Segment]]] = {}
+    """Yield each metered feature with the runs of neighbouring segments in which its price is the same.
+
+    The price of the same usage, that is: a book may give a meter of one key another reading than the book before.
+    """
+    open_chains: dict[str, tuple[FeaturePrice, Meter, list[Segment]]] = {}
     for segment in cycle.segments:
         agreement = segment.phase.agreement
         prices = source.prices(agreement, segment.period.start)
         chosen = {key: prices[key] for key in agreement.selection if prices[key].feature.kind is FeatureKind.METERED}
+        book = source.books[agreement.book_hash].book
+        meters = {key: book.meter(price.feature.meter or "") for key, price in chosen.items()}
         for key in list(open_chains):
-            price, chain = open_chains[key]
-            goes_on = key in chosen and chain[-1].period.end == segment.period.start and _same_price(price, chosen[key])
-            if not goes_on:
-                yield key, open_chains.pop(key)[1]
+            price, meter, chain = open_chains[key]
+            is_next = key in chosen and chain[-1].period.end == segment.period.start
+            if not (is_next and _same_price(price, chosen[key]) and meter == meters[key]):
+                yield key, open_chains.pop(key)[2]
         for key, price in chosen.items():
-            open_chains.setdefault(key, (price, []))[1].append(segment)
-    for key, (_, chain) in open_chains.items():
+            open_chains.setdefault(key, (price, meters[key], []))[2].append(segment)
+    for key, (_, _, chain) in open_chains.items():
         yield key, chain
 
 
@@ -113,7 +118,6 @@ def _same_price(one: FeaturePrice, other: FeaturePrice) -> bool:
         one.tariff.tariff == other.tariff.tariff
         and one.percent == other.percent
         and one.below_cost == other.below_cost
-        and one.feature.meter == other.feature.meter
         and one.feature.unit_cost == other.feature.unit_cost
     )
 

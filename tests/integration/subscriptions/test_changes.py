@@ -35,7 +35,7 @@ from billing.verification import verify
 from models.values.errors import ConflictError, RuleBrokenError
 from pricing_engine.coupons import parse_coupon
 from pricing_engine.price_book import PriceBook
-from tests.billing_story import NO_TAX, Company, at, event, repriced
+from tests.billing_story import BOOK, NO_TAX, Company, at, event, repriced
 
 WHO = Who(recorded_at=at("2026-01-02"), actor="ann", reason="asked for")
 
@@ -170,6 +170,19 @@ def test_tiers_run_on_over_a_change_that_leaves_their_price_alone(company: Compa
     company.close("2026-01", "2026-02-01T01:00")
     tokens = [exact for feature, exact, _ in amounts(company) if feature == "tokens"]
     assert tokens == [Decimal("2.7"), Decimal("0.3") + Decimal("0.42")]
+
+
+def test_a_meter_that_reads_something_else_counts_from_the_move_on(company: Company) -> None:
+    meters = [{**each, "event_type": "llm.v2"} if each["key"] == "tokens" else each for each in BOOK["meters"]]
+    first, second = company.publish(), company.publish({**BOOK, "version": 2, "meters": meters})
+    subscription = company.subscribe("acme", first, {"tokens": "1"})
+    make(company, move_to_book(subscription, second, book_of(company, second), at("2026-01-16"), WHO))
+    company.ingest(
+        [event(1, "acme", "2026-01-10", 900), {**event(2, "acme", "2026-01-20", 300), "type": "llm.v2"},
+         event(3, "acme", "2026-01-21", 7000)], "2026-01-22"
+    )  # fmt: skip
+    company.close("2026-01", "2026-02-01T01:00")
+    assert amounts(company) == [("tokens", Decimal("2.7"), "2026-01-01"), ("tokens", Decimal("0.9"), "2026-01-16")]
 
 
 def test_a_trial_is_free_of_all_but_usage(company: Company) -> None:
