@@ -20,6 +20,8 @@ from billing.carrying import Parts
 from billing.posting_rules import Fact, journal
 from billing.repositories import journals
 from billing.repositories import wallets as rows
+from billing.repositories.closes import CloseRepository
+from billing.repositories.invoices import InvoiceRepository
 from billing.repositories.wallets import BURN, GRANT, WALLET
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import wallet_low
@@ -177,11 +179,18 @@ def write_burn(uow: UnitOfWork, request: BurnRequest, takings: Sequence[Taking],
 
 
 def expire_credit(uow: UnitOfWork, *, at: datetime, recorded_at: datetime) -> list[Taking]:
-    """End every grant that has expired by `at`, but for what holds keep; roll over what may roll over."""
+    """End every grant that has expired by `at`, but for what holds keep; roll over what may roll over.
+
+    A grant that pays an invoice yet to be finalised is left until then: see `prepayments.plan`.
+    """
     journals.lock(uow)
     takings = []
-    for grant in rows.grants(uow, GRANT.c.expires_at <= at, GRANT.c.remaining > GRANT.c.held):
-        if grant.expires_at is not None:
+    over = rows.grants(uow, GRANT.c.expires_at <= at, GRANT.c.remaining > GRANT.c.held)
+    drafts = InvoiceRepository(uow).drafts_from({grant.customer for grant in over})
+    closing = [month.finalise_from for month in CloseRepository(uow).all() if month.state == "closing"]
+    for grant in over:
+        to_pay = [*closing, *drafts.get((grant.customer, grant.asset), ())]
+        if grant.expires_at is not None and not any(map(grant.in_force, to_pay)):
             takings += _expire(uow, grant, grant.expires_at, recorded_at)
     return takings
 

@@ -200,6 +200,18 @@ class InvoiceRepository:
         rows = self._uow.connection.execute(query).all()
         return [row.id for row in sorted(rows, key=lambda row: (row.period, row.customer, row.currency, row.id))]
 
+    def drafts_from(self, customers: Collection[str]) -> dict[tuple[str, str], list[datetime]]:
+        """Return by customer and currency from when each draft may be finalised."""
+        query = select(_INVOICE.c.customer, _INVOICE.c.currency, _INVOICE.c.finalise_from).where(
+            _INVOICE.c.tenant == self._uow.tenant,
+            _INVOICE.c.state == "draft",
+            members(self._uow, _INVOICE.c.customer, customers),
+        )
+        found: dict[tuple[str, str], list[datetime]] = {}
+        for row in self._uow.connection.execute(query):
+            found.setdefault((row.customer, row.currency), []).append(row.finalise_from)
+        return found
+
     def page(self, after: tuple[date, str] | None, limit: int, customer: str | None = None) -> list[Invoice]:
         """Return the invoices that follow a place (date of issue, id), newest first, of one customer where given."""
         query = select(_INVOICE).where(_INVOICE.c.tenant == self._uow.tenant)

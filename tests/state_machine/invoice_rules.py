@@ -41,8 +41,9 @@ class InvoiceRules(Telling):
         self.now = max(self.now, m.month_after(month) + timedelta(hours=1))
         period = f"{month:%Y-%m}"
         self.tell(lambda company: company.close(period, self.now.isoformat(), grace_days=grace).was_closed)
+        self.model.discard(period)
         self.model.wallets.expire_holds(self.now)
-        self.model.wallets.expire(self.now)
+        self.model.expire_credit(self.now)
         self.model.close(month, period, self.now, self.now + grace * DAY)
         self.model.name_drafts(self._drafts(period))
         if not self.reopened:

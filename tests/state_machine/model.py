@@ -299,7 +299,6 @@ class Model:
 
     def close(self, last: datetime, period: str, now: datetime, finalise_from: datetime) -> None:
         """Charge every customer up to a month, and draft what waits. Drafts get their ids from `name_drafts`."""
-        self.discard(period)
         self.closed_at = max([now, *(event.recorded_at for event in self.events.values())])
         for customer, books in self.books.items():
             rows = self._charge(customer, self.due(customer, last))
@@ -358,6 +357,10 @@ class Model:
         """Return all drafts in the order in which they are finalised."""
         found = [each for each in self.invoices.values() if each.state == "draft"]
         return sorted(found, key=lambda each: (each.period, each.customer, each.id))
+
+    def expire_credit(self, at: datetime) -> None:
+        """End grants that have expired, but for those that pay a draft when it is finalised."""
+        self.wallets.expire(at, [(each.customer, each.finalise_from) for each in self.drafts()])
 
     def finalise(self, invoice: Invoice, gross_by_feature: dict[str, int]) -> None:
         """Round, tax, and let wallets and credit pay."""

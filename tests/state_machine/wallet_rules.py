@@ -66,7 +66,7 @@ class WalletRules(Telling):
     def expire(self) -> None:
         """End what has expired."""
         self.write(lambda uow: len(wallets.expire_credit(uow, at=self.now, recorded_at=self.now)))
-        self.model.wallets.expire(self.now)
+        self.model.expire_credit(self.now)
 
     @rule(customer=customers, units=st.integers(1, 5 * 10**9), hours=st.integers(1, 24 * 9))
     def hold(self, customer: str, units: int, hours: int) -> None:

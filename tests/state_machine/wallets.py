@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -130,9 +130,11 @@ class Wallets:
             parts[number] = parts.get(number, 0) + more
         return {number: part for number, part in parts.items() if part}
 
-    def expire(self, at: datetime) -> None:
-        """End what has expired; what may roll over lives on."""
+    def expire(self, at: datetime, to_pay: Collection[tuple[str, datetime]]) -> None:
+        """End what has expired and pays none of the drafts, a customer and a time each; what may roll over lives on."""
         for grant in [each for each in self.grants.values() if each.expires_at and each.expires_at <= at]:
+            if any(grant.customer == customer and grant.in_force(since) for customer, since in to_pay):
+                continue
             kept = min(grant.free, grant.rollover - grant.rolled)
             if kept > 0 and grant.expires_at is not None:
                 until = grant.expires_at + timedelta(days=10)

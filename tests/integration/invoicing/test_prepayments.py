@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -11,13 +12,16 @@ import pytest
 from billing import holds, wallets
 from billing.burn_down import Grant, GrantKind
 from billing.chart_of_accounts import Account
+from billing.close_tasks import CloseOutcome, CloseTask, InTurn
+from billing.closing import close
 from billing.database import Database
 from billing.invoices import InvoiceState
-from billing.invoicing import void
+from billing.invoicing import finalise, void
 from billing.ledger import balance
 from billing.ledger_checks import CHECKS
 from billing.settlements import Money, grant_customer_credit
 from billing.tax import FixedRate
+from billing.upkeep import end_what_is_over
 from billing.verification import verify
 from billing.wallets import BurnRequest, Wallet
 from tests.billing_story import Company, at, event
@@ -133,3 +137,29 @@ def test_held_credit_is_kept_for_its_hold(company: Company) -> None:
         holds.hold(uow, holds.Hold("h", "acme", "USD", "tokens", 900 * CENT, JANUARY, until))
     company.close("2026-01", "2026-02-01T01:00")
     assert company.invoices("acme")[0].settled_minor == 100
+
+
+@pytest.mark.parametrize("upkeep_runs", [False, True])
+def test_what_pays_a_draft_pays_it_whenever_it_is_finalised(company: Company, *, upkeep_runs: bool) -> None:
+    give(company, "short", 1000, expires_at=at("2026-02-06"))
+    give(company, "too-short", 1000, expires_at=at("2026-02-03"))
+    company.close("2026-01", "2026-02-01T01:00", grace_days=3)
+    if upkeep_runs:
+        assert end_what_is_over(company.database, company.tenant, at("2026-02-06T00:01")).grants == 1
+    with company.database.writing(company.tenant) as uow:
+        (paid,) = finalise(uow, [each.id for each in company.invoices("acme")], at("2026-02-07"))
+    assert (paid.total_minor, paid.settled_minor) == (3960, 1000)
+    assert end_what_is_over(company.database, company.tenant, at("2026-02-07")).grants == (0 if upkeep_runs else 1)
+
+
+def test_what_pays_the_invoices_of_a_close_that_is_stopped_pays_them_when_it_goes_on(company: Company) -> None:
+    class Stopped(InTurn):
+        def run(self, tasks: Sequence[CloseTask], database: Database) -> Iterator[CloseOutcome]:
+            raise InterruptedError
+
+    give(company, "short", 1000, expires_at=at("2026-02-01T02:00"))
+    with pytest.raises(InterruptedError):
+        close(company.database, company.tenant, "2026-01", at("2026-02-01T01:00"), executor=Stopped())
+    assert end_what_is_over(company.database, company.tenant, at("2026-02-01T03:00")).grants == 0
+    company.close("2026-01", "2026-02-01T04:00")
+    assert company.invoices("acme")[0].settled_minor == 1000
