@@ -147,7 +147,7 @@ def closed_usage_is_billed(uow: UnitOfWork) -> Iterator[Finding]:
     if not months or months[-1].state == "closing":
         return
     run = _run_again(months[-1])
-    begun_at = [at for action, _, _, at in CloseRepository(uow).actions(months[-1].key) if action == "begin"][-1]
+    begun_at = CloseRepository(uow).begun_at(months[-1].key)
     subscriptions = SubscriptionRepository(uow)
     for customer in subscriptions.customers():
         as_known = {}

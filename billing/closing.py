@@ -124,6 +124,7 @@ def close(
     with database.reading(tenant) as uow:
         tasks = _tasks(uow, month)
         done = CloseRepository(uow).posted_buckets(month)
+        now = max(now, CloseRepository(uow).begun_at(key))  # The machine that began it may have a clock that is ahead.
     left = [task for task in tasks if task.bucket not in done]
     tell("charging", len(tasks) - len(left), len(tasks))
     for i, outcome in enumerate((executor or InTurn()).run(left, database), start=1):
@@ -145,12 +146,15 @@ def _checks(uow: UnitOfWork, key: str, now: datetime, latest: datetime | None) -
     ends = [cutoff_of(each, until) for each in subscriptions.of_customers(subscriptions.customers())]
     last = max(ends, default=datetime.combine(until, time.min, tzinfo=UTC))
     unmatched = len(open_unmatched(uow, limit=_SHOWN_UNMATCHED))
-    earlier = [month.key for month in repository.all() if month.key < key and month.state != "closed"]
+    months = repository.all()
+    earlier = [month.key for month in months if month.key < key and month.state != "closed"]
+    later = [month.key for month in months if month.key > key]
     drafts = InvoiceRepository(uow).drafts_due(now)
     return (
         Check("the month is over everywhere", now >= last, blocks=True, detail=f"ends at {last.isoformat()}"),
         _clocks_agree(latest, now),
         Check("earlier months are closed", not earlier, blocks=True, detail=", ".join(earlier)),
+        Check("no later month was closed", not later, blocks=True, detail=", ".join(later)),
         Check("every event is matched", not unmatched, blocks=False, detail=f"{unmatched} unmatched events"),
         Check("no draft waits to be finalised", not drafts, blocks=False, detail=f"{len(drafts)} drafts"),
     )
@@ -230,13 +234,21 @@ def _cut_off(uow: UnitOfWork, month: BillingMonth) -> None:
 
 
 def _billed_before(uow: UnitOfWork, until: date) -> dict[str, datetime]:
-    """Return by customer the end of the last period that is over on a day."""
+    """Return by customer the end of the last period that is over on a day.
+
+    A subscription that has not started by then says nothing, unless the customer has no other.
+    """
     subscriptions = SubscriptionRepository(uow)
     through: dict[str, datetime] = {}
+    waiting: dict[str, datetime] = {}
     for subscription in subscriptions.of_customers(subscriptions.customers()):
-        reached = billed_through(subscription, until)
-        through[subscription.customer] = max(reached, through.get(subscription.customer, reached))
-    return through
+        customer, cutoff = subscription.customer, cutoff_of(subscription, until)
+        if subscription.starts_at >= cutoff:
+            waiting[customer] = min(cutoff, waiting.get(customer, cutoff))
+        else:
+            reached = billed_through(subscription, until)
+            through[customer] = max(reached, through.get(customer, reached))
+    return waiting | through
 
 
 def _by_instant(through: Mapping[str, datetime]) -> list[tuple[datetime, list[str]]]:

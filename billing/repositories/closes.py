@@ -94,6 +94,10 @@ class CloseRepository:
         rows = self._uow.connection.execute(query.order_by(_ACTION.c.sequence))
         return [(row.action, row.actor, row.reason, row.recorded_at) for row in rows]
 
+    def begun_at(self, key: str) -> datetime:
+        """Return when the last attempt to close a month began."""
+        return [at for action, _, _, at in self.actions(key) if action == "begin"][-1]
+
     def posted_buckets(self, month: BillingMonth) -> set[int]:
         """Return the buckets that this attempt has posted."""
         query = select(_RUN.c.bucket).where(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import pytest
 
 from billing.books_checks import BOOKS_CHECKS
-from billing.closing import reopen
+from billing.close_tasks import CloseOutcome, CloseTask
+from billing.closing import close, reopen
 from billing.database import Database
 from billing.metering.outcome import Status
 from billing.subscriptions import Who, change_quantity, record
@@ -15,6 +17,17 @@ from billing.verification import verify
 from models.values.errors import RuleBrokenError
 from pricing_engine.price_book import parse_price_book
 from tests.billing_story import BOOK, Company, at, event
+
+
+class StoppedError(Exception):
+    """The close was stopped here."""
+
+
+class Stopping:
+    """Stops a close that has begun."""
+
+    def run(self, tasks: Sequence[CloseTask], database: Database) -> Iterator[CloseOutcome]:
+        raise StoppedError
 
 
 @pytest.fixture
@@ -61,6 +74,15 @@ def test_a_clock_that_is_days_ahead_stops_the_close(company: Company) -> None:
     with pytest.raises(RuleBrokenError) as refused:
         company.close("2026-01", "2026-02-01T01:00")
     assert (refused.value.code, "clocks" in refused.value.rule) == ("close_blocked", True)
+
+
+def test_a_close_goes_on_by_a_clock_that_runs_behind(company: Company) -> None:
+    """Its drafts are due at once, though they are not yet by that clock."""
+    with pytest.raises(StoppedError):
+        close(company.database, company.tenant, "2026-01", at("2026-02-01T01:00"), executor=Stopping())
+    result = company.close("2026-01", "2026-02-01T00:58")
+    assert (len(result.invoices), result.drafts, result.month.state) == (1, (), "closed")
+    assert billed(company) == [Decimal(10)]
 
 
 def test_an_event_for_the_month_before_a_reopened_one_is_late(company: Company) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from billing.chart_of_accounts import Account
+from billing.closing import reopen
 from billing.database import Database
 from billing.invoices import InvoiceState
 from billing.invoicing import finalise, void
@@ -58,6 +59,34 @@ def test_a_month_that_is_not_over_is_not_closed(company: Company) -> None:
     with pytest.raises(RuleBrokenError, match="over everywhere") as refused:
         company.close("2026-01", "2026-01-31T23:59")
     assert refused.value.code == "close_blocked"
+
+
+def test_a_month_before_one_that_was_closed_is_not_closed(company: Company) -> None:
+    """What it bills in advance, the later one has billed: it would be taken back."""
+    company.subscribe("acme", company.publish(), {"support": "1"})
+    company.close("2026-01", "2026-02-01T01:00")
+    company.close("2026-03", "2026-04-01T01:00")
+    for month in ("2025-12", "2026-02"):
+        with pytest.raises(RuleBrokenError) as refused:
+            company.close(month, "2026-04-02T01:00")
+        assert (refused.value.code, refused.value.rule) == ("close_blocked", "no later month was closed")
+    assert sum(each.exact for each in company.invoices("acme")) == 4 * 62
+    company.close("2026-04", "2026-05-01T01:00")
+
+
+def test_a_subscription_that_starts_later_makes_no_event_late(company: Company) -> None:
+    book = company.publish()
+    company.subscribe("acme", book, {"tokens": "1"})
+    company.subscribe("acme", book, {"seats": "1"}, starts="2026-09-01", id="next")
+    company.close("2026-01", "2026-02-01T01:00")
+    outcomes = company.ingest([event(day, "acme", f"2026-0{day}-10", 100) for day in (1, 2)], "2026-02-10T01:00")
+    assert [each.late_for for each in outcomes] == ["2026-01/1", ""]
+    with company.database.writing(company.tenant) as uow:
+        reopen(uow, "2026-01", "a price was wrong", "ann", at("2026-02-11"))
+    (on_time,) = company.ingest([event(3, "acme", "2026-01-10", 100)], "2026-02-11T01:00")
+    assert on_time.late_for == ""
+    company.close("2026-01", "2026-02-12T01:00")
+    assert [each.exact for each in company.invoices("acme")] == [Decimal("0.6")]
 
 
 def test_late_events_become_differences_that_name_what_they_correct(company: Company) -> None:
