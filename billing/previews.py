@@ -11,6 +11,8 @@ from billing.charging import Run, charge_customers
 from billing.invoices import Invoice, Issue, draft_invoice
 from billing.invoicing import feature_names
 from billing.phases import Subscription
+from billing.rated_usage import RatedUsage
+from billing.repositories.charges import ChargeRepository
 from billing.repositories.closes import CloseRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
@@ -50,7 +52,10 @@ def preview_invoices(
     instead: Mapping[str, Subscription] | None = None,
     rates: TaxRates | None = None,
 ) -> tuple[Invoice, ...]:
-    """Return a customer's next invoices if everything before the day `until` were closed with what is stored now."""
+    """Return a customer's next invoices if everything before the day `until` were closed with what is stored now.
+
+    They take up charges that are on no invoice as well, as those of one that is void.
+    """
     months = [month for month in CloseRepository(uow).all() if month.state != "open"]
     last = months[-1] if months else None
     run = Run(
@@ -69,18 +74,34 @@ def preview_invoices(
     seller = CustomerRepository(uow).legal_entity(buyer.legal_entity)
     carried = InvoiceRepository(uow).remainders([customer])
     issue = Issue(run.period, run.key, until, until, now)
-    invoices = []
+    by_currency = _waiting(uow, customer)
     for draft in charged.drafts:
-        if draft.rows:
-            rows = [(draft.id, position, row) for position, row in enumerate(draft.rows)]
-            names = feature_names(uow, [row.book_hash for row in draft.rows])
-            carried_in = carried.get((customer, draft.currency), Decimal(0))
-            invoices.append(
-                draft_invoice(
-                    uow.tenant, buyer, seller, draft.currency, rows, names, carried_in, issue, rates or BuiltInRates()
-                )
-            )
-    return tuple(invoices)
+        rows = [(draft.id, position, row) for position, row in enumerate(draft.rows)]
+        by_currency[draft.currency] = [*by_currency.get(draft.currency, ()), *rows]
+    return tuple(
+        draft_invoice(
+            uow.tenant,
+            buyer,
+            seller,
+            asset,
+            rows,
+            feature_names(uow, [row.book_hash for _, _, row in rows]),
+            carried.get((customer, asset), Decimal(0)),
+            issue,
+            rates or BuiltInRates(),
+        )
+        for asset, rows in sorted(by_currency.items())
+        if rows
+    )
+
+
+def _waiting(uow: UnitOfWork, customer: str) -> dict[str, list[tuple[str, int, RatedUsage]]]:
+    """Return by currency what was charged and is on no invoice, in the order of an invoice's lines."""
+    currencies = {charge.id: charge.currency for charge in ChargeRepository(uow).open([customer])}
+    found: dict[str, list[tuple[str, int, RatedUsage]]] = {}
+    for row in ChargeRepository(uow).rows(currencies):
+        found.setdefault(currencies[row[0]], []).append(row)
+    return found
 
 
 def preview_change(

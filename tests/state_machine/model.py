@@ -301,7 +301,7 @@ class Model:
         """Charge every customer up to a month, and draft what waits. Drafts get their ids from `name_drafts`."""
         self.closed_at = max([now, *(event.recorded_at for event in self.events.values())])
         for customer, books in self.books.items():
-            rows = self._charge(customer, self.due(customer, last))
+            rows, books.charged = self._to_charge(customer, self.due(customer, last))
             if rows:
                 books.waiting.append(rows)
             if books.waiting:
@@ -309,9 +309,17 @@ class Model:
                 self.invoices[draft.id] = draft
                 books.waiting = []
 
-    def _charge(self, customer: str, due: dict[Key, tuple[Fraction, Fraction]]) -> list[Row]:
-        """Charge due less charged, where a feature of a month is never given back beyond what notes left of it."""
-        charged, rows, nothing = self.books[customer].charged, [], Fraction(0)
+    def next_exact(self, customer: str, last: datetime) -> Fraction:
+        """Return the exact sum of what waits and of what a close of all up to a month would charge."""
+        rows, _ = self._to_charge(customer, self.due(customer, last))
+        waiting = [row for charge in self.books[customer].waiting for row in charge]
+        return sum((amount for _, amount in rows + waiting), Fraction(0))
+
+    def _to_charge(
+        self, customer: str, due: dict[Key, tuple[Fraction, Fraction]]
+    ) -> tuple[list[Row], dict[Key, tuple[Fraction, Fraction, Fraction]]]:
+        """Return due less charged, never giving back of a feature of a month beyond what notes left, and the sums."""
+        charged, rows, nothing = dict(self.books[customer].charged), [], Fraction(0)
         keys = sorted(due.keys() | charged.keys(), key=lambda key: key[3])
         for group in {key[:3] for key in keys}:
             own = [key for key in keys if key[:3] == group]
@@ -327,7 +335,7 @@ class Model:
                 if (quantity, amount) != (was_quantity, was_due) or more + spared:
                     rows.append((key, more + spared))
                 charged[key] = quantity, amount, was + more + spared
-        return rows
+        return rows, charged
 
     def credited(self, customer: str, group: tuple[str, datetime, str]) -> Fraction:
         """Return what notes took of a feature of a month; all but a part of a minor unit counts as all."""

@@ -73,13 +73,12 @@ class UsageRules(Telling):
 
     @rule(customer=customers)
     def cost_so_far(self, customer: str) -> None:
-        """Ask what a close of all months up to this one would bill."""
+        """Ask what a close of all months up to this one would bill, and what waits with it."""
         until = m.month_after(m.month_of(self.now))
         last = m.month_of(self.now)
         rates = FixedRate("none", Decimal(0))
         found = self.write(lambda uow: preview_invoices(uow, customer, until.date(), self.now, rates=rates))
         if last in self.closed[:-1] or (last in self.closed and not self.reopened):
             return  # The clock stands in a month that is closed: nothing is ahead of it.
-        due = sum((amount for _, amount in self.model.due(customer, last).values()), Fraction(0))
         exact = sum((Fraction(each.exact) for each in found), Fraction(0))
-        assert exact == due - self.model.exact_charged(customer)
+        assert exact == self.model.next_exact(customer, last)

@@ -11,6 +11,7 @@ from billing.chart_of_accounts import Account
 from billing.closing import reopen
 from billing.coupons import define_coupon, grant_coupon
 from billing.database import Database
+from billing.invoicing import void
 from billing.ledger import balance
 from billing.phases import Subscription, Thresholds
 from billing.previews import preview_change, preview_invoices
@@ -245,6 +246,23 @@ def test_a_preview_counts_a_late_event_that_a_clock_ahead_of_ours_recorded(compa
         (late,) = preview_invoices(uow, "acme", date(2026, 3, 1), at("2026-02-10T01:00"), rates=NO_TAX)
     company.close("2026-02", "2026-03-01T01:00")
     assert [line.exact for line in company.invoices("acme")[-1].lines] == [line.exact for line in late.lines]
+
+
+def test_a_preview_takes_up_what_a_void_let_go(company: Company) -> None:
+    book = company.publish()
+    company.subscribe("acme", book, {"seats": "2"})
+    company.close("2026-01", "2026-02-01T01:00")
+    with company.database.writing(company.tenant) as uow:
+        void(uow, company.invoices("acme")[0].id, "wrong address", at("2026-02-02"))
+    with company.database.reading(company.tenant) as uow:
+        (seen,) = preview_invoices(uow, "acme", date(2026, 3, 1), at("2026-02-10"), rates=NO_TAX)
+        change = change_quantity(
+            company.subscription("sub-acme"), book_of(company, book), "seats", Decimal(3), at("2026-02-01"), WHO
+        )
+        assert preview_change(uow, change, date(2026, 3, 1), at("2026-02-10"), NO_TAX).difference_minor == {"USD": 1000}
+    company.close("2026-02", "2026-03-01T01:00")
+    [_, taken] = company.invoices("acme")
+    assert [line.exact for line in taken.lines] == [line.exact for line in seen.lines] == [Decimal(20), Decimal(20)]
 
 
 def test_a_minimum_spend_is_topped_up_by_the_part_of_the_period(company: Company) -> None:
