@@ -141,10 +141,11 @@ def totals_are_counted(uow: UnitOfWork) -> Iterator[Finding]:
 def closed_usage_is_billed(uow: UnitOfWork) -> Iterator[Finding]:
     """Rate every closed period again, as it was known at the last close: nothing is left to be charged.
 
-    While a close is under way it is not looked at: what it has not reached yet is not billed.
+    While a close is under way it is not looked at: what it has not reached yet is not billed. Nor is one that was given
+    up, until the month is closed.
     """
     months = CloseRepository(uow).all()
-    if not months or months[-1].state == "closing":
+    if not months or not CloseRepository(uow).was_finished(months[-1].key):
         return
     run = _run_again(months[-1])
     begun_at = CloseRepository(uow).begun_at(months[-1].key)

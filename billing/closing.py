@@ -29,7 +29,7 @@ from billing.tax import TaxRates
 from billing.unit_of_work import UnitOfWork
 from billing.usage_holds import expire_usage_holds
 from billing.wallets import expire_credit
-from models.values.errors import InvalidValueError, RuleBrokenError
+from models.values.errors import ConflictError, InvalidValueError, RuleBrokenError
 from models.values.ids import bucket_of
 
 PAYMENT_DAYS = 14
@@ -163,14 +163,16 @@ def _checks(uow: UnitOfWork, key: str, now: datetime, latest: datetime | None) -
 def reopen(uow: UnitOfWork, key: str, reason: str, actor: str, now: datetime) -> BillingMonth:
     """Open a closed month again: the next close bills what has changed, on top of what was billed.
 
-    Drafts of the month are thrown away by the next close; finalised invoices stay as they are. Raises
-    RuleBrokenError unless the month is closed and no later one is, InvalidValueError without a reason.
+    So is one whose close cannot be finished: what it has posted stays, what arrived since is known to the next one.
+    Drafts of the month are thrown away by the next close; finalised invoices stay as they are. Raises RuleBrokenError
+    unless the month is closed or being closed and no later one is, InvalidValueError without a reason.
     """
     repository = CloseRepository(uow)
+    journals.lock(uow)  # A close that is still at work finds that it was given up.
     month = repository.find(key)
     if not reason.strip():
         raise InvalidValueError("say why", field="reason", value=reason, code="reason_required")
-    if month is None or month.state != "closed":
+    if month is None or month.state == "open":
         raise RuleBrokenError("is not closed", field="period", value=key, code="period_not_closed")
     later = [each.key for each in repository.all() if each.key > key]
     if later:
@@ -303,6 +305,7 @@ def run_again(uow: UnitOfWork, key: str) -> tuple[BillingMonth, Run]:
 def _post(uow: UnitOfWork, month: BillingMonth, outcome: CloseOutcome, now: datetime, options: CloseOptions) -> None:
     """Post one bucket, once: charges, journals, drafts, and the late events that are settled."""
     journals.lock(uow)
+    _still_closing(uow, month)
     customers, charged = outcome.task.customers, outcome.charged
     is_first = CloseRepository(uow).claim(
         month,
@@ -318,6 +321,13 @@ def _post(uow: UnitOfWork, month: BillingMonth, outcome: CloseOutcome, now: date
     recognise(uow, customers, outcome.task.run, now)
     settle_late(uow, charged.late, month.run)
     draft_open_charges(uow, customers, issue_of(month), now, options.rates)
+
+
+def _still_closing(uow: UnitOfWork, month: BillingMonth) -> None:
+    """Refuse to go on with an attempt that was given up: what it has read, another one may have billed."""
+    now = CloseRepository(uow).find(month.key)
+    if now is None or now.attempt != month.attempt or now.state == "open":
+        raise ConflictError("was reopened meanwhile", field="period", value=month.key, code="period_reopened")
 
 
 def issue_of(month: BillingMonth) -> Issue:
@@ -347,6 +357,8 @@ def _finalise_all(
 
 def _lock(uow: UnitOfWork, begun: CloseResult, now: datetime, options: CloseOptions) -> CloseResult:
     repository = CloseRepository(uow)
+    journals.lock(uow)
+    _still_closing(uow, begun.month)
     month = replace(begun.month, state="closed")
     repository.move(month.key, "closed")
     repository.log(month.key, "lock", options.actor, "", now)

@@ -18,6 +18,7 @@ from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
 from billing.closing import MAX_GRACE_DAYS, Check, CloseOptions, CloseResult, checklist, close, reopen
+from billing.repositories.closes import CloseRepository
 from billing.unit_of_work import UnitOfWork
 
 
@@ -136,16 +137,20 @@ class CloseController(Controller):
         state: State,
         idempotency_key: IdempotencyKey = None,
     ) -> ASGIResponse:
-        """Open the month closed last again: its next close bills what has changed. Issued invoices stay."""
+        """Open the month closed last again: its next close bills what has changed. Issued invoices stay.
+
+        A close that cannot be finished is given up so.
+        """
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
             now = services.now(uow)
             actor = actor_of(request, now)
+            earlier = CloseRepository(uow).find(period)
             month = reopen(uow, period, data.reason, actor.name, now)
             after = {"period": month.key, "state": month.state, "attempt": month.attempt}
-            of = ("close", period)
-            audit.record(uow, actor, "month.reopen", of, before={**after, "state": "closed"}, after=after)
+            of, was = ("close", period), "closed" if earlier is None else earlier.state
+            audit.record(uow, actor, "month.reopen", of, before={**after, "state": was}, after=after)
             return 200, MonthView(**after)
 
         return await in_thread(services, request, idempotency_key, work)

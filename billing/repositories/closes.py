@@ -98,6 +98,10 @@ class CloseRepository:
         """Return when the last attempt to close a month began."""
         return [at for action, _, _, at in self.actions(key) if action == "begin"][-1]
 
+    def was_finished(self, key: str) -> bool:
+        """Whether the last attempt to close a month came to its end, whether or not the month was reopened since."""
+        return [action for action, _, _, _ in self.actions(key) if action in {"begin", "lock"}][-1] == "lock"
+
     def posted_buckets(self, month: BillingMonth) -> set[int]:
         """Return the buckets that this attempt has posted."""
         query = select(_RUN.c.bucket).where(

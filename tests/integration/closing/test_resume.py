@@ -8,16 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from billing.close_tasks import InProcesses
-from billing.closing import CloseOptions, close
+from billing.close_tasks import CloseOutcome, CloseTask, InProcesses, InTurn
+from billing.closing import CloseOptions, close, reopen
 from billing.database import Database
 from billing.exports.register import documents, write_headers, write_lines
 from billing.verification import verify
-from tests.billing_story import NO_TAX, Company, at, event
+from models.values.errors import ConflictError, LimitExceededError
+from tests.billing_story import NO_TAX, Company, at, event, repriced
 
 CUSTOMERS = [f"c{i:02d}" for i in range(12)]
 CLOSE = """
@@ -126,3 +128,50 @@ def test_a_close_killed_at_any_moment_goes_on(database: Database, database_url: 
             os.kill(child.pid, signal.SIGKILL)
     company.close("2026-01", "2026-02-05")
     assert register(company) == uninterrupted
+
+
+def test_a_close_that_cannot_be_finished_is_reopened(database: Database) -> None:
+    """An amount beyond what the ledger keeps stops it; the correction is known to the next attempt only."""
+    company = Company(database)
+    company.found("acme", "beta")
+    book = company.publish(repriced("tokens", {"model": "unit", "unit_amount": "1000000000000"}))
+    company.subscribe("acme", book, {"tokens": "1"})
+    company.subscribe("beta", book, {"seats": "1", "support": "1"})
+    company.ingest([event(1, "acme", "2026-01-05", "9" * 26)], "2026-01-06")
+    with pytest.raises(LimitExceededError):
+        company.close("2026-01", "2026-02-01T01:00")
+    cancelled = {**event("x", "acme", "2026-01-05"), "correctsid": "e1", "cancels": True}
+    del cancelled["data"]
+    company.ingest([cancelled], "2026-02-01T02:00")
+    with pytest.raises(LimitExceededError):
+        company.close("2026-01", "2026-02-01T03:00")
+    with database.writing(company.tenant) as uow:
+        reopen(uow, "2026-01", "a quantity was wrong", "ann", at("2026-02-01T04:00"))
+    with database.reading(company.tenant) as uow:
+        assert verify(uow).findings == ()
+    assert company.close("2026-01", "2026-02-01T05:00").month.state == "closed"
+    assert [each.exact for each in company.invoices("acme")] == []
+    assert [each.exact for each in company.invoices("beta")] == [10 + 62 + 62]
+    with database.reading(company.tenant) as uow:
+        assert verify(uow).findings == ()
+
+
+def test_a_close_that_was_given_up_does_not_go_on(database: Database) -> None:
+    company = month(database)
+
+    class GivenUp(InTurn):
+        def run(self, tasks: Sequence[CloseTask], database: Database) -> Iterator[CloseOutcome]:
+            outcomes = list(super().run(tasks, database))
+            yield from outcomes[:2]
+            with database.writing(company.tenant) as uow:
+                reopen(uow, "2026-01", "stuck", "ann", at("2026-02-01T02:00"))
+            company.close("2026-01", "2026-02-01T03:00")
+            yield from outcomes[2:]
+
+    with pytest.raises(ConflictError) as refused:
+        close(
+            database, company.tenant, "2026-01", at("2026-02-01T01:00"), CloseOptions(rates=NO_TAX), executor=GivenUp()
+        )
+    assert refused.value.code == "period_reopened"
+    with database.reading(company.tenant) as uow:
+        assert verify(uow).findings == ()
