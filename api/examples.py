@@ -83,7 +83,10 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         "nothing chosen": Example({"customer": "acme", "selection": {}}, status=422),
     },
     "CreateQuote": {"held for 30 days": Example({"customer": "acme", "selection": _SELECTION, "hold_days": 30})},
-    "AcceptQuote": {"with a trial": Example({"trial_days": 14})},
+    "AcceptQuote": {
+        "with a trial": Example({"trial_days": 14}),
+        "with a commitment, billed early": Example({"minimum_spend": "100", "thresholds": ["500"]}),
+    },
     "VerifyQuote": {
         "no document of ours": Example(
             {"quote": _SEALED_ELSEWHERE, "price_book": _SEALED_ELSEWHERE, "price_sheet": _SEALED_ELSEWHERE}

@@ -1,4 +1,4 @@
-"""What a server does unasked, beside the requests: it ends what is over, and delivers the webhooks that are due.
+"""What a server does unasked: it ends what is over, bills usage at thresholds, and delivers the webhooks that are due.
 
 For the configured tenant and every other one that has called. Several workers may do it side by side.
 """
@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 from api.services import Services
 from api.webhook_delivery import webhook_worker
+from billing.progressive import bill_reached
 from billing.upkeep import end_what_is_over
 from billing.webhooks.worker import Delivered, WebhookWorker
 
@@ -59,6 +60,7 @@ def _ending(services: Services) -> Work:
         with services.database.reading(tenant) as uow:
             now = services.now(uow)
         end_what_is_over(services.database, tenant, now)
+        bill_reached(services.database, tenant, now, services.collect)
 
     async def work(tenant: str, _stopping: asyncio.Event) -> None:
         await asyncio.to_thread(end, tenant)

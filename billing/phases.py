@@ -39,6 +39,12 @@ class Thresholds:
     amounts: tuple[Decimal, ...] = ()
     recurring: Decimal | None = None
 
+    def __post_init__(self) -> None:
+        """Raise InvalidValueError for an amount that is not above zero."""
+        for amount in (*self.amounts, *(() if self.recurring is None else (self.recurring,))):
+            if amount <= 0:
+                raise InvalidValueError("must be > 0", field="thresholds", value=amount, code="below_minimum")
+
 
 NO_THRESHOLDS = Thresholds()
 
@@ -256,10 +262,15 @@ def agreement_document(agreement: Agreement) -> dict[str, Any]:
             "mid_period": agreement.mid_period.value,
         },
         "minimum_spend": plain(agreement.minimum_spend),
-        "thresholds": {
-            "amounts": [plain(amount) for amount in agreement.thresholds.amounts],
-            "recurring": None if agreement.thresholds.recurring is None else plain(agreement.thresholds.recurring),
-        },
+        "thresholds": thresholds_document(agreement.thresholds),
+    }
+
+
+def thresholds_document(thresholds: Thresholds) -> dict[str, Any]:
+    """Return thresholds as they stand in an agreement's document."""
+    return {
+        "amounts": [plain(amount) for amount in thresholds.amounts],
+        "recurring": None if thresholds.recurring is None else plain(thresholds.recurring),
     }
 
 

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 
 from billing.charge_posting import post_charges
 from billing.charges import ChargeDraft
 from billing.charging import Charged, Run, charge_customers
 from billing.closing import day_after
+from billing.database import Database
 from billing.invoices import Invoice, Issue
-from billing.invoicing import draft_open_charges, finalise
+from billing.invoicing import Collect, draft_open_charges, finalise
 from billing.phases import Subscription, Thresholds
 from billing.rated_usage import Kind
 from billing.repositories import journals
@@ -68,8 +70,35 @@ def reached(uow: UnitOfWork, customer: str, at: datetime) -> tuple[Charged, list
     return charged, found
 
 
+def bill_reached(database: Database, tenant: str, now: datetime, collect: Collect | None = None) -> list[Invoice]:
+    """Invoice every customer of a tenant whose usage has reached a threshold, each in a transaction of its own.
+
+    Most have not: they are looked at without a lock. `collect` is handed what was finalised, in the same transaction.
+    """
+    with database.reading(tenant) as uow:
+        customers = SubscriptionRepository(uow).customers_with_thresholds()
+    invoices = []
+    for customer in customers:
+        with database.reading(tenant) as uow:
+            _, found = reached(uow, customer, now)
+        if found:
+            billed = database.write(tenant, partial(_bill, customer=customer, at=now, collect=collect))
+            invoices += [billed] if billed is not None else []
+    return invoices
+
+
+def _bill(uow: UnitOfWork, customer: str, at: datetime, collect: Collect | None) -> Invoice | None:
+    return bill_thresholds(uow, customer, at, at, collect=collect)
+
+
 def bill_thresholds(
-    uow: UnitOfWork, customer: str, at: datetime, recorded_at: datetime, rates: TaxRates | None = None
+    uow: UnitOfWork,
+    customer: str,
+    at: datetime,
+    recorded_at: datetime,
+    rates: TaxRates | None = None,
+    *,
+    collect: Collect | None = None,
 ) -> Invoice | None:
     """Invoice a customer's usage so far where a threshold is reached; None where none is.
 
@@ -88,7 +117,7 @@ def bill_thresholds(
         finalise_from=recorded_at,
     )
     drafts = draft_open_charges(uow, [customer], issue, recorded_at, rates)
-    invoices = finalise(uow, [draft.id for draft in drafts], recorded_at)
+    invoices = finalise(uow, [draft.id for draft in drafts], recorded_at, collect=collect)
     return invoices[0] if invoices else None
 
 

@@ -82,18 +82,18 @@ def start_from_quote(
     if quote.state != "accepted":
         raise RuleBrokenError("must be accepted first", field="quote", value=quote.id, code="quote_not_accepted")
     facts = read_quote(open_sealed(quote.sealed, QUOTE_KIND))
+    terms = terms or SubscriptionTerms()
     agreement = replace(
         agreed(
             quote.book_hash,
             {key: one.quantity for key, one in facts.selection.items()},
-            cycle_of(CustomerRepository(uow).get(quote.customer), terms or SubscriptionTerms(), starts_at),
+            cycle_of(CustomerRepository(uow).get(quote.customer), terms, starts_at),
+            terms,
         ),
         sheet_hash=quote.sheet_hash,
         quote_id=quote.id,
         draws=facts.draws,
         terms=facts.terms,
-        minimum_spend=terms.minimum_spend if terms else Decimal(0),
-        thresholds=terms.thresholds if terms else NO_THRESHOLDS,
     )
     return start(
         uow,
@@ -103,13 +103,21 @@ def start_from_quote(
         agreement,
         starts_at,
         recorded_at,
-        trial_days=terms.trial_days if terms else 0,
+        trial_days=terms.trial_days,
     )
 
 
-def agreed(book_hash: str, selection: Mapping[str, Decimal], cycle: BillingCycle) -> Agreement:
+def agreed(
+    book_hash: str, selection: Mapping[str, Decimal], cycle: BillingCycle, terms: SubscriptionTerms
+) -> Agreement:
     """Return a plain agreement at list prices."""
-    return Agreement(book_hash=book_hash, selection=selection, cycle=cycle)
+    return Agreement(
+        book_hash=book_hash,
+        selection=selection,
+        cycle=cycle,
+        minimum_spend=terms.minimum_spend,
+        thresholds=terms.thresholds,
+    )
 
 
 def start(

@@ -13,6 +13,7 @@ import uuid_utils
 from rich.console import Console
 from rich.table import Table
 
+from api.cli.terms import add_terms, terms_of
 from api.cli.workspace import now_in, open_workspace
 from billing.acceptance import accept_and_subscribe
 from billing.publishing import sealed_book, sealed_sheet
@@ -49,6 +50,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     accept = actions.add_parser("accept", help="accept exactly once; starts the subscription")
     accept.add_argument("quote")
     accept.add_argument("--key", help="idempotency key (default: the quote's id)")
+    add_terms(accept)
     accept.set_defaults(run=run_accept)
     release = actions.add_parser("release", help="give a quote up")
     release.add_argument("quote")
@@ -91,8 +93,9 @@ def run_create(options: argparse.Namespace) -> int:
 
 def run_accept(options: argparse.Namespace) -> int:
     """Accept."""
+    terms, key = terms_of(options), options.key or options.quote
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        accepted = accept_and_subscribe(uow, options.quote, options.key or options.quote, now_in(settings, uow))
+        accepted = accept_and_subscribe(uow, options.quote, key, now_in(settings, uow), terms)
     print(f"{options.quote} accepted; subscription {accepted.id}")
     return 0
 

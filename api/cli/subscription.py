@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from api.cli.quote import read_selection
+from api.cli.terms import add_terms, terms_of
 from api.cli.workspace import current_time, open_workspace
 from api.schemas.invoices import invoice_document
 from api.schemas.subscriptions import ChangeBody, change_of, difference_document, subscription_document
@@ -21,9 +22,9 @@ from billing.previews import month_end, preview_change, preview_invoices
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.price_books import PriceBookRepository
 from billing.repositories.subscriptions import SubscriptionRepository
-from billing.subscriptions import SubscriptionTerms, Who, agreed, cycle_of, record, start
+from billing.subscriptions import Who, agreed, cycle_of, record, start
 from billing.unit_of_work import UnitOfWork
-from models.values.period import Interval, parse_instant
+from models.values.period import parse_instant
 from pricing_engine.catalog import selection_of
 from pricing_engine.proration import MidPeriod
 
@@ -48,9 +49,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     starting.add_argument("customer")
     starting.add_argument("selection", nargs="+", metavar="FEATURE[=QUANTITY]")
     starting.add_argument("--at", metavar="TIME", help="from when on (default: now)")
-    starting.add_argument("--interval", choices=list(Interval), default=Interval.MONTH)
-    starting.add_argument("--anchor-day", type=int, help="day of the month on which periods begin (default: calendar)")
-    starting.add_argument("--trial-days", type=int, default=0)
+    add_terms(starting)
     starting.set_defaults(run=run_start)
     for name, help_ in _CHANGES.items():
         changing = actions.add_parser(name, help=help_)
@@ -118,11 +117,11 @@ def _start(uow: UnitOfWork, options: argparse.Namespace, now: datetime) -> Subsc
     starts_at = now if options.at is None else parse_instant(options.at, "at")
     stored = PriceBookRepository(uow).for_customer(customer.currency, customer.channel, now)
     chosen = {key: one.quantity for key, one in selection_of(read_selection(options.selection), stored.book).items()}
-    terms = SubscriptionTerms(Interval(options.interval), options.anchor_day)
-    agreement = agreed(stored.content_hash, chosen, cycle_of(customer, terms, starts_at))
+    terms = terms_of(options)
+    agreement = agreed(stored.content_hash, chosen, cycle_of(customer, terms, starts_at), terms)
     done = start(
         uow, options.subscription, customer.key, customer.currency, agreement, starts_at, now,
-        trial_days=options.trial_days,
+        trial_days=terms.trial_days,
     )  # fmt: skip
     of = ("subscription", done.id)
     audit.record(uow, audit.Actor(options.actor, now), "subscription.start", of, after=subscription_document(done))

@@ -95,10 +95,29 @@ def read_quote(quote: str) -> Call[Quote]:
 
 
 def accept_quote(
-    quote: str, *, anchor_day: int | None = None, trial_days: int = 0, key: str | None = None
+    quote: str,
+    *,
+    anchor_day: int | None = None,
+    trial_days: int = 0,
+    interval: str = "month",
+    minimum_spend: str = "0",
+    thresholds: Sequence[str] = (),
+    threshold_every: str | None = None,
+    key: str | None = None,
 ) -> Call[Accepted]:
-    """Accept a quote exactly once; its subscription starts now."""
-    body = {"trial_days": trial_days} | ({} if anchor_day is None else {"anchor_day": anchor_day})
+    """Accept a quote exactly once; its subscription starts now.
+
+    `minimum_spend`: of a full period. `thresholds`: amounts of usage at which an invoice is made early, then again every
+    `threshold_every`. All are decimal strings in major units.
+    """
+    given = {"anchor_day": anchor_day, "threshold_every": threshold_every}
+    body = {
+        "trial_days": trial_days,
+        "interval": interval,
+        "minimum_spend": minimum_spend,
+        "thresholds": [*thresholds],
+        **{name: value for name, value in given.items() if value is not None},
+    }
     return Call("POST", f"/v1/quotes/{_part(quote)}/accept", Accepted, body, key=key or f"accept-{quote}")
 
 

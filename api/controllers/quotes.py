@@ -35,7 +35,6 @@ from billing.pricing_facts import FactsReader, PricingFacts
 from billing.quote_desk import QuoteOrder
 from billing.quotes import price_with, release_quote
 from billing.repositories.quotes import NewQuote, QuoteRepository
-from billing.subscriptions import SubscriptionTerms
 from billing.unit_of_work import UnitOfWork
 from pricing_engine.sealing import Disclosure, disclose
 from pricing_engine.verification import verify_quote
@@ -124,7 +123,7 @@ class QuoteController(Controller):
     ) -> ASGIResponse:
         """Accept a quote exactly once; its subscription starts now."""
         services: Services = state.services
-        terms = SubscriptionTerms(anchor_day=data.anchor_day, trial_days=data.trial_days)
+        terms = data.terms()
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
             subscription = accept_and_subscribe(uow, quote_id, idempotency_key or quote_id, services.now(uow), terms)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 
+from billing.phases import Thresholds
 from billing.quotes import DEFAULT_HOLD, Priced, QuoteRequest
 from billing.repositories.quotes import ListedQuote, NewQuote, StoredQuote
+from billing.subscriptions import SubscriptionTerms
 from models.values.money import from_minor
-from models.values.quantity import plain
+from models.values.period import Interval
+from models.values.quantity import parse_decimal, plain
 from pricing_engine.quoting import QuoteLine
 
 
@@ -30,10 +34,34 @@ class QuoteBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class AcceptBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Acceptance: calendar months unless `anchor_day` is given."""
+    """Acceptance: calendar months in the customer's zone, unless told otherwise.
 
+    `minimum_spend`: the least a full period costs. `thresholds`: amounts of usage at which an invoice is made before
+    the period ends, then again every `threshold_every`. All in major units.
+    """
+
+    interval: Literal["day", "week", "month", "quarter", "half_year", "year"] = "month"
     anchor_day: Annotated[int, msgspec.Meta(ge=1, le=31)] | None = None
+    zone: str | None = None
     trial_days: Annotated[int, msgspec.Meta(ge=0, le=3660)] = 0
+    minimum_spend: str = "0"
+    thresholds: Annotated[list[str], msgspec.Meta(max_length=100)] = []
+    threshold_every: str | None = None
+
+    def terms(self) -> SubscriptionTerms:
+        """Return the domain's terms. Raises InvalidValueError."""
+        every = self.threshold_every
+        return SubscriptionTerms(
+            Interval(self.interval),
+            self.anchor_day,
+            self.zone,
+            self.trial_days,
+            parse_decimal(self.minimum_spend, "minimum_spend", minimum=Decimal(0)),
+            Thresholds(
+                tuple(parse_decimal(each, "thresholds") for each in self.thresholds),
+                None if every is None else parse_decimal(every, "threshold_every"),
+            ),
+        )
 
 
 class VerifyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -6,18 +6,28 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Text, insert, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.metering.sets import members
-from billing.phases import Phase, PhaseState, Subscription, agreement_document, read_agreement
+from billing.phases import (
+    NO_THRESHOLDS,
+    Phase,
+    PhaseState,
+    Subscription,
+    agreement_document,
+    read_agreement,
+    thresholds_document,
+)
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.subscription import SubscriptionPhaseRow, SubscriptionRow
+from models.values.canonical_json import canonical_bytes
 from models.values.errors import NotFoundError
 
 _SUBSCRIPTION = table_of(SubscriptionRow)
 _PHASE = table_of(SubscriptionPhaseRow)
+_NO_THRESHOLDS = canonical_bytes(thresholds_document(NO_THRESHOLDS)).decode()
 
 
 class SubscriptionRepository:
@@ -109,6 +119,17 @@ class SubscriptionRepository:
     def customers(self) -> list[str]:
         """Return every customer that has, or had, a subscription, in order."""
         query = select(_SUBSCRIPTION.c.customer).where(_SUBSCRIPTION.c.tenant == self._uow.tenant).distinct()
+        return sorted(self._uow.connection.execute(query).scalars())
+
+    def customers_with_thresholds(self) -> list[str]:
+        """Return every customer with a subscription of which a phase names thresholds, in order."""
+        named = type_coerce(_PHASE.c.document, Text).not_like(f'%"thresholds":{_NO_THRESHOLDS}%')
+        query = (
+            select(_SUBSCRIPTION.c.customer)
+            .join(_PHASE, (_PHASE.c.tenant == _SUBSCRIPTION.c.tenant) & (_PHASE.c.subscription == _SUBSCRIPTION.c.id))
+            .where(_SUBSCRIPTION.c.tenant == self._uow.tenant, named)
+            .distinct()
+        )
         return sorted(self._uow.connection.execute(query).scalars())
 
     def _read(self, rows: Iterable[Any]) -> list[Subscription]:

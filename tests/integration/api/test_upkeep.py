@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from billing.repositories.quotes import QuoteRepository
 from billing.repositories.usage_holds import find_usage_hold
 from billing.upkeep import Ended, end_what_is_over
 from models.values.errors import InvalidValueError
-from tests.billing_story import Company
+from tests.billing_story import Company, event
 from tests.integration.api.door import START, Door, open_door
 from tests.integration.usage_holds.story import CENT, expected, give
 
@@ -84,6 +85,35 @@ def test_it_does_so_for_every_tenant_that_calls(sold: Door) -> None:
                 return
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_usage_is_billed_where_it_reaches_the_threshold_that_was_agreed(database_url: str, tmp_path: Path) -> None:
+    for door in open_door(database_url, tmp_path, upkeep_seconds=0.05):
+
+        def made(path: str, body: object, status: int, door: Door = door) -> Any:
+            answer = door.call("POST", path, body, key=path)
+            assert answer.status_code == status, answer.text
+            return answer.json()
+
+        quote = made("/v1/quotes", {"customer": "acme-default", "selection": {"tokens": "1"}}, 201)["id"]
+        for wrong in ({"thresholds": ["0"]}, {"threshold_every": "-1"}, {"minimum_spend": "-1"}, {"zone": "Nowhere"}):
+            assert door.call("POST", f"/v1/quotes/{quote}/accept", wrong, key="wrong").status_code == 422
+        agreed = {"thresholds": ["0.003"], "threshold_every": "5", "minimum_spend": "10", "interval": "quarter"}
+        made(f"/v1/quotes/{quote}/accept", agreed, 200)
+        shown = door.call("GET", f"/v1/subscriptions/{quote}").json()["phases"][0]["agreement"]
+        assert (shown["minimum_spend"], shown["thresholds"]) == ("10", {"amounts": ["0.003"], "recurring": "5"})
+        assert shown["cycle"]["interval"] == "quarter"
+        for number, tokens in ((1, 500), (2, 400)):
+            sent = event(number, "acme-default", door.clock[0].isoformat(), tokens)
+            assert door.call("POST", "/v1/events", sent).status_code == 201
+            time.sleep(0.3)
+        door.wait(hours=1)
+        deadline = time.monotonic() + 30
+        while not (found := door.call("GET", "/v1/invoices").json()["items"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        [invoice] = found
+        assert (invoice["state"], invoice["customer"]) == ("finalised", "acme-default")
 
 
 def test_everything_is_ended_once_and_not_too_early(database: Database) -> None:
