@@ -107,7 +107,7 @@ def accept_quote(
 ) -> Call[Accepted]:
     """Accept a quote exactly once; its subscription starts now.
 
-    `minimum_spend`: of a full period. `thresholds`: amounts of usage at which an invoice is made early, then again every
+    `minimum_spend`: of a full period. `thresholds`: amounts of usage at which an invoice comes early, then again every
     `threshold_every`. All are decimal strings in major units.
     """
     given = {"anchor_day": anchor_day, "threshold_every": threshold_every}

@@ -98,12 +98,12 @@ def test_usage_is_billed_where_it_reaches_the_threshold_that_was_agreed(database
         quote = made("/v1/quotes", {"customer": "acme-default", "selection": {"tokens": "1"}}, 201)["id"]
         for wrong in ({"thresholds": ["0"]}, {"threshold_every": "-1"}, {"minimum_spend": "-1"}, {"zone": "Nowhere"}):
             assert door.call("POST", f"/v1/quotes/{quote}/accept", wrong, key="wrong").status_code == 422
-        agreed = {"thresholds": ["0.003"], "threshold_every": "5", "minimum_spend": "10", "interval": "quarter"}
+        agreed = {"thresholds": ["3"], "threshold_every": "5", "minimum_spend": "10", "interval": "quarter"}
         made(f"/v1/quotes/{quote}/accept", agreed, 200)
         shown = door.call("GET", f"/v1/subscriptions/{quote}").json()["phases"][0]["agreement"]
-        assert (shown["minimum_spend"], shown["thresholds"]) == ("10", {"amounts": ["0.003"], "recurring": "5"})
+        assert (shown["minimum_spend"], shown["thresholds"]) == ("10", {"amounts": ["3"], "recurring": "5"})
         assert shown["cycle"]["interval"] == "quarter"
-        for number, tokens in ((1, 500), (2, 400)):
+        for number, tokens in ((1, 500_000), (2, 400_000)):
             sent = event(number, "acme-default", door.clock[0].isoformat(), tokens)
             assert door.call("POST", "/v1/events", sent).status_code == 201
             time.sleep(0.3)
