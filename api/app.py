@@ -16,6 +16,7 @@ from litestar.types import ControllerRouterHandler
 from api.console.pages import harden
 from api.console.routes import console_routes
 from api.controllers.closes import CloseController
+from api.controllers.coupons import CouponController
 from api.controllers.credit_notes import CreditNoteController
 from api.controllers.customers import CustomerController
 from api.controllers.demand import DemandController
@@ -63,6 +64,7 @@ _HANDLERS: list[ControllerRouterHandler] = [
     CustomerController,
     EntitlementController,
     WalletController,
+    CouponController,
     InvoiceController,
     CreditNoteController,
     CloseController,

@@ -124,6 +124,15 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         "a gift": Example({"id": "welcome", "amount": "10", "kind": "promotional"}),
         "paid": Example({"id": "order-7", "amount": "50.25", "processor": "stripe"}),
     },
+    "GiveCoupon": {
+        "half of the seats, for three months": Example(
+            {"key": "half", "percent_off": "50", "duration": "periods", "periods": 3, "features": ["seats"]}
+        ),
+        "a fixed amount until it is used up": Example(
+            {"key": "welcome", "amount_off": "100", "currency": "USD", "carries_rest": True}
+        ),
+        "both at once": Example({"key": "both", "percent_off": "50", "amount_off": "5", "currency": "USD"}, status=422),
+    },
     "PreviewSubscriptionChange": {"two more seats": Example({"action": "change", "selection": {"seats": "7"}})},
     "ChangeSubscription": {
         "two more seats": Example({"action": "change", "selection": {"seats": "7"}}),

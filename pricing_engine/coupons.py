@@ -166,23 +166,25 @@ def parse_coupon(document: Mapping[str, Any], field: str = "coupon") -> Coupon:
         fields.flag("carries_rest") or False,
     )
     fields.finish("unknown_coupon_field")
-    _check(coupon, field)
+    _check(coupon, fields)
     return coupon
 
 
-def _check(coupon: Coupon, field: str) -> None:
+def _check(coupon: Coupon, fields: Fields) -> None:
     if (coupon.percent_off is None) == (coupon.amount_off is None):
-        raise InvalidValueError("takes percent_off or amount_off, one of both", field=field, code="coupon_kind_unclear")
+        raise InvalidValueError(
+            "takes percent_off or amount_off, one of both", field=fields.path("percent_off"), code="coupon_kind_unclear"
+        )
     if (coupon.duration is Duration.PERIODS) != bool(coupon.periods):
         raise InvalidValueError(
             "a number of periods belongs to the duration periods, and to no other",
-            field=f"{field}.periods",
+            field=fields.path("periods"),
             value=coupon.periods,
             code="coupon_periods_unclear",
         )
     if coupon.carries_rest and coupon.amount_off is None:
         raise InvalidValueError(
-            "only a fixed amount leaves a rest", field=f"{field}.carries_rest", code="rest_of_percentage"
+            "only a fixed amount leaves a rest", field=fields.path("carries_rest"), code="rest_of_percentage"
         )
 
 

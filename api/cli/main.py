@@ -38,6 +38,7 @@ _COMMANDS = (
     "dunning",
     "ledger",
     "wallet",
+    "coupon",
     "tick",
     "demand",
     "webhooks",

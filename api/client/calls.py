@@ -20,6 +20,8 @@ from api.client.documents import (
     Entitlement,
     Entitlements,
     Event,
+    HeldCoupon,
+    HeldCoupons,
     Invoice,
     LiveCost,
     Outcomes,
@@ -139,6 +141,16 @@ def check_entitlement(customer: str, feature: str) -> Call[Entitlement]:
 def list_entitlements(customer: str) -> Call[Entitlements]:
     """Ask the same of every feature."""
     return Call("GET", f"/v1/customers/{_part(customer)}/entitlements", Entitlements)
+
+
+def give_coupon(customer: str, coupon: Mapping[str, Any], *, key: str | None = None) -> Call[HeldCoupon]:
+    """Give a customer a coupon: `{"key": "half", "percent_off": "50"}`."""
+    return Call("POST", f"/v1/customers/{_part(customer)}/coupons", HeldCoupon, dict(coupon), key=key or _new_key())
+
+
+def list_coupons(customer: str) -> Call[HeldCoupons]:
+    """List what coupons a customer was given, and what is used of each."""
+    return Call("GET", f"/v1/customers/{_part(customer)}/coupons", HeldCoupons)
 
 
 def list_invoices(customer: str | None = None, limit: int = 100) -> Call[Page[Invoice]]:

@@ -151,6 +151,30 @@ class Entitlements(msgspec.Struct):
     items: list[Entitlement]
 
 
+class HeldCoupon(msgspec.Struct):
+    """A coupon that a customer was given; `used` is what it took off invoices in all, by currency."""
+
+    key: str
+    percent_off: Decimal | None
+    amount_off: Decimal | None
+    currency: str | None
+    duration: str
+    periods: int | None
+    features: list[str] | None
+    priority: int
+    carries_rest: bool
+    starts_at: datetime
+    ends_at: datetime | None
+    periods_used: int
+    used: dict[str, Decimal]
+
+
+class HeldCoupons(msgspec.Struct):
+    """Every coupon that a customer was given."""
+
+    items: list[HeldCoupon]
+
+
 class InvoiceLine(msgspec.Struct):
     """One billed row. `exact` and `list_amount` are unrounded; `net` and `tax` are what is owed."""
 

@@ -58,6 +58,14 @@ def test_from_quote_to_entitlement_and_cost(client: Client) -> None:
     assert list(client.items(calls.list_invoices("acme"))) == []
 
 
+def test_a_coupon_is_given_once_and_listed(client: Client) -> None:
+    wanted = calls.give_coupon("acme", {"key": "half", "percent_off": Decimal("50.0"), "features": ["seats"]})
+    given = client.send(wanted)
+    assert client.send(wanted) == given
+    assert (given.percent_off, given.duration, given.periods_used, given.used) == (50, "once", 0, {})
+    assert client.send(calls.list_coupons("acme")).items == [given]
+
+
 def test_a_list_is_followed_over_its_pages_by_both_clients(served: Served, client: Client) -> None:
     keys = [each.key for each in client.items(calls.list_customers(limit=2))]
     assert keys == sorted(CUSTOMERS)

@@ -1,0 +1,62 @@
+"""`alacarte coupon`: give coupons to customers, list what they hold and what is used of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import msgspec
+
+from api.cli.workspace import now_in, open_workspace
+from api.schemas.coupons import CouponBody, coupon_view, give_to
+from billing.audit import Actor, record
+from billing.coupon_grants import given_coupons
+from billing.repositories.customers import CustomerRepository
+from models.values.errors import InvalidValueError
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its actions."""
+    command = commands.add_parser("coupon", help="what customers are given off their invoices", description=__doc__)
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    giving = actions.add_parser("give", help="give coupons, all or none; the same one again changes nothing")
+    giving.add_argument("customer")
+    giving.add_argument("coupons", nargs="+", metavar="COUPON", help='a JSON file, or {"key": ..., "percent_off": ...}')
+    giving.set_defaults(run=run_give)
+    listing = actions.add_parser("list", help="print a customer's coupons as JSON lines, with what is used of each")
+    listing.add_argument("customer")
+    listing.set_defaults(run=run_list)
+
+
+def run_give(options: argparse.Namespace) -> int:
+    """Give each coupon and print it."""
+    bodies = [*map(_read, options.coupons)]
+    given = []
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
+        for body in bodies:
+            given.append(after := give_to(uow, options.customer, body, now))
+            record(uow, Actor("cli", now), "coupon.give", ("customer", options.customer), after=after)
+    for each in given:
+        print(json.dumps(each))
+    return 0
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Print one coupon a line."""
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        CustomerRepository(uow).get(options.customer)
+        for given in given_coupons(uow, options.customer):
+            print(json.dumps(coupon_view(given)))
+    return 0
+
+
+def _read(text: str) -> CouponBody:
+    is_json = text.lstrip().startswith("{")
+    try:
+        return msgspec.json.decode(text if is_json else Path(text).read_bytes(), type=CouponBody)
+    except OSError as error:
+        raise InvalidValueError(str(error), field=text, code="unreadable_file") from error
+    except msgspec.DecodeError as error:
+        raise InvalidValueError(str(error), field="coupon" if is_json else text, code="malformed") from error

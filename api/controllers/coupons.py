@@ -1,0 +1,62 @@
+"""Coupons: what customers are given off their next invoices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Controller, get, post
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody
+from litestar.response.base import ASGIResponse
+
+from api.idempotency import IdempotencyKey, in_thread
+from api.requests import ApiRequest, actor_of
+from api.schemas.coupons import CouponBody, CouponList, CouponView, coupon_view, give_to
+from api.security import any_of
+from api.services import Services
+from billing import audit
+from billing.api_keys import Scope
+from billing.coupon_grants import given_coupons
+from billing.repositories.customers import CustomerRepository
+from billing.unit_of_work import UnitOfWork
+
+
+class CouponController(Controller):
+    """A customer's coupons."""
+
+    path = "/v1/customers/{key:str}/coupons"
+    tags = ("coupons",)
+
+    @get(
+        "/",
+        operation_id="ListCoupons",
+        scopes=any_of(Scope.READ, Scope.FINANCE),
+        sync_to_thread=True,
+        answer=CouponList,
+    )
+    def list(self, key: FromPath[str], request: ApiRequest, state: State) -> dict[str, Any]:
+        """Return every coupon a customer was given, and what is used of each."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            CustomerRepository(uow).get(key)
+            return {"items": [*map(coupon_view, given_coupons(uow, key))]}
+
+    @post("/", operation_id="GiveCoupon", scopes=any_of(Scope.FINANCE), answer=CouponView)
+    async def give(
+        self,
+        key: FromPath[str],
+        data: JSONBody[CouponBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> ASGIResponse:
+        """Give a coupon; the same one again is shown as it stands."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now(uow)
+            after = give_to(uow, key, data, now)
+            audit.record(uow, actor_of(request, now), "coupon.give", ("customer", key), after=after)
+            return 201, after
+
+        return await in_thread(services, request, idempotency_key, work)
