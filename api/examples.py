@@ -137,6 +137,7 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "ChangeSubscription": {
         "two more seats": Example({"action": "change", "selection": {"seats": "7"}}),
         "another seat, at its price now": Example({"action": "quantity", "feature": "seats", "quantity": "6"}),
+        "by the quarter": Example({"action": "cycle", "interval": "quarter"}),
         "an unknown action": Example({"action": "forget"}, status=400),
     },
     "PublishPriceBook": {"one feature, in euros": Example(_BOOK)},

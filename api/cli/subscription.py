@@ -24,12 +24,13 @@ from billing.repositories.price_books import PriceBookRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.subscriptions import Who, agreed, cycle_of, record, start
 from billing.unit_of_work import UnitOfWork
-from models.values.period import parse_instant
+from models.values.period import Interval, parse_instant
 from pricing_engine.catalog import selection_of
 from pricing_engine.proration import MidPeriod
 
 _CHANGES = {
     "change": "to another selection",
+    "cycle": "to another billing cycle",
     "pause": "bill nothing until it is resumed",
     "resume": "end a pause",
     "cancel": "end it now, or with the billing period",
@@ -56,6 +57,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         changing.add_argument("subscription")
         if name == "change":
             changing.add_argument("selection", nargs="+", metavar="FEATURE[=QUANTITY]", help="all it is to have")
+        if name == "cycle":
+            changing.add_argument("--interval", choices=list(Interval), help="how long a period is (default: as now)")
+            changing.add_argument("--anchor-day", type=int, help="day of the month (default: the calendar's)")
         if name == "cancel":
             changing.add_argument("--at-period-end", action="store_true", help="with the billing period, not now")
         if name in {"change", "cancel"}:
@@ -95,6 +99,8 @@ def run_change(options: argparse.Namespace) -> int:
     body = ChangeBody(
         action=options.action,
         selection=selection,
+        interval=getattr(options, "interval", None),
+        anchor_day=getattr(options, "anchor_day", None),
         at_period_end=getattr(options, "at_period_end", False),
         proration=getattr(options, "proration", None),
         reason=options.reason,

@@ -17,6 +17,9 @@ from models.values.period import Interval
 from models.values.quantity import parse_decimal, plain
 from pricing_engine.quoting import QuoteLine
 
+IntervalName = Literal["day", "week", "month", "quarter", "half_year", "year"]
+AnchorDay = Annotated[int, msgspec.Meta(ge=1, le=31)]
+
 
 class QuoteBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A selection to price: feature -> quantity (decimal string, true for a switch, or usage where needed)."""
@@ -40,8 +43,8 @@ class AcceptBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     the period ends, then again every `threshold_every`. All in major units.
     """
 
-    interval: Literal["day", "week", "month", "quarter", "half_year", "year"] = "month"
-    anchor_day: Annotated[int, msgspec.Meta(ge=1, le=31)] | None = None
+    interval: IntervalName = "month"
+    anchor_day: AnchorDay | None = None
     zone: str | None = None
     trial_days: Annotated[int, msgspec.Meta(ge=0, le=3660)] = 0
     minimum_spend: str = "0"

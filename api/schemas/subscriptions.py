@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, cast
 import msgspec
 
 from api.schemas.invoices import InvoiceView
+from api.schemas.quotes import AnchorDay, IntervalName
 from billing.phases import Agreement, Subscription, agreement_document
 from billing.previews import ChangePreview
 from billing.repositories.customers import CustomerRepository
@@ -18,13 +19,16 @@ from billing.repositories.price_books import PriceBookRepository, StoredBook
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.subscriptions import (
     Change,
+    SubscriptionTerms,
     Who,
     add_feature,
     agreement_on,
     billed,
     cancel,
+    change_cycle,
     change_quantity,
     change_selection,
+    cycle_of,
     downgrade,
     drop_feature,
     in_force,
@@ -37,11 +41,23 @@ from billing.subscriptions import (
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 from models.values.money import currency, from_minor
+from models.values.period import Interval
 from models.values.quantity import parse_decimal, plain
 from pricing_engine.proration import MidPeriod
 
 Action = Literal[
-    "change", "quantity", "add", "drop", "upgrade", "downgrade", "move", "pause", "resume", "cancel", "unschedule"
+    "change",
+    "quantity",
+    "add",
+    "drop",
+    "upgrade",
+    "downgrade",
+    "move",
+    "cycle",
+    "pause",
+    "resume",
+    "cancel",
+    "unschedule",
 ]
 _TAKES: Mapping[str, frozenset[str]] = {
     "change": frozenset({"selection", "proration"}),
@@ -51,6 +67,7 @@ _TAKES: Mapping[str, frozenset[str]] = {
     "upgrade": frozenset({"selection", "price_book", "proration"}),
     "downgrade": frozenset({"selection", "price_book"}),
     "move": frozenset({"price_book", "proration"}),
+    "cycle": frozenset({"interval", "anchor_day"}),
     "pause": frozenset(),
     "resume": frozenset(),
     "cancel": frozenset({"at_period_end", "proration"}),
@@ -64,10 +81,11 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     `change` takes the whole new `selection`; `quantity` and `add` a `feature` with its `quantity` (1 if absent), `drop`
     a `feature`. `upgrade` (at once) and `downgrade` (when the billing period ends) take a `selection`, a `price_book`
-    by its hash, or both; `move` goes to a `price_book`, by default the one in force for the customer. `cancel` ends now
-    or `at_period_end`; `unschedule` drops what was to come. `proration`, of all that happens at once: `prorated`, or
-    `whole`, where what is added is due for the whole period and what falls gives nothing back, or `next_period`, where
-    nothing is billed or given back before then.
+    by its hash, or both; `move` goes to a `price_book`, by default the one in force for the customer. `cycle` bills by
+    another `interval` or from an `anchor_day` on, without one by the calendar: the period is cut and bridged to the new
+    ones. `cancel` ends now or `at_period_end`; `unschedule` drops what was to come. `proration`, of all that happens at
+    once: `prorated`, or `whole`, where what is added is due for the whole period and what falls gives nothing back, or
+    `next_period`, where nothing is billed or given back before then.
     """
 
     action: Action
@@ -75,6 +93,8 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     feature: str | None = None
     quantity: str | None = None
     price_book: str | None = None
+    interval: IntervalName | None = None
+    anchor_day: AnchorDay | None = None
     at_period_end: bool = False
     proration: Literal["prorated", "whole", "next_period"] | None = None
     reason: str = ""
@@ -83,7 +103,16 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 def change_of(uow: UnitOfWork, subscription: str, body: ChangeBody, who: Who) -> Change:
     """Work out the change that is asked for; nothing is written. Raises what the rules of each raise."""
     found = SubscriptionRepository(uow).get(subscription)
-    for name in ("selection", "feature", "quantity", "price_book", "at_period_end", "proration"):
+    for name in (
+        "selection",
+        "feature",
+        "quantity",
+        "price_book",
+        "interval",
+        "anchor_day",
+        "at_period_end",
+        "proration",
+    ):
         given = getattr(body, name)
         if given is not None and given is not False and name not in _TAKES[body.action]:
             raise InvalidValueError(f"{body.action} takes none", field=name)
@@ -236,6 +265,14 @@ def _move(asked: _Asked) -> Change:
     return move_to_book(asked.found, book.content_hash, book.book, asked.at, asked.who)
 
 
+def _cycle(asked: _Asked) -> Change:
+    known, body = asked.agreement.cycle, asked.body
+    interval = known.interval if body.interval is None else Interval(body.interval)
+    terms = SubscriptionTerms(interval, body.anchor_day, known.zone.key)
+    customer = CustomerRepository(asked.uow).get(asked.found.customer)
+    return change_cycle(asked.found, cycle_of(customer, terms, asked.at), asked.at, asked.who)
+
+
 _WORKED_OUT: Mapping[str, Callable[[_Asked], Change]] = {
     "change": _change,
     "quantity": lambda a: change_quantity(a.found, a.book.book, a.feature, a.quantity, a.at, a.who),
@@ -244,6 +281,7 @@ _WORKED_OUT: Mapping[str, Callable[[_Asked], Change]] = {
     "upgrade": lambda a: _another(a, upgrade),
     "downgrade": lambda a: _another(a, downgrade),
     "move": _move,
+    "cycle": _cycle,
     "pause": lambda a: pause(a.found, a.at, a.who),
     "resume": lambda a: resume(a.found, a.at, a.who),
     "cancel": lambda a: cancel(a.found, a.at, a.who, at_period_end=a.body.at_period_end),

@@ -90,6 +90,16 @@ def test_every_change_is_billed_as_its_preview_said(sold: Door) -> None:
     assert (over.status_code, over.json()["code"]) == (422, "subscription_not_running")
 
 
+def test_another_cycle_is_billed_as_its_preview_said(sold: Door) -> None:
+    _, phase = change(sold, action="cycle", interval="quarter", anchor_day=15)
+    cycle = phase["agreement"]["cycle"]
+    assert (cycle["interval"], cycle["day"]) == ("quarter", 15)
+    _, phase = change(sold, action="cycle")  # By the calendar.
+    assert (phase["agreement"]["cycle"]["interval"], phase["agreement"]["cycle"]["day"]) == ("quarter", 1)
+    refused = sold.call("POST", f"{SUBSCRIPTION}/changes", {"action": "cycle", "proration": "whole"})
+    assert (refused.status_code, refused.json()["field"]) == (422, "proration")
+
+
 def test_what_an_action_does_not_take_or_lacks_is_refused_and_leaves_nothing(sold: Door) -> None:
     before = sold.call("GET", SUBSCRIPTION).json()
     for body, status, field in (
