@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -60,7 +61,8 @@ def _ending(services: Services) -> Work:
         with services.database.reading(tenant) as uow:
             now = services.now(uow)
         end_what_is_over(services.database, tenant, now)
-        bill_reached(services.database, tenant, now, services.collect)
+        for customer, error in bill_reached(services.database, tenant, now, services.collect).refused.items():
+            _log.error("usage of %s of %s at a threshold is not billed: %s: %s", customer, tenant, error.code, error)
 
     async def work(tenant: str, _stopping: asyncio.Event) -> None:
         await asyncio.to_thread(end, tenant)
@@ -74,7 +76,9 @@ def _delivering(services: Services) -> Work:
     async def work(tenant: str, stopping: asyncio.Event) -> None:
         if tenant not in workers:
             workers[tenant] = webhook_worker(services.settings, services.database, services.signer, tenant)
+        turn_ends = time.monotonic() + services.settings.webhook_seconds
         while not stopping.is_set() and await workers[tenant].deliver_some(Delivered()):
-            pass
+            if time.monotonic() >= turn_ends:  # Those behind it wait, a slow receiver or thousands of events or not.
+                return
 
     return work

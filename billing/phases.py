@@ -41,9 +41,10 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         """Raise InvalidValueError for an amount that is not above zero."""
-        for amount in (*self.amounts, *(() if self.recurring is None else (self.recurring,))):
-            if amount <= 0:
-                raise InvalidValueError("must be > 0", field="thresholds", value=amount, code="below_minimum")
+        named = [("thresholds", amount) for amount in self.amounts]
+        for field_name, amount in (*named, ("threshold_every", self.recurring)):
+            if amount is not None and amount <= 0:
+                raise InvalidValueError("must be > 0", field=field_name, value=amount, code="below_minimum")
 
 
 NO_THRESHOLDS = Thresholds()

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
+from typing import NamedTuple
 
 from billing.charge_posting import post_charges
 from billing.charges import ChargeDraft
@@ -28,6 +29,7 @@ from billing.repositories.subscriptions import SubscriptionRepository
 from billing.tax import TaxRates
 from billing.unit_of_work import UnitOfWork
 from models.column_types import utc_text
+from models.values.errors import DomainError
 from models.values.quantity import EXACT
 
 _PAYMENT_DAYS = 14
@@ -70,21 +72,34 @@ def reached(uow: UnitOfWork, customer: str, at: datetime) -> tuple[Charged, list
     return charged, found
 
 
-def bill_reached(database: Database, tenant: str, now: datetime, collect: Collect | None = None) -> list[Invoice]:
+class BilledEarly(NamedTuple):
+    """Invoices made at thresholds, and by customer why one could not be made."""
+
+    invoices: list[Invoice]
+    refused: dict[str, DomainError]
+
+
+def bill_reached(database: Database, tenant: str, now: datetime, collect: Collect | None = None) -> BilledEarly:
     """Invoice every customer of a tenant whose usage has reached a threshold, each in a transaction of its own.
 
-    Most have not: they are looked at without a lock. `collect` is handed what was finalised, in the same transaction.
+    Most have not: they are looked at without a lock. What refuses one customer keeps no other from being billed.
+    `collect` is handed what was finalised, in the same transaction.
     """
     with database.reading(tenant) as uow:
         customers = SubscriptionRepository(uow).customers_with_thresholds()
-    invoices = []
+    done = BilledEarly([], {})
     for customer in customers:
-        with database.reading(tenant) as uow:
-            _, found = reached(uow, customer, now)
-        if found:
-            billed = database.write(tenant, partial(_bill, customer=customer, at=now, collect=collect))
-            invoices += [billed] if billed is not None else []
-    return invoices
+        try:
+            with database.reading(tenant) as uow:
+                _, found = reached(uow, customer, now)
+            billed = (
+                database.write(tenant, partial(_bill, customer=customer, at=now, collect=collect)) if found else None
+            )
+        except DomainError as error:
+            done.refused[customer] = error
+        else:
+            done.invoices.extend([] if billed is None else [billed])
+    return done
 
 
 def _bill(uow: UnitOfWork, customer: str, at: datetime, collect: Collect | None) -> Invoice | None:

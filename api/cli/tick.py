@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from api.cli.workspace import current_time, open_workspace
 from billing.progressive import bill_reached
@@ -21,7 +22,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def run(_options: argparse.Namespace) -> int:
-    """Do it and say how many of each."""
+    """Do it and say how many of each. Exit status 1 where a customer could not be billed."""
     with open_workspace() as (settings, database):
         now = current_time(settings, database)
         ended = end_what_is_over(database, settings.tenant, now)
@@ -30,6 +31,8 @@ def run(_options: argparse.Namespace) -> int:
         f"ended: {ended.quotes} quotes, {ended.usage_holds} holds on usage, {ended.credit_holds} holds on credit, "
         f"{ended.grants} grants"
     )
-    for invoice in billed:
+    for invoice in billed.invoices:
         print(f"invoiced at a threshold: {invoice.number} {invoice.customer}")
-    return 0
+    for customer, error in billed.refused.items():
+        print(f"not invoiced at a threshold: {customer}: {error.code}: {error}", file=sys.stderr)
+    return 1 if billed.refused else 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +18,19 @@ import pytest
 
 from api.cli.main import main
 from api.settings import load_settings
-from billing import holds, usage_holds, wallets
+from billing import holds, progressive, usage_holds, wallets
 from billing.burn_down import Grant, GrantKind
 from billing.database import Database
 from billing.holds import Hold, HoldState
+from billing.invoices import Invoice
+from billing.phases import Thresholds
+from billing.progressive import bill_thresholds
 from billing.repositories.quotes import QuoteRepository
 from billing.repositories.usage_holds import find_usage_hold
+from billing.unit_of_work import UnitOfWork
 from billing.upkeep import Ended, end_what_is_over
-from models.values.errors import InvalidValueError
-from tests.billing_story import Company, event
+from models.values.errors import InvalidValueError, LimitExceededError
+from tests.billing_story import Company, at, event
 from tests.integration.api.door import START, Door, open_door
 from tests.integration.usage_holds.story import CENT, expected, give
 
@@ -97,7 +104,8 @@ def test_usage_is_billed_where_it_reaches_the_threshold_that_was_agreed(database
 
         quote = made("/v1/quotes", {"customer": "acme-default", "selection": {"tokens": "1"}}, 201)["id"]
         for wrong in ({"thresholds": ["0"]}, {"threshold_every": "-1"}, {"minimum_spend": "-1"}, {"zone": "Nowhere"}):
-            assert door.call("POST", f"/v1/quotes/{quote}/accept", wrong, key="wrong").status_code == 422
+            refused = door.call("POST", f"/v1/quotes/{quote}/accept", wrong, key="wrong")
+            assert (refused.status_code, refused.json()["field"]) == (422, next(iter(wrong)))
         agreed = {"thresholds": ["3"], "threshold_every": "5", "minimum_spend": "10", "interval": "quarter"}
         made(f"/v1/quotes/{quote}/accept", agreed, 200)
         shown = door.call("GET", f"/v1/subscriptions/{quote}").json()["phases"][0]["agreement"]
@@ -114,6 +122,54 @@ def test_usage_is_billed_where_it_reaches_the_threshold_that_was_agreed(database
             time.sleep(0.05)
         [invoice] = found
         assert (invoice["state"], invoice["customer"]) == ("finalised", "acme-default")
+
+
+def test_a_customer_that_cannot_be_billed_keeps_no_other_from_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(database)
+    company.found("acme", "bolt")
+    book = company.publish()
+    for customer in ("acme", "bolt"):
+        company.subscribe(customer, book, {"tokens": "1"}, thresholds=Thresholds((Decimal(2),)))
+        company.ingest([event(customer, customer, "2026-01-05", 1_000)], "2026-01-05T01:00")
+
+    def refuse_acme(uow: UnitOfWork, customer: str, *when: datetime, **more: Any) -> Invoice | None:
+        billed = bill_thresholds(uow, customer, *when, **more)
+        if customer == "acme":
+            raise LimitExceededError("would overflow", field="balance", code="balance_overflow")
+        return billed
+
+    monkeypatch.setattr(progressive, "bill_thresholds", refuse_acme)
+    done = progressive.bill_reached(database, company.tenant, at("2026-01-06"))
+    assert [each.customer for each in done.invoices] == ["bolt"]
+    assert {customer: error.code for customer, error in done.refused.items()} == {"acme": "balance_overflow"}
+    assert (len(company.invoices("acme")), len(company.invoices("bolt"))) == (0, 1)
+
+
+def test_a_tenant_that_is_never_done_lets_the_others_have_their_turn(
+    sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: Counter[str] = Counter()
+
+    class Busy:
+        def __init__(self, tenant: str) -> None:
+            self.tenant = tenant
+
+        async def deliver_some(self, _report: object) -> bool:
+            turns[self.tenant] += 1
+            await asyncio.sleep(0.01)
+            return self.tenant == "default"
+
+    monkeypatch.setattr("api.upkeep.webhook_worker", lambda *given: Busy(given[-1]))
+    path = tmp_path / "alacarte.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    for door in open_door(f"sqlite:///{path}", tmp_path, webhook_seconds=0.05):
+        assert door.call("GET", "/v1/quotes", token=door.token("quote", tenant="other")).status_code == 200
+        deadline = time.monotonic() + 20
+        while turns["other"] < 3:
+            assert time.monotonic() < deadline, turns
+            time.sleep(0.05)
 
 
 def test_everything_is_ended_once_and_not_too_early(database: Database) -> None:
