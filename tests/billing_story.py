@@ -23,7 +23,7 @@ from billing.publishing import publish
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.repositories.subscriptions import SubscriptionRepository
-from billing.subscriptions import start
+from billing.subscriptions import Change, record, start
 from billing.tax import FixedRate, TaxRates
 from models.values.ids import DEFAULT_TENANT
 from models.values.period import BillingCycle, Interval
@@ -142,6 +142,12 @@ class Company:
         """Return a customer's invoices, oldest first."""
         with self.database.reading(self.tenant) as uow:
             return InvoiceRepository(uow).of_customer(customer)
+
+
+def make(company: Company, change: Change) -> Subscription:
+    """Record a change that was worked out."""
+    with company.database.writing(company.tenant) as uow:
+        return record(uow, change)
 
 
 def event(number: int | str, customer: str, when: str, tokens: int | str = 1, **data: Any) -> dict[str, Any]:

@@ -13,14 +13,13 @@ from billing.closing import reopen
 from billing.coupons import define_coupon, grant_coupon
 from billing.database import Database
 from billing.ledger import balance
-from billing.phases import Subscription
-from billing.subscriptions import Change, Who, cancel, drop_feature, pause, record
+from billing.subscriptions import Who, cancel, drop_feature, pause
 from billing.verification import verify
 from models.values.money import currency, round_to_ledger_units
 from models.values.period import BillingCycle, Interval
 from pricing_engine.coupons import parse_coupon
 from pricing_engine.price_book import parse_price_book
-from tests.billing_story import BOOK, UTC_ZONE, Company, at
+from tests.billing_story import BOOK, UTC_ZONE, Company, at, make
 
 YEARLY = BillingCycle.calendar(Interval.YEAR, UTC_ZONE)
 
@@ -30,11 +29,6 @@ def company(database: Database) -> Company:
     company = Company(database)
     company.found("acme", "beta")
     return company
-
-
-def make(company: Company, change: Change) -> Subscription:
-    with company.database.writing(company.tenant) as uow:
-        return record(uow, change)
 
 
 def standing(company: Company) -> tuple[int, int]:

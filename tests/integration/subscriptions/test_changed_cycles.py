@@ -10,11 +10,11 @@ from billing.books_checks import BOOKS_CHECKS
 from billing.database import Database
 from billing.phases import Thresholds
 from billing.progressive import bill_thresholds
-from billing.subscriptions import Change, Who, change_cycle, change_selection, record
+from billing.subscriptions import Who, change_cycle, change_selection
 from billing.verification import verify
 from models.values.period import BillingCycle, Interval
 from pricing_engine.price_book import parse_price_book
-from tests.billing_story import BOOK, NO_TAX, UTC_ZONE, Company, at, event
+from tests.billing_story import BOOK, NO_TAX, UTC_ZONE, Company, at, event, make
 
 QUARTERLY = BillingCycle.calendar(Interval.QUARTER, UTC_ZONE)
 
@@ -24,11 +24,6 @@ def company(database: Database) -> Company:
     company = Company(database)
     company.found("acme")
     return company
-
-
-def make(company: Company, change: Change) -> None:
-    with company.database.writing(company.tenant) as uow:
-        record(uow, change)
 
 
 def billed(company: Company) -> list[tuple[str, list[Decimal]]]:

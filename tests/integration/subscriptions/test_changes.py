@@ -13,12 +13,11 @@ from billing.coupons import define_coupon, grant_coupon
 from billing.database import Database
 from billing.invoicing import void
 from billing.ledger import balance
-from billing.phases import Subscription, Thresholds
+from billing.phases import Thresholds
 from billing.previews import preview_change, preview_invoices
 from billing.progressive import bill_thresholds
 from billing.repositories.price_books import PriceBookRepository
 from billing.subscriptions import (
-    Change,
     Who,
     add_feature,
     cancel,
@@ -27,7 +26,6 @@ from billing.subscriptions import (
     drop_feature,
     move_to_book,
     pause,
-    record,
     resume,
     unschedule,
     upgrade,
@@ -36,7 +34,7 @@ from billing.verification import verify
 from models.values.errors import ConflictError, RuleBrokenError
 from pricing_engine.coupons import parse_coupon
 from pricing_engine.price_book import PriceBook
-from tests.billing_story import BOOK, NO_TAX, Company, at, event, repriced
+from tests.billing_story import BOOK, NO_TAX, Company, at, event, make, repriced
 
 WHO = Who(recorded_at=at("2026-01-02"), actor="ann", reason="asked for")
 
@@ -51,11 +49,6 @@ def company(database: Database) -> Company:
 def book_of(company: Company, book_hash: str) -> PriceBook:
     with company.database.reading(company.tenant) as uow:
         return PriceBookRepository(uow).get(book_hash).book
-
-
-def make(company: Company, change: Change) -> Subscription:
-    with company.database.writing(company.tenant) as uow:
-        return record(uow, change)
 
 
 def amounts(company: Company, position: int = -1) -> list[tuple[str, Decimal, str]]:

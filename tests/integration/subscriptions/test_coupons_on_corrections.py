@@ -18,10 +18,10 @@ from billing.previews import preview_invoices
 from billing.progressive import bill_thresholds
 from billing.rated_usage import Kind
 from billing.repositories.price_books import PriceBookRepository
-from billing.subscriptions import Change, Who, cancel, change_selection, record, unschedule
+from billing.subscriptions import Who, cancel, change_selection, unschedule
 from billing.verification import verify
 from pricing_engine.coupons import parse_coupon
-from tests.billing_story import BOOK, NO_TAX, Company, at, event
+from tests.billing_story import BOOK, NO_TAX, Company, at, event, make
 
 AHEAD: dict[str, Any] = {
     **BOOK,
@@ -54,11 +54,6 @@ def sold(
         grant_coupon(uow, "acme", "less", at("2025-12-01"), at("2025-12-01"))
     company.subscribe("acme", company.publish(document), selection, **agreement)
     company.close("2025-12", "2026-01-01T01:00")
-
-
-def make(company: Company, change: Change) -> None:
-    with company.database.writing(company.tenant) as uow:
-        record(uow, change)
 
 
 def to(company: Company, day: str, **selection: int) -> None:

@@ -22,14 +22,13 @@ from billing.subscriptions import (
     change_selection,
     move_to_book,
     pause,
-    record,
     resume,
 )
 from billing.verification import verify
 from models.values.errors import InvalidValueError
 from models.values.period import BillingCycle, Interval
 from pricing_engine.proration import MidPeriod
-from tests.billing_story import BOOK, NO_TAX, UTC_ZONE, Company, at, repriced
+from tests.billing_story import BOOK, NO_TAX, UTC_ZONE, Company, at, make, repriced
 
 AHEAD: dict[str, Any] = {
     **BOOK,
@@ -65,11 +64,6 @@ def to(company: Company, day: str, rule: MidPeriod, **selection: int) -> Change:
         book = PriceBookRepository(uow).get(phase.agreement.book_hash).book
     chosen = {key: Decimal(quantity) for key, quantity in selection.items()}
     return billed(change_selection(subscription, book, chosen, at(day), Who(at(day))), rule)
-
-
-def make(company: Company, change: Change) -> None:
-    with company.database.writing(company.tenant) as uow:
-        record(uow, change)
 
 
 def lines(company: Company, month: str = "2026-01") -> list[Line]:
