@@ -1,7 +1,8 @@
 """A close as a list of pure tasks, one a bucket of customers, and the executors that work through them.
 
-A task only reads, at a fixed point of knowledge, so it gives the same result wherever and however often it runs. The
-driver posts each result once. Another executor, on many machines, needs nothing but `run`.
+A task only reads, at a fixed point of knowledge, so it gives the same result wherever and however often it runs while
+its customers are not charged or credited. The driver, which posts each result once, first looks whether they were.
+Another executor, on many machines, needs nothing but `run`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Protocol
 
 from billing.charging import Charged, Run, charge_customers
 from billing.database import Database
+from billing.repositories.charges import ChargeRepository
+from billing.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,11 @@ class CloseTask:
 
 @dataclass(frozen=True, slots=True)
 class CloseOutcome:
-    """What a task found."""
+    """What a task found, and how many charges and credit notes of its customers it knew of."""
 
     task: CloseTask
     charged: Charged
+    knew: tuple[int, int]
 
 
 class Executor(Protocol):
@@ -49,7 +53,7 @@ class InTurn:
     def run(self, tasks: Sequence[CloseTask], database: Database) -> Iterator[CloseOutcome]:
         """Yield one outcome a task."""
         for task in tasks:
-            yield work(database, task)
+            yield _work_in(database, task)
 
 
 class InProcesses:
@@ -66,15 +70,29 @@ class InProcesses:
             yield from pool.map(partial(_work_at, url), tasks, chunksize=1)
 
 
-def work(database: Database, task: CloseTask) -> CloseOutcome:
+def work(uow: UnitOfWork, task: CloseTask) -> CloseOutcome:
     """Do one task."""
+    knew = ChargeRepository(uow).charged_and_credited(task.customers)
+    return CloseOutcome(task, charge_customers(uow, task.customers, task.run), knew)
+
+
+def up_to_date(uow: UnitOfWork, outcome: CloseOutcome) -> CloseOutcome:
+    """Return the outcome, of the task done again where its customers were charged or credited since.
+
+    What was billed decides what is still due: a credit note gives back what a correction would have.
+    """
+    is_known = ChargeRepository(uow).charged_and_credited(outcome.task.customers) == outcome.knew
+    return outcome if is_known else work(uow, outcome.task)
+
+
+def _work_in(database: Database, task: CloseTask) -> CloseOutcome:
     with database.reading(task.tenant) as uow:
-        return CloseOutcome(task, charge_customers(uow, task.customers, task.run))
+        return work(uow, task)
 
 
 def _work_at(url: str, task: CloseTask) -> CloseOutcome:
     database = Database(url)
     try:
-        return work(database, task)
+        return _work_in(database, task)
     finally:
         database.close()

@@ -14,7 +14,7 @@ from functools import partial
 
 from billing.charge_posting import post_charges
 from billing.charging import CLOCK_TOLERANCE, Run, billed_through, cutoff_of
-from billing.close_tasks import CloseOutcome, CloseTask, Executor, InTurn
+from billing.close_tasks import CloseOutcome, CloseTask, Executor, InTurn, up_to_date
 from billing.database import Database
 from billing.holds import expire_holds
 from billing.invoices import InvoiceState, Issue
@@ -306,6 +306,7 @@ def _post(uow: UnitOfWork, month: BillingMonth, outcome: CloseOutcome, now: date
     """Post one bucket, once: charges, journals, drafts, and the late events that are settled."""
     journals.lock(uow)
     _still_closing(uow, month)
+    outcome = up_to_date(uow, outcome)
     customers, charged = outcome.task.customers, outcome.charged
     is_first = CloseRepository(uow).claim(
         month,

@@ -356,7 +356,7 @@ def _change(
     A pause and its end count for what is scheduled up to the next of either.
     """
     at = as_utc(at, "at")
-    before = subscription.phase_at(at) or in_force(subscription, at - _MOMENT)
+    before = in_force(subscription, at - _MOMENT if at == subscription.ends_at and state is PhaseState.ENDED else at)
     state, turns = state or before.state, state in {PhaseState.ACTIVE, PhaseState.PAUSED}
     agreement = replace(agreement, mid_period=MidPeriod.PRORATED)
     last = subscription.phases[-1].sequence

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from billing.close_tasks import CloseOutcome, CloseTask, InTurn
 from billing.closing import CloseOptions, CloseResult, close
 from billing.customers import Customer, LegalEntity
 from billing.database import Database
@@ -134,14 +135,31 @@ class Company:
         with self.database.writing(self.tenant) as uow:
             return ingest(uow, parse_batch(body, at(now)), self.directory, at(now))
 
-    def close(self, period: str, now: str, **options: Any) -> CloseResult:
-        """Close a month."""
-        return close(self.database, self.tenant, period, at(now), CloseOptions(**{"rates": self.rates, **options}))
+    def close(
+        self, period: str, now: str, *, meanwhile: Callable[[], object] | None = None, **options: Any
+    ) -> CloseResult:
+        """Close a month; `meanwhile` happens after each bucket is read and before it is posted."""
+        executor = None if meanwhile is None else Meanwhile(meanwhile)
+        close_options = CloseOptions(**{"rates": self.rates, **options})
+        return close(self.database, self.tenant, period, at(now), close_options, executor=executor)
 
     def invoices(self, customer: str) -> list[Invoice]:
         """Return a customer's invoices, oldest first."""
         with self.database.reading(self.tenant) as uow:
             return InvoiceRepository(uow).of_customer(customer)
+
+
+@dataclass(frozen=True)
+class Meanwhile(InTurn):
+    """Does something between what a close reads and what it posts."""
+
+    act: Callable[[], object]
+
+    def run(self, tasks: Sequence[CloseTask], database: Database) -> Iterator[CloseOutcome]:
+        """Yield one outcome a task."""
+        for outcome in super().run(tasks, database):
+            self.act()
+            yield outcome
 
 
 def make(company: Company, change: Change) -> Subscription:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, select, update
+from sqlalchemy import Select, bindparam, func, insert, select, update
 
 from billing.charges import ChargeDraft
 from billing.credited import credited_before_coupons
@@ -20,6 +20,7 @@ from models.tables.base import table_of
 from models.tables.invoice import (
     ChargeRow,
     CouponUseRow,
+    CreditNoteRow,
     InvoiceLineRow,
     InvoiceLineSourceRow,
     InvoiceRow,
@@ -33,6 +34,7 @@ _COUPON_USE = table_of(CouponUseRow)
 _INVOICE = table_of(InvoiceRow)
 _LINE = table_of(InvoiceLineRow)
 _SOURCE = table_of(InvoiceLineSourceRow)
+_NOTE = table_of(CreditNoteRow)
 _ZERO = Decimal(0)
 _COMPARED = (Kind.USAGE, Kind.RECURRING, Kind.COMMITMENT)
 
@@ -144,6 +146,20 @@ class ChargeRepository:
             )
             pairs = [{"charge_id": charge, "new_invoice": invoice} for charge, invoice in charges]
             self._uow.connection.execute(statement, pairs)
+
+    def charged_and_credited(self, customers: Collection[str]) -> tuple[int, int]:
+        """Count the charges and the credit notes of some customers: neither ever gets fewer."""
+        charges = select(func.count()).where(
+            _CHARGE.c.tenant == self._uow.tenant, members(self._uow, _CHARGE.c.customer, customers)
+        )
+        notes = select(func.count()).where(
+            _NOTE.c.tenant == _INVOICE.c.tenant,
+            _NOTE.c.invoice == _INVOICE.c.id,
+            _INVOICE.c.tenant == self._uow.tenant,
+            members(self._uow, _INVOICE.c.customer, customers),
+        )
+        row = self._uow.connection.execute(select(charges.scalar_subquery(), notes.scalar_subquery())).one()
+        return int(row[0]), int(row[1])
 
     def rows(self, charges: Collection[str]) -> Iterator[tuple[str, int, RatedUsage]]:
         """Yield (charge, position, rated usage) in that order."""

@@ -117,6 +117,11 @@ class Subscription:
         found = [phase for phase in self.phases if phase.start <= instant]
         return found[-1] if found and found[-1].state != "ended" else None
 
+    @property
+    def ends_at(self) -> datetime:
+        """When it ends, as known now."""
+        return next((phase.start for phase in self.phases if phase.state == "ended"), FOREVER)
+
     def change(self, phase: Phase) -> None:
         """Let a phase replace what it overlaps; what is scheduled for later stays, but for an end.
 

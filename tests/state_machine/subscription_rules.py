@@ -82,7 +82,7 @@ class SubscriptionRules(Telling):
         subscription, at, in_force = self._running(pick, days)
         who = Who(self.now)
         self._record(subscription, lambda found: billed(cancel(found, at, who, at_period_end=at_end), how))
-        ends = m.month_after(m.month_of(at)) if at_end else at
+        ends = min(m.month_after(m.month_of(at)), subscription.ends_at) if at_end else at
         subscription.change(m.Phase(ends, "ended", in_force.seats, in_force.support, how))
 
     def running(self, days: int = 0) -> list[m.Subscription]:

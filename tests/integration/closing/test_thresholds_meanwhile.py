@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import pytest
 
 from billing.books_checks import BOOKS_CHECKS
-from billing.close_tasks import CloseOutcome, CloseTask, InTurn
-from billing.closing import CloseOptions, close
 from billing.database import Database
 from billing.invoices import Invoice
 from billing.phases import Thresholds
@@ -42,14 +39,9 @@ def billed(company: Company) -> list[Decimal]:
 
 
 def test_what_a_close_has_read_and_not_posted_is_left_to_it(company: Company) -> None:
-    class Meanwhile(InTurn):
-        def run(self, tasks: Sequence[CloseTask], database: Database) -> Iterator[CloseOutcome]:
-            for outcome in super().run(tasks, database):
-                assert reach(company, "2026-01-31T23:59") is None
-                yield outcome
-
-    options = CloseOptions(rates=NO_TAX)
-    close(company.database, company.tenant, "2026-01", at("2026-02-01T00:01"), options, executor=Meanwhile())
+    meanwhile: list[Invoice | None] = []
+    company.close("2026-01", "2026-02-01T00:01", meanwhile=lambda: meanwhile.append(reach(company, "2026-01-31T23:59")))
+    assert meanwhile == [None]
     assert billed(company) == [Decimal("2.7")]
 
 

@@ -15,6 +15,8 @@ from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.invoices import Invoice
 from billing.ledger import balance
+from billing.phases import Thresholds
+from billing.progressive import bill_thresholds
 from billing.repositories.credit_notes import CreditNote
 from billing.repositories.price_books import PriceBookRepository
 from billing.settlements import Money, pay
@@ -100,6 +102,30 @@ def test_what_a_correction_gave_back_a_note_does_not(company: Company) -> None:
         credit(company, invoice, "k", {1: 1})
     assert (refused.value.code, refused.value.field, refused.value.value) == ("not_creditable", "lines.1", 1)
     assert given_back(company) == 21090
+
+
+def test_a_note_issued_between_what_a_close_reads_and_posts_counts(company: Company) -> None:
+    invoice = paid_usage(company)
+    company.ingest([CANCELLED], "2026-02-05")
+    company.close("2026-02", "2026-03-01T01:00", meanwhile=lambda: credit(company, invoice, "k", {1: 9000}))
+    assert given_back(company) == 21090
+
+
+def test_a_coupon_taken_between_what_a_close_reads_and_posts_is_taken_once(company: Company) -> None:
+    """A threshold in the month that runs on takes the only turn of a coupon."""
+    book = company.publish()
+    company.subscribe("acme", book, {"tokens": "1"}, thresholds=Thresholds((Decimal(1),)))
+    with company.database.writing(company.tenant) as uow:
+        define_coupon(uow, parse_coupon({"key": "once", "percent_off": "50"}), None, at("2026-01-01"))
+        grant_coupon(uow, "acme", "once", at("2026-01-01"), at("2026-01-01"))
+    company.ingest([event(1, "acme", "2026-01-05", 100), event(2, "acme", "2026-02-01", 1000)], "2026-02-01T00:30")
+
+    def reach() -> None:
+        with company.database.writing(company.tenant) as uow:
+            assert bill_thresholds(uow, "acme", at("2026-02-01T02:00"), at("2026-02-01T02:00")) is not None
+
+    company.close("2026-01", "2026-02-01T01:00", meanwhile=reach)
+    assert sorted(invoice.exact for invoice in company.invoices("acme")) == [Decimal("0.3"), Decimal("1.5")]
 
 
 def test_a_correction_counts_from_its_charge_on(company: Company) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -144,6 +145,23 @@ def test_a_cancellation_ends_now_or_with_the_period(company: Company) -> None:
     with pytest.raises(RuleBrokenError) as refused:
         pause(company.subscription("now"), at("2026-01-20"), WHO)
     assert refused.value.code == "subscription_not_running"
+
+
+def test_what_has_ended_by_then_is_not_changed_and_stays_ended(company: Company) -> None:
+    book = company.publish()
+    subscription = company.subscribe("acme", book, {"seats": "4"})
+    subscription = make(company, cancel(subscription, at("2026-01-11"), WHO, at_period_end=True))
+    changed = partial(change_quantity, subscription, book_of(company, book), "seats", Decimal(1))
+    for attempt in (
+        lambda: changed(at("2026-02-01"), WHO),
+        lambda: downgrade(subscription, subscription.phases[0].agreement, at("2026-01-12"), WHO),
+        lambda: pause(subscription, at("2026-02-01"), WHO),
+    ):
+        with pytest.raises(RuleBrokenError) as refused:
+            attempt()
+        assert refused.value.code == "subscription_not_running"
+    again = cancel(subscription, at("2026-01-12"), WHO, at_period_end=True)
+    assert make(company, again).ends_at == at("2026-02-01")
 
 
 def test_moving_to_another_book_rates_each_side_at_its_prices(company: Company) -> None:
