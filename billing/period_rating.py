@@ -54,7 +54,7 @@ def rate_period(
         if segment.is_joined:
             rows = [row for row in rows if row.kind is not Kind.RECURRING] + _added(standing, rows, segment)
         else:
-            standing = {row.feature: _Standing(row, row) for row in rows if row.kind is Kind.RECURRING}
+            standing = {row.feature: _Standing(row, row, row) for row in rows if row.kind is Kind.RECURRING}
         due += rows
     if scope is Scope.FINAL:
         due += _true_up(subscription, cycle, source, due)
@@ -62,10 +62,11 @@ def rate_period(
 
 
 class _Standing(NamedTuple):
-    """What a feature comes to for the whole of a run of segments: since the last change, and the highest so far."""
+    """What a feature comes to for the whole of a run: since the last change, the highest so far, and what is paid."""
 
     now: RatedUsage
     highest: RatedUsage
+    paid: RatedUsage
 
 
 def _added(standing: dict[str, _Standing], rows: list[RatedUsage], segment: Segment) -> list[RatedUsage]:
@@ -74,11 +75,12 @@ def _added(standing: dict[str, _Standing], rows: list[RatedUsage], segment: Segm
     found = []
     for feature in {**standing, **recurring}:
         now = recurring.get(feature) or _nothing(standing[feature].now, segment)
-        before, highest = standing.get(feature) or (_nothing(now, segment),) * 2
-        found.append(_beyond(now, before, highest, segment))
-        standing[feature] = _Standing(
-            now, replace(now, **{name: max(getattr(now, name), getattr(highest, name)) for name in _SUMS})
-        )
+        before = standing.get(feature) or _Standing(*(_nothing(now, segment),) * 3)
+        more = _beyond(now, before, segment.phase.agreement.mid_period)
+        found.append(_due_of(more, segment))
+        highest = {name: max(getattr(now, name), getattr(before.highest, name)) for name in _SUMS}
+        paid = {name: EXACT.add(getattr(before.paid, name), getattr(more, name)) for name in _SUMS}
+        standing[feature] = _Standing(now, replace(now, **highest), replace(now, **paid))
     return found
 
 
@@ -88,17 +90,29 @@ def _nothing(row: RatedUsage, segment: Segment) -> RatedUsage:
     return replace(row, segment_start=start, service=Period(start, segment.counted.end), detail={}, **zeros)
 
 
-def _beyond(now: RatedUsage, before: RatedUsage, highest: RatedUsage, segment: Segment) -> RatedUsage:
-    agreement = segment.phase.agreement
-    rule = agreement.mid_period
-    rest = Period(segment.period.start, segment.counted.end)
+def _beyond(now: RatedUsage, before: _Standing, rule: MidPeriod) -> RatedUsage:
+    """Return what a change adds, for the whole of the run."""
     more = {
-        name: added(getattr(now, name), before=getattr(before, name), highest=getattr(highest, name), rule=rule)
+        name: added(
+            getattr(now, name),
+            before=getattr(before.now, name),
+            highest=getattr(before.highest, name),
+            paid=getattr(before.paid, name),
+            rule=rule,
+        )
         for name in _SUMS
     }
-    if rule is MidPeriod.PRORATED:
-        more |= {name: part_of(more[name], rest, segment.counted, agreement) for name in _SUMS if name != "quantity"}
     return replace(now, **more, detail={**now.detail, "mid_period": rule.value})
+
+
+def _due_of(more: RatedUsage, segment: Segment) -> RatedUsage:
+    """Return what is due of what a change adds: of one that is prorated, the rest of the run."""
+    agreement = segment.phase.agreement
+    if agreement.mid_period is not MidPeriod.PRORATED:
+        return more
+    rest = Period(segment.period.start, segment.counted.end)
+    names = [name for name in _SUMS if name != "quantity"]
+    return replace(more, **{name: part_of(getattr(more, name), rest, segment.counted, agreement) for name in names})
 
 
 def _rate_segment(

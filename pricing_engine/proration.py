@@ -142,14 +142,16 @@ def prorate_changes(changes: Sequence[PriceChange], *, full: Period, rule: Prora
     return tuple(piece for piece in pieces if piece.used_units)
 
 
-def added(amount: Decimal, *, before: Decimal, highest: Decimal, rule: MidPeriod) -> Decimal:
+def added(amount: Decimal, *, before: Decimal, highest: Decimal, paid: Decimal, rule: MidPeriod) -> Decimal:
     """Return what a change in the middle of a period adds to it, all for the whole period.
 
-    `before`: what stood until the change; `highest`: the highest that stood since the period began. Of a change that is
-    prorated this is the difference, of which the rest of the period is due; the others are due as they are, and >= 0.
+    `before`: what stood until the change; `highest`: the highest that stood since the period began; `paid`: the first,
+    and all that changes added. Of a change that is prorated this is the difference, of which the rest of the period is
+    due, but it gives back no more than is paid beyond what it leaves; the others are due as they are, and >= 0.
     """
     if rule is MidPeriod.PRORATED:
-        return EXACT.subtract(amount, before)
+        left = min(EXACT.subtract(amount, paid), Decimal(0))
+        return max(EXACT.subtract(amount, before), left)
     return max(EXACT.subtract(amount, highest), Decimal(0)) if rule is MidPeriod.WHOLE else Decimal(0)
 
 

@@ -288,15 +288,21 @@ class Model:
                 units = [phase.seats if feature == "seats" else int(phase.support) for phase in phases]
                 whole = [part(Fraction(price * each), begin, end, month) for each in units]
                 found[subscription.id, month, feature, begin] = Fraction(units[0]), whole[0]
+                paid = [units[0], whole[0]]
                 for i in range(1, len(phases)):
                     more = [each[i] - max(each[:i]) for each in (units, whole)]
                     if phases[i].rule == "whole":
-                        quantity, amount = (max(each, 0) for each in more)
+                        more = [max(each, 0) for each in more]
                     elif phases[i].rule == "next_period":
-                        quantity, amount = 0, Fraction(0)
+                        more = [0, Fraction(0)]
                     else:
-                        quantity = units[i] - units[i - 1]
-                        amount = part_of(whole[i] - whole[i - 1], starts[i], end, begin, end)
+                        moves = [each[i] - each[i - 1] for each in (units, whole)]
+                        back = [min(each[i] - had, 0) for each, had in zip((units, whole), paid, strict=True)]
+                        more = [max(move, most) for move, most in zip(moves, back, strict=True)]
+                    paid = [had + each for had, each in zip(paid, more, strict=True)]
+                    quantity, amount = more
+                    if phases[i].rule == "prorated":
+                        amount = part_of(Fraction(amount), starts[i], end, begin, end)
                     found[subscription.id, month, feature, starts[i]] = Fraction(quantity), Fraction(amount)
         return found
 

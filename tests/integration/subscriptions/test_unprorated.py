@@ -133,6 +133,15 @@ def test_a_prorated_change_after_one_that_is_not_moves_by_its_own_difference(com
     ]
 
 
+def test_a_prorated_change_gives_nothing_back_that_is_not_paid(company: Company) -> None:
+    """More seats from the next period on; before it begins all but one go: of 32 that are paid, 31."""
+    sold(company, "32")
+    make(company, to(company, "2026-01-11", NEXT, seats=71))
+    make(company, to(company, "2026-01-21", PRORATED, seats=60))
+    make(company, to(company, "2026-01-31", PRORATED, seats=1))
+    assert lines(company) == [("seats", "-31", "-10", "31-01")]
+
+
 def test_what_is_billed_in_arrears_is_billed_at_its_highest_or_as_it_began(company: Company) -> None:
     sold(company, document={**BOOK, "bundles": []})
     make(company, to(company, "2026-01-11", WHOLE, seats=10))

@@ -186,15 +186,27 @@ def test_days_are_counted_by_local_midnights(one: datetime, other: datetime, zon
 @given(st.lists(amounts, min_size=1, max_size=8))
 def test_changes_in_full_sum_to_the_highest_amount_and_never_give_back(stood: list[Decimal]) -> None:
     more = [
-        added(amount, before=before, highest=max(stood[: i + 1]), rule=MidPeriod.WHOLE)
+        added(amount, before=before, highest=max(stood[: i + 1]), paid=max(stood[: i + 1]), rule=MidPeriod.WHOLE)
         for i, (before, amount) in enumerate(pairwise(stood))
     ]
     assert all(each >= 0 for each in more)
     assert stood[0] + sum(more) == max(stood)
 
 
+@given(st.lists(st.tuples(amounts, st.sampled_from(MidPeriod)), min_size=1, max_size=8))
+def test_no_change_gives_back_what_is_not_paid_or_what_it_leaves(changes: list[tuple[Decimal, MidPeriod]]) -> None:
+    stood = [changes[0][0]]
+    paid = stood[0]
+    for amount, rule in changes[1:]:
+        more = added(amount, before=stood[-1], highest=max(stood), paid=paid, rule=rule)
+        assert more >= 0 or paid + more >= amount
+        assert rule is not MidPeriod.PRORATED or paid < stood[-1] or paid + more - amount == paid - stood[-1]
+        stood.append(amount)
+        paid += more
+
+
 def test_what_a_change_adds_follows_its_rule() -> None:
-    facts = {"before": Decimal(5), "highest": Decimal(10)}
+    facts = {"before": Decimal(5), "highest": Decimal(10), "paid": Decimal(10)}
     found = {rule: [added(Decimal(amount), **facts, rule=rule) for amount in (4, 6, 12)] for rule in MidPeriod}
     assert found == {
         MidPeriod.PRORATED: [-1, 1, 7], MidPeriod.WHOLE: [0, 0, 2], MidPeriod.NEXT_PERIOD: [0, 0, 0]
