@@ -28,6 +28,7 @@ PLACES: Mapping[str, str] = {
     "credit_note": "CN-2026-000001",
     "hold": "job-17",
     "alert": "tokens-a-day",
+    "coupon": "welcome",
 }
 """By path parameter: what stands there in the examples."""
 
@@ -133,6 +134,10 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         ),
         "both at once": Example({"key": "both", "percent_off": "50", "amount_off": "5", "currency": "USD"}, status=422),
     },
+    "EndCoupon": {
+        "now": Example({}),
+        "at a time that is past": Example({"ends_at": "2020-01-01T00:00:00Z"}, status=422),
+    },
     "PreviewSubscriptionChange": {"two more seats": Example({"action": "change", "selection": {"seats": "7"}})},
     "ChangeSubscription": {
         "two more seats": Example({"action": "change", "selection": {"seats": "7"}}),
@@ -156,6 +161,7 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "AdvanceSandboxClock": {"by a minute": Example({"seconds": 60})},
     "VoidInvoice": {"billed twice": Example({"reason": "billed twice"})},
     "CreditInvoice": {"part of a line": Example({"reason": "outage", "lines": {"1": "1.50"}})},
+    "PayInvoice": {"by bank transfer": Example({"id": "transfer-4711", "amount": "1.50", "processor": "bank"})},
     "RefundInvoice": {"more than was paid": Example({"amount": "1.50"}, status=422)},
     "ExportInvoices": {"January as CSV": Example(query={"period": "2026-01", "format": "csv"})},
     "VerifyLedger": {"with the books": Example(query={"books": "true"})},

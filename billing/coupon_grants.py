@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from billing.coupons import define_coupon, grant_coupon
 from billing.repositories import journals
@@ -15,7 +15,7 @@ from billing.repositories.customers import CustomerRepository
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.invoice import ChargeRow, CouponGrantRow, CouponRow, CouponUseRow
-from models.values.errors import ConflictError, InvalidValueError
+from models.values.errors import ConflictError, InvalidValueError, NotFoundError
 from pricing_engine.coupons import Coupon, coupon_document, parse_coupon
 
 _COUPON = table_of(CouponRow)
@@ -79,6 +79,28 @@ def give_coupon(
             "is held from or until another time", field="key", value=coupon.key, code="coupon_grant_conflict"
         )
     return held
+
+
+def end_coupon(
+    uow: UnitOfWork, customer: str, key: str, at: datetime, *, ends_at: datetime | None = None
+) -> GivenCoupon:
+    """End a customer's coupon, now unless `ends_at` says when; what it took stands, and one that has ended stays so.
+
+    Raises NotFoundError (customer, coupon), InvalidValueError for an end that is past.
+    """
+    CustomerRepository(uow).get(customer)
+    journals.lock(uow)
+    held = _find(uow, customer, key)
+    if held is None:
+        raise NotFoundError("was not given to the customer", field="coupon", value=key, code="unknown_coupon")
+    if ends_at is not None and ends_at < at:
+        raise InvalidValueError("must not be past", field="ends_at", value=ends_at)
+    if held.ends_at is not None and held.ends_at <= at:
+        return held
+    ended = replace(held, ends_at=ends_at or at)
+    grant = (_GRANT.c.tenant == uow.tenant) & (_GRANT.c.customer == customer) & (_GRANT.c.code == key)
+    uow.connection.execute(update(_GRANT).where(grant).values(ends_at=ended.ends_at))
+    return ended
 
 
 def given_coupons(uow: UnitOfWork, customer: str) -> list[GivenCoupon]:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from api.catalog_file import catalog_json_schema, read_catalog, write_catalog
 from api.cli.workspace import now_in, open_workspace
+from billing.audit import Actor, record
 from billing.publishing import archive, publish, sealed_book, sealed_sheet
 from billing.repositories.price_books import DEFAULT_SEGMENT, PriceBookRepository, StoredBook
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import NotFoundError
-from pricing_engine.price_book import Change, diff_price_books
+from pricing_engine.price_book import Change, diff_price_books, price_book_document
 from pricing_engine.sealing import Disclosure, disclose
 
 
@@ -84,7 +85,10 @@ def run_publish(options: argparse.Namespace) -> int:
     """Publish one file."""
     book = read_catalog(options.file)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        stored = publish(uow, book, settings.signer(), now_in(settings, uow), options.actor, options.approver)
+        now = now_in(settings, uow)
+        stored = publish(uow, book, settings.signer(), now, options.actor, options.approver)
+        after = price_book_document(stored.book)
+        record(uow, Actor(options.actor, now), "price_book.publish", ("price_book", book.key), after=after)
     print(f"published {book.key} version {book.version}: {stored.content_hash}")
     return 0
 
@@ -92,7 +96,9 @@ def run_publish(options: argparse.Namespace) -> int:
 def run_archive(options: argparse.Namespace) -> int:
     """Archive one book."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        archive(uow, options.key, now_in(settings, uow), options.actor)
+        now = now_in(settings, uow)
+        archive(uow, options.key, now, options.actor)
+        record(uow, Actor(options.actor, now), "price_book.archive", ("price_book", options.key))
     print(f"archived {options.key}")
     return 0
 

@@ -8,6 +8,7 @@ from datetime import date
 
 from api.cli.progress import progress_bar
 from api.cli.workspace import current_time, now_in, open_workspace
+from billing.audit import Actor, record
 from billing.close_tasks import InProcesses, InTurn
 from billing.closing import Check, CloseOptions, checklist, close, reopen
 from billing.repositories.invoices import InvoiceRepository
@@ -53,19 +54,22 @@ def _check(options: argparse.Namespace) -> int:
 
 def _reopen(options: argparse.Namespace) -> int:
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        month = reopen(uow, options.period, options.reopen, options.actor, now_in(settings, uow))
+        now = now_in(settings, uow)
+        month = reopen(uow, options.period, options.reopen, options.actor, now)
+        record(uow, Actor(options.actor, now), "month.reopen", ("close", options.period))
     print(f"{month.key} is open again; its next close bills what has changed")
     return 0
 
 
 def _close(options: argparse.Namespace) -> int:
     with open_workspace() as (settings, database):
+        now = current_time(settings, database)
         with progress_bar() as tell:
             result = close(
                 database,
                 settings.tenant,
                 options.period,
-                current_time(settings, database),
+                now,
                 CloseOptions(
                     actor=options.actor,
                     issued_on=options.issued_on,
@@ -75,6 +79,8 @@ def _close(options: argparse.Namespace) -> int:
                 executor=InProcesses(options.workers) if options.workers > 1 else InTurn(),
                 progress=tell,
             )
+        with database.writing(settings.tenant) as uow:
+            record(uow, Actor(options.actor, now), "month.close", ("close", options.period))
         totals: dict[str, int] = {}
         with database.reading(settings.tenant) as uow:
             for begin in range(0, len(result.invoices), _GROUPED):

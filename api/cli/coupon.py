@@ -1,4 +1,4 @@
-"""`alacarte coupon`: give coupons to customers, list what they hold and what is used of it."""
+"""`alacarte coupon`: give coupons to customers, end them, list what they hold and what is used of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from api.cli.workspace import now_in, open_workspace
-from api.schemas.coupons import CouponBody, coupon_view, give_to
+from api.schemas.coupons import CouponBody, EndBody, coupon_view, end_for, give_to
 from billing.audit import Actor, record
 from billing.coupon_grants import given_coupons
 from billing.repositories.customers import CustomerRepository
@@ -24,6 +24,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     giving.add_argument("customer")
     giving.add_argument("coupons", nargs="+", metavar="COUPON", help='a JSON file, or {"key": ..., "percent_off": ...}')
     giving.set_defaults(run=run_give)
+    ending = actions.add_parser("end", help="end a coupon; what it took off stands")
+    ending.add_argument("customer")
+    ending.add_argument("key")
+    ending.add_argument("--at", metavar="TIME", help="RFC 3339 (default: now)")
+    ending.set_defaults(run=run_end)
     listing = actions.add_parser("list", help="print a customer's coupons as JSON lines, with what is used of each")
     listing.add_argument("customer")
     listing.set_defaults(run=run_list)
@@ -40,6 +45,16 @@ def run_give(options: argparse.Namespace) -> int:
             record(uow, Actor("cli", now), "coupon.give", ("customer", options.customer), after=after)
     for each in given:
         print(json.dumps(each))
+    return 0
+
+
+def run_end(options: argparse.Namespace) -> int:
+    """End a coupon and print it."""
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
+        after = end_for(uow, options.customer, options.key, EndBody(ends_at=options.at), now)
+        record(uow, Actor("cli", now), "coupon.end", ("customer", options.customer), after=after)
+    print(json.dumps(after))
     return 0
 
 

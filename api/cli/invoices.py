@@ -12,21 +12,25 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from api.amounts import minor_of
 from api.cli.workspace import current_time, now_in, open_workspace
-from billing.credit_notes import CreditRequest, issue_credit_note
+from api.invoice_acts import (
+    credit_invoice,
+    finalise_drafts,
+    pay_invoice,
+    refund_of_invoice,
+    void_invoice,
+    write_off_invoice,
+)
+from billing.audit import Actor
 from billing.database import Database
 from billing.exports.invoice_view import credit_note_view, invoice_view
 from billing.exports.rendering import to_html, to_pdf
 from billing.invoices import Invoice
-from billing.invoicing import finalise, give_up, party_document, void
+from billing.invoicing import party_document
 from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
-from billing.settlements import Money, pay
-from billing.stripe.following import follow
 from billing.stripe.handing_over import configured_hand_over
-from billing.stripe.refunding import refund_invoice
 from billing.unit_of_work import UnitOfWork
 from billing.whole_files import write_whole
 from models.values.errors import InvalidValueError
@@ -54,7 +58,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     final.set_defaults(run=run_finalise)
     for name, run, help_ in (
         ("void", run_void, "void an unpaid invoice; its usage goes on the next one"),
-        ("write-off", run_give_up, "give up what is open of an invoice"),
+        ("write-off", run_write_off, "give up what is open of an invoice"),
         ("credit", run_credit, "issue a credit note"),
         ("pay", run_pay, "record a payment"),
         ("refund", run_refund, "pay money back, through Stripe where it collected"),
@@ -74,6 +78,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             action.add_argument("amount")
             whose = "the processor's id of the payment" if name == "pay" else "idempotency key of the refund"
             action.add_argument("--key", required=True, help=whose)
+        if name == "pay":
+            action.add_argument("--processor", default="manual", help="who took it in (default: manual)")
         if name == "refund":
             action.add_argument("--processor", help="who paid it back (default: Stripe will, where it collects)")
 
@@ -163,9 +169,8 @@ def run_finalise(options: argparse.Namespace) -> int:
         now = current_time(settings, database)
         drafts = [options.invoice] if options.invoice else _due(database, settings.tenant, now)
         with database.writing(settings.tenant) as uow:
-            ids = [InvoiceRepository(uow).get(each).id for each in drafts]
-            for each in finalise(uow, ids, now, collect=configured_hand_over(os.environ)):
-                print(f"{each.number} {each.customer} {plain(from_minor(each.total_minor, currency(each.currency)))}")
+            for each in finalise_drafts(uow, drafts, _by(now), configured_hand_over(os.environ)):
+                print(f"{each['number']} {each['customer']} {each['total']}")
     return 0
 
 
@@ -174,69 +179,59 @@ def _due(database: Database, tenant: str, now: datetime) -> list[str]:
         return InvoiceRepository(uow).drafts_due(now)
 
 
+def _by(now: datetime) -> Actor:
+    return Actor("cli", now)
+
+
 def run_void(options: argparse.Namespace) -> int:
     """Void an invoice."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        voided = void(uow, options.invoice, options.reason, now)
-        follow(uow, voided.id, now)
-    print(f"{voided.number} is void")
+        voided = void_invoice(uow, options.invoice, options.reason, _by(now_in(settings, uow)))
+    print(f"{voided['number']} is void")
     return 0
 
 
-def run_give_up(options: argparse.Namespace) -> int:
+def run_write_off(options: argparse.Namespace) -> int:
     """Write an invoice off."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        given_up = give_up(uow, options.invoice, now)
-        follow(uow, given_up.id, now)
-    print(f"{given_up.number} is uncollectible")
+        given_up = write_off_invoice(uow, options.invoice, _by(now_in(settings, uow)))
+    print(f"{given_up['number']} is uncollectible")
     return 0
 
 
 def run_credit(options: argparse.Namespace) -> int:
     """Issue a credit note."""
+    lines: dict[str, str] | None = None
+    for pair in options.line or ():
+        number, equals, amount = pair.partition("=")
+        if not equals:
+            raise InvalidValueError("must be LINE=NET, like 1=12.50", field="line", value=pair)
+        lines = {**(lines or {}), number: amount}
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        invoice = InvoiceRepository(uow).get(options.invoice)
-        money = currency(invoice.currency)
-        nets: dict[int, int] | None = None
-        for pair in options.line or ():
-            number, equals, amount = pair.partition("=")
-            if not equals or not number.isdecimal():
-                raise InvalidValueError("must be LINE=NET, like 1=12.50", field="line", value=pair)
-            nets = {**(nets or {}), int(number): minor_of(amount, f"lines.{number}", money)}
-        request = CreditRequest(
-            options.key or f"cli:{invoice.id}", invoice.id, options.reason, options.issued_on or now.date(), nets
-        )
-        note = issue_credit_note(uow, request, now)
-        follow(uow, invoice.id, now)
-    print(f"{note.number} credits {plain(from_minor(note.total_minor, money))} {money.code} of {invoice.number}")
+        by, invoice = _by(now_in(settings, uow)), InvoiceRepository(uow).get(options.invoice)
+        key = options.key or f"cli:{invoice.id}"
+        note = credit_invoice(uow, invoice.id, key, options.reason, lines, by, issued_on=options.issued_on)
+    print(f"{note['number']} credits {note['total']} {note['currency']} of {invoice.number}")
     return 0
 
 
 def run_pay(options: argparse.Namespace) -> int:
     """Record a payment."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        money = currency(InvoiceRepository(uow).get(options.invoice).currency)
-        amount = minor_of(options.amount, "amount", money)
-        paid = pay(uow, options.invoice, Money(options.key, amount, now), now)
-        follow(uow, paid.id, now)
-    print(f"{paid.number} is {paid.state.value}, {plain(from_minor(paid.open_minor, money))} {money.code} open")
+        by = _by(now_in(settings, uow))
+        paid = pay_invoice(uow, options.invoice, options.key, options.amount, by, processor=options.processor)
+    print(f"{paid['number']} is {paid['state']}, {paid['open']} {paid['currency']} open")
     return 0
 
 
 def run_refund(options: argparse.Namespace) -> int:
     """Pay money back; what Stripe collected is posted once Stripe has paid it back."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        amount = minor_of(options.amount, "amount", currency(InvoiceRepository(uow).get(options.invoice).currency))
-        now = now_in(settings, uow)
-        refunded = refund_invoice(uow, options.invoice, options.key, amount, now, processor=options.processor)
-    invoice, money = refunded.invoice, currency(refunded.invoice.currency)
-    if refunded.is_recorded:
-        open_now = plain(from_minor(invoice.open_minor, money))
-        print(f"{options.amount} {money.code} of {invoice.number} paid back, {open_now} {money.code} open")
+        by = _by(now_in(settings, uow))
+        back = refund_of_invoice(uow, options.invoice, options.key, options.amount, by, processor=options.processor)
+    of = f"{options.amount} {back['currency']} of {back['number']}"
+    if back["state"] == "recorded":
+        print(f"{of} paid back, {back['open']} {back['currency']} open")
     else:
-        print(f"{options.amount} {money.code} of {invoice.number} to be paid back: alacarte stripe sync")
+        print(f"{of} to be paid back: alacarte stripe sync")
     return 0

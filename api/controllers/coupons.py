@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 
 from api.idempotency import IdempotencyKey, in_thread
 from api.requests import ApiRequest, actor_of
-from api.schemas.coupons import CouponBody, CouponList, CouponView, coupon_view, give_to
+from api.schemas.coupons import CouponBody, CouponList, CouponView, EndBody, coupon_view, end_for, give_to
 from api.security import any_of
 from api.services import Services
 from billing import audit
@@ -58,5 +58,32 @@ class CouponController(Controller):
             after = give_to(uow, key, data, now)
             audit.record(uow, actor_of(request, now), "coupon.give", ("customer", key), after=after)
             return 201, after
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post(
+        "/{coupon:str}/end",
+        operation_id="EndCoupon",
+        scopes=any_of(Scope.FINANCE),
+        status_code=200,
+        answer=CouponView,
+    )
+    async def end(
+        self,
+        key: FromPath[str],
+        coupon: FromPath[str],
+        request: ApiRequest,
+        state: State,
+        data: JSONBody[EndBody | None] = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> ASGIResponse:
+        """End a coupon now, or when said; what it took off stands."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now(uow)
+            after = end_for(uow, key, coupon, data or EndBody(), now)
+            audit.record(uow, actor_of(request, now), "coupon.end", ("customer", key), after=after)
+            return 200, after
 
         return await in_thread(services, request, idempotency_key, work)

@@ -1,4 +1,4 @@
-"""Invoices: list, read, explain, finalise, void, credit, pay back, print."""
+"""Invoices: list, read, explain, print, finalise, void, pay, write off, credit, pay back."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response.base import ASGIResponse
 
-from api.amounts import minor_of
 from api.idempotency import IdempotencyKey, in_thread
+from api.invoice_acts import (
+    credit_invoice,
+    finalise_drafts,
+    pay_invoice,
+    refund_of_invoice,
+    void_invoice,
+    write_off_invoice,
+)
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
 from api.schemas.invoices import (
@@ -21,28 +28,21 @@ from api.schemas.invoices import (
     InvoicePage,
     InvoiceView,
     RefundView,
-    credit_note_document,
     explanation_document,
     invoice_document,
-    refund_document,
 )
 from api.security import any_of
 from api.services import Services
-from billing import audit
 from billing.api_keys import Scope
-from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.explanation import explain_line
 from billing.exports.invoice_view import invoice_view
 from billing.exports.rendering import to_pdf
-from billing.invoicing import finalise, party_document, void
+from billing.invoicing import party_document
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
-from billing.stripe.following import follow
-from billing.stripe.refunding import refund_invoice
 from billing.unit_of_work import UnitOfWork
-from models.values.errors import InvalidValueError
-from models.values.ids import check_key
-from models.values.money import Currency, currency
+from models.values.ids import check_external_id
+from models.values.period import parse_instant
 
 
 class VoidBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -56,6 +56,15 @@ class CreditBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     reason: str
     lines: dict[str, str] | None = None
+
+
+class PaymentBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Money that came in: `id` is the bank's or processor's, counted once. `paid_at`: RFC 3339, now if absent."""
+
+    id: str
+    amount: str
+    processor: str = "manual"
+    paid_at: str | None = None
 
 
 class RefundBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -143,13 +152,8 @@ class InvoiceController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now, invoices = services.now(uow), InvoiceRepository(uow)
-            before = invoice_document(invoices.get(invoice))
-            finalise(uow, [before["id"]], now, collect=services.collect)
-            after = invoice_document(invoices.get(invoice))
-            of = ("invoice", before["id"])
-            audit.record(uow, actor_of(request, now), "invoice.finalise", of, before=before, after=after)
-            return 200, after
+            by = actor_of(request, services.now(uow))
+            return 200, finalise_drafts(uow, [invoice], by, services.collect)[0]
 
         return await in_thread(services, request, idempotency_key, work)
 
@@ -172,13 +176,44 @@ class InvoiceController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
-            before = invoice_document(InvoiceRepository(uow).get(invoice))
-            after = invoice_document(void(uow, invoice, data.reason, now))
-            follow(uow, before["id"], now)
-            of = ("invoice", before["id"])
-            audit.record(uow, actor_of(request, now), "invoice.void", of, before=before, after=after)
-            return 200, after
+            return 200, void_invoice(uow, invoice, data.reason, actor_of(request, services.now(uow)))
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post(
+        "/{invoice:str}/write-off",
+        operation_id="WriteOffInvoice",
+        scopes=any_of(Scope.FINANCE),
+        status_code=200,
+        answer=InvoiceView,
+    )
+    async def write_off(
+        self, invoice: FromPath[str], request: ApiRequest, state: State, idempotency_key: IdempotencyKey = None
+    ) -> ASGIResponse:
+        """Give up what is open of an invoice; money that comes in after all is recovered."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            return 200, write_off_invoice(uow, invoice, actor_of(request, services.now(uow)))
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post("/{invoice:str}/payments", operation_id="PayInvoice", scopes=any_of(Scope.FINANCE), answer=InvoiceView)
+    async def pay(
+        self,
+        invoice: FromPath[str],
+        data: JSONBody[PaymentBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> ASGIResponse:
+        """Record a payment, such as a bank transfer, once by its id; what is more than open becomes credit."""
+        services: Services = state.services
+        paid_at = None if data.paid_at is None else parse_instant(data.paid_at, "paid_at")
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            by, key = actor_of(request, services.now(uow)), check_external_id(data.id, "id")
+            return 201, pay_invoice(uow, invoice, key, data.amount, by, processor=data.processor, paid_at=paid_at)
 
         return await in_thread(services, request, idempotency_key, work)
 
@@ -200,15 +235,8 @@ class InvoiceController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
-            found = InvoiceRepository(uow).get(invoice)
-            nets = None if data.lines is None else _nets(data.lines, currency(found.currency))
-            wanted = CreditRequest(f"api:{idempotency_key}", found.id, data.reason, now.date(), nets)
-            after = credit_note_document(issue_credit_note(uow, wanted, now))
-            follow(uow, found.id, now)
-            of = ("credit_note", after["id"])
-            audit.record(uow, actor_of(request, now), "credit_note.issue", of, after=after)
-            return 201, after
+            by = actor_of(request, services.now(uow))
+            return 201, credit_invoice(uow, invoice, f"api:{idempotency_key}", data.reason, data.lines, by)
 
         return await in_thread(services, request, idempotency_key, work)
 
@@ -234,23 +262,8 @@ class InvoiceController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
-            found = InvoiceRepository(uow).get(invoice)
-            amount = minor_of(data.amount, "amount", currency(found.currency))
-            key = f"api:{idempotency_key}"
-            processor = None if data.processor is None else check_key(data.processor, "processor")
-            refunded = refund_invoice(uow, found.id, key, amount, now, processor=processor)
-            after = refund_document(refunded, key, amount)
-            audit.record(uow, actor_of(request, now), "invoice.refund", ("invoice", found.id), after=after)
-            return (201 if refunded.is_recorded else 202), after
+            by, key = actor_of(request, services.now(uow)), f"api:{idempotency_key}"
+            after = refund_of_invoice(uow, invoice, key, data.amount, by, processor=data.processor)
+            return (201 if after["state"] == "recorded" else 202), after
 
         return await in_thread(services, request, idempotency_key, work)
-
-
-def _nets(lines: dict[str, str], money: Currency) -> dict[int, int]:
-    nets = {}
-    for number, text in lines.items():
-        if not number.isdecimal():
-            raise InvalidValueError("must be the number of a line", field="lines", value=number)
-        nets[int(number)] = minor_of(text, f"lines.{number}", money)
-    return nets

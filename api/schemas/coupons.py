@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 
 from api.amounts import minor_of
-from billing.coupon_grants import GivenCoupon, give_coupon
+from billing.coupon_grants import GivenCoupon, end_coupon, give_coupon
 from billing.unit_of_work import UnitOfWork
 from models.values.money import currency, from_minor
 from models.values.period import parse_instant
@@ -38,6 +38,12 @@ class CouponBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     priority: _Priority = 0
     carries_rest: bool = False
     starts_at: str | None = None
+    ends_at: str | None = None
+
+
+class EndBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """When a coupon ends, RFC 3339; now if not said."""
+
     ends_at: str | None = None
 
 
@@ -77,6 +83,12 @@ def give_to(uow: UnitOfWork, customer: str, body: CouponBody, now: datetime) -> 
     ends_at = None if body.ends_at is None else parse_instant(body.ends_at, "ends_at")
     given = give_coupon(uow, customer, coupon, body.currency, now, starts_at=starts_at, ends_at=ends_at)
     return coupon_view(given)
+
+
+def end_for(uow: UnitOfWork, customer: str, key: str, body: EndBody, now: datetime) -> dict[str, Any]:
+    """End a customer's coupon and show it. Raises what `end_coupon` raises."""
+    ends_at = None if body.ends_at is None else parse_instant(body.ends_at, "ends_at")
+    return coupon_view(end_coupon(uow, customer, key, now, ends_at=ends_at))
 
 
 def coupon_view(given: GivenCoupon) -> dict[str, Any]:

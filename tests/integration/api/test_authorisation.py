@@ -48,6 +48,7 @@ SCOPES: dict[str, set[str]] = {
     "GrantCredit": {"finance"},
     "ListCoupons": {"read", "finance"},
     "GiveCoupon": {"finance"},
+    "EndCoupon": {"finance"},
     "ListSubscriptions": {"read", "quote"},
     "ReadSubscription": {"read", "quote"},
     "PreviewSubscriptionChange": {"quote"},
@@ -83,6 +84,8 @@ SCOPES: dict[str, set[str]] = {
     "ExplainInvoiceLine": {"read", "finance"},
     "FinaliseInvoice": {"finance"},
     "VoidInvoice": {"finance"},
+    "PayInvoice": {"finance"},
+    "WriteOffInvoice": {"finance"},
     "CreditInvoice": {"refund"},
     "RefundInvoice": {"refund"},
     "ListCreditNotes": {"read", "finance"},
@@ -136,6 +139,7 @@ BODIES: dict[str, Any] = {
     "SetUsageAlert": {"id": "a", "meter": "tokens", "threshold": "1"},
     "VoidInvoice": {"reason": "test"},
     "CreditInvoice": {"reason": "test"},
+    "PayInvoice": {"id": "p", "amount": "1"},
     "RefundInvoice": {"amount": "1"},
     "RotateWebhookSecret": {},
     "ProposeEpoch": {},
@@ -184,6 +188,7 @@ def ids_of_default(door: Door) -> dict[str, str]:
     door.call("POST", f"/v1/quotes/{quote.json()['id']}/accept", {}, key="auth-accept")
     door.call("POST", "/v1/usage-holds", {"id": "held", **EXPECTED, "prepaid": False})
     door.call("POST", "/v1/customers/buyer/usage-alerts", {"id": "top", "meter": "tokens", "threshold": "9"}, key="top")
+    door.call("POST", "/v1/customers/buyer/coupons", {"key": "half", "percent_off": "50"}, key="half")
     event = door.call("GET", f"/v1/webhook-endpoints/{endpoint}/deliveries").json()["items"][0]["event"]
     return {
         "quote_id": quote.json()["id"],
@@ -207,6 +212,7 @@ def ids_of_default(door: Door) -> dict[str, str]:
         "event": event,
         "hold": "held",
         "alert": "top",
+        "coupon": "half",
     }
 
 

@@ -106,6 +106,36 @@ def test_many_at_once_give_one(billed: Door) -> None:
     assert len(billed.call("GET", COUPONS).json()["items"]) == 1
 
 
+def test_a_coupon_that_ended_takes_nothing_more_and_what_it_took_stands(billed: Door) -> None:
+    forever = {"key": "half", "percent_off": "50", "features": ["seats"], "duration": "forever", "starts_at": JANUARY}
+    for customer in ("buyer", "twin"):
+        assert billed.call("POST", f"/v1/customers/{customer}/coupons", forever, key=customer).status_code == 201
+    assert billed.call("POST", "/v1/closes/2026-01", key="2026-01").status_code == 200
+    ended = billed.call("POST", f"{COUPONS}/half/end", {}, key="end")
+    assert (ended.status_code, ended.json()["ends_at"]) == (200, "2026-02-02T00:00:00+00:00")
+    later = billed.call("POST", "/v1/customers/twin/coupons/half/end", {"ends_at": "2026-03-01T00:00:00Z"}, key="later")
+    assert later.json()["ends_at"] == "2026-03-01T00:00:00+00:00"
+    billed.clock[0] = at("2026-03-02")
+    assert billed.call("POST", f"{COUPONS}/half/end", key="again").json()["ends_at"] == ended.json()["ends_at"]
+    assert billed.call("POST", "/v1/closes/2026-02", key="2026-02").status_code == 200
+    assert (_net(billed, "buyer")["seats"], _net(billed, "twin")["seats"]) == (10 + 20, 10 + 10)
+    kept = [each["action"] for each in billed.call("GET", "/v1/audit").json()["items"]]
+    assert kept.count("coupon.end") == 3
+
+
+def test_only_a_coupon_that_was_given_ends_and_not_before_now(billed: Door) -> None:
+    assert billed.call("POST", COUPONS, HALF, key="give").status_code == 201
+    for path, body, status, code in (
+        (f"{COUPONS}/none/end", {}, 404, "unknown_coupon"),
+        ("/v1/customers/twin/coupons/half/end", {}, 404, "unknown_coupon"),
+        (f"{COUPONS}/half/end", {"ends_at": "2026-02-01T00:00:00Z"}, 422, "invalid_value"),
+        (f"{COUPONS}/half/end", {"ends_at": "tomorrow"}, 422, "invalid_time"),
+    ):
+        answer = billed.call("POST", path, body, key=f"{path} {body}")
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert billed.call("GET", COUPONS).json()["items"][0]["ends_at"] is None
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code", "field"),
     [
@@ -175,6 +205,9 @@ def test_the_command_gives_all_or_none_and_lists(
     assert (status, [each["key"] for each in given]) == (0, ["half", "welcome"])
     assert run("give", "buyer", str(half)) == (0, given[:1], "")
     assert run("list", "buyer")[1] == given == billed.call("GET", COUPONS).json()["items"]
+    status, [ended], _ = run("end", "buyer", "half", "--at", "2099-01-01T00:00:00Z")
+    assert (status, ended) == (0, {**given[0], "ends_at": "2099-01-01T00:00:00+00:00"})
+    assert run("end", "buyer", "none")[0] == 3
     for wrong, code in (
         ("{", "malformed"),
         ('{"key": "x", "percent": "5"}', "malformed"),

@@ -27,11 +27,11 @@ LAST = {"ArchivePriceBook"}
 
 @pytest.fixture
 def seeded(sqlite_template: Path, tmp_path: Path) -> Iterator[Door]:
-    """A company with six customers of whom each has a subscription, an invoice of January, and no other history."""
+    """A company with customers of whom each has a subscription, an invoice of January, and no other history."""
 
     def bill(database: Database) -> None:
         company = Company(database)
-        buyers = ["acme", *(f"buyer{number}" for number in range(7))]
+        buyers = ["acme", *(f"buyer{number}" for number in range(9))]
         company.found(*buyers, "metered")
         book = company.publish(ADAPTIVE)
         for buyer in buyers:
@@ -70,6 +70,7 @@ class World:
             "credit_note": lambda: {"credit_note": self._credit_note()},
             "hold": lambda: {"hold": self._hold()},
             "alert": lambda: {"alert": self._alert()},
+            "coupon": lambda: {"coupon": self._coupon()},
         }
 
     def places(self, names: set[str]) -> dict[str, str]:
@@ -100,6 +101,10 @@ class World:
     def _alert(self) -> str:
         alert = {"id": f"alert-{next(self._numbers)}", "meter": "tokens", "threshold": "9"}
         return str(self._call("POST", "/v1/customers/acme/usage-alerts", alert)["id"])
+
+    def _coupon(self) -> str:
+        coupon = {"key": f"coupon-{next(self._numbers)}", "percent_off": "5"}
+        return str(self._call("POST", "/v1/customers/acme/coupons", coupon)["key"])
 
     def _quote(self) -> str:
         return str(self._call("POST", "/v1/quotes", {"customer": "acme", "selection": {"seats": "5"}})["id"])

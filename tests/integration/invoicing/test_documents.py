@@ -14,6 +14,7 @@ import pypdf
 import pytest
 
 from api.cli.main import main
+from billing.audit import entries
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.explanation import events_behind, explain_line
@@ -26,7 +27,7 @@ from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.tax import BuiltInRates
 from models.values.errors import InvalidValueError, NotFoundError
-from tests.billing_story import Company, at, event
+from tests.billing_story import BOOK, Company, at, event
 
 HANGUL, HAN = "주식회사 뷁", "株式会社 山田商店 优先"
 
@@ -183,3 +184,22 @@ def test_the_command_line_explains_exports_and_prints(run: Callable[..., tuple[i
     assert run("invoice", "credit", "INV-2026-000001", "--reason", "x", "--line", "2=1.00")[0] == 0
     assert run("invoice", "pay", "INV-2026-000001", "1", "--key", "p1")[0] == 0
     assert b"nothing done" in run("close", "2026-01")[1]
+
+
+def test_what_is_published_and_closed_by_command_is_in_the_audit_trail(
+    company: Company, run: Callable[..., tuple[int, bytes]], tmp_path: Path
+) -> None:
+    book = tmp_path / "book.json"
+    book.write_text(json.dumps({**BOOK, "version": 2}))
+    assert run("catalog", "publish", str(book), "--actor", "ann")[0] == 0
+    assert run("catalog", "archive", BOOK["key"], "--actor", "ann")[0] == 0
+    assert run("close", "2026-01", "--reopen", "usage came late")[0] == 0
+    assert run("close", "2026-01")[0] == 0
+    with company.database.reading(company.tenant) as uow:
+        kept = [(each.actor, each.action) for each in entries(uow)]
+    assert sorted(kept) == [
+        ("ann", "price_book.archive"),
+        ("ann", "price_book.publish"),
+        ("cli", "month.close"),
+        ("cli", "month.reopen"),
+    ]

@@ -1,0 +1,136 @@
+"""What is done with an invoice, over HTTP as by command: the act, what the collector is told, the audit entry.
+
+Each returns the document afterwards and raises what the act raises; `by` is who asks, and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+
+from api.amounts import minor_of
+from api.schemas.invoices import (
+    CreditNoteView,
+    InvoiceView,
+    RefundView,
+    credit_note_document,
+    invoice_document,
+    refund_document,
+)
+from billing import audit
+from billing.audit import Actor
+from billing.credit_notes import CreditRequest, issue_credit_note
+from billing.invoicing import Collect, finalise, give_up, void
+from billing.repositories.credit_notes import CreditNoteRepository
+from billing.repositories.invoices import InvoiceRepository
+from billing.settlements import Money, is_refunded, pay
+from billing.stripe.following import follow
+from billing.stripe.money_back import is_asked_for
+from billing.stripe.refunding import refund_invoice
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import InvalidValueError
+from models.values.ids import check_key
+from models.values.money import Currency, currency
+
+
+def finalise_drafts(
+    uow: UnitOfWork, names: Sequence[str], by: Actor, collect: Collect | None = None
+) -> list[InvoiceView]:
+    """Give drafts their numbers and post them; what is finalised stays as it is."""
+    before = [_document(uow, name) for name in names]
+    finalise(uow, [each["id"] for each in before], by.at, collect=collect)
+    return [_recorded(uow, by, "invoice.finalise", each) for each in before]
+
+
+def void_invoice(uow: UnitOfWork, name: str, reason: str, by: Actor) -> InvoiceView:
+    """Void an invoice of which nothing is paid."""
+    before = _document(uow, name)
+    void(uow, before["id"], reason, by.at)
+    follow(uow, before["id"], by.at)
+    return _recorded(uow, by, "invoice.void", before)
+
+
+def write_off_invoice(uow: UnitOfWork, name: str, by: Actor) -> InvoiceView:
+    """Give up what is open of an invoice."""
+    before = _document(uow, name)
+    give_up(uow, before["id"], by.at)
+    follow(uow, before["id"], by.at)
+    return _recorded(uow, by, "invoice.write_off", before)
+
+
+def pay_invoice(
+    uow: UnitOfWork,
+    name: str,
+    key: str,
+    amount: str,
+    by: Actor,
+    *,
+    processor: str = "manual",
+    paid_at: datetime | None = None,
+) -> InvoiceView:
+    """Record a payment, once by its `key`. Raises InvalidValueError for one that is still to come, too."""
+    before = _document(uow, name)
+    at = paid_at or by.at
+    if at > by.at:
+        raise InvalidValueError("must not be later than now", field="paid_at", value=at)
+    money = Money(key, minor_of(amount, "amount", currency(before["currency"])), at, check_key(processor, "processor"))
+    pay(uow, before["id"], money, by.at)
+    follow(uow, before["id"], by.at)
+    return _recorded(uow, by, "invoice.pay", before)
+
+
+def credit_invoice(
+    uow: UnitOfWork,
+    name: str,
+    key: str,
+    reason: str,
+    lines: Mapping[str, str] | None,
+    by: Actor,
+    *,
+    issued_on: date | None = None,
+) -> CreditNoteView:
+    """Issue a credit note, once by its `key`: net amounts by line number, or all that is creditable."""
+    invoice = InvoiceRepository(uow).get(name)
+    nets = None if lines is None else _nets(lines, currency(invoice.currency))
+    is_known = CreditNoteRepository(uow).with_key(key) is not None
+    wanted = CreditRequest(key, invoice.id, reason, issued_on or by.at.date(), nets)
+    after = credit_note_document(issue_credit_note(uow, wanted, by.at))
+    if not is_known:
+        follow(uow, invoice.id, by.at)
+        audit.record(uow, by, "credit_note.issue", ("credit_note", after["id"]), after=after)
+    return after
+
+
+def refund_of_invoice(
+    uow: UnitOfWork, name: str, key: str, amount: str, by: Actor, *, processor: str | None = None
+) -> RefundView:
+    """Pay money back, once by its `key`; what Stripe collected it is asked to, unless a `processor` has done so."""
+    invoice = InvoiceRepository(uow).get(name)
+    minor = minor_of(amount, "amount", currency(invoice.currency))
+    whose = None if processor is None else check_key(processor, "processor")
+    is_known = is_refunded(uow, key) or is_asked_for(uow, key)
+    after = refund_document(refund_invoice(uow, invoice.id, key, minor, by.at, processor=whose), key, minor)
+    if not is_known:
+        audit.record(uow, by, "invoice.refund", ("invoice", invoice.id), after=after)
+    return after
+
+
+def _document(uow: UnitOfWork, name: str) -> InvoiceView:
+    return invoice_document(InvoiceRepository(uow).get(name))
+
+
+def _recorded(uow: UnitOfWork, by: Actor, action: str, before: InvoiceView) -> InvoiceView:
+    """Return an invoice as it is now; an act that changed it is in the audit trail."""
+    after = _document(uow, before["id"])
+    if after != before:
+        audit.record(uow, by, action, ("invoice", before["id"]), before=before, after=after)
+    return after
+
+
+def _nets(lines: Mapping[str, str], money: Currency) -> dict[int, int]:
+    nets = {}
+    for number, text in lines.items():
+        if not number.isdecimal():
+            raise InvalidValueError("must be the number of a line", field="lines", value=number)
+        nets[int(number)] = minor_of(text, f"lines.{number}", money)
+    return nets
