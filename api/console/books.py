@@ -10,13 +10,13 @@ from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath
 
-from api.console.forms import Form
+from api.console.forms import Form, text
 from api.console.pages import ConsoleRequest, actor_of, go_to, page
 from api.console.sessions import has_role
 from api.services import Services
 from billing import audit, ledger
 from billing.chart_of_accounts import CHART
-from billing.closing import CloseOptions, checklist, close, first_day
+from billing.closing import CloseOptions, checklist, close, first_day, reopen
 from billing.feature_sales import feature_sales, last_billed_month
 from billing.ledger_checks import CHECKS
 from billing.people import Role
@@ -54,8 +54,9 @@ class BookPages(Controller):
         with services.database.reading(request.user.tenant) as uow:
             checks = checklist(uow, period, services.now(uow))
             found = CloseRepository(uow).find(period)
+            later = any(each.key > period for each in CloseRepository(uow).all())
         stops = any(check.blocks and not check.passed for check in checks)
-        return page(request, "month.html", period=period, checks=checks, month=found, stops=stops)
+        return page(request, "month.html", period=period, checks=checks, month=found, stops=stops, later=later)
 
     @post("/months/{period:str}/close", sync_to_thread=True)
     def close(self, period: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
@@ -68,6 +69,16 @@ class BookPages(Controller):
         close(services.database, tenant, period, now, CloseOptions(actor=actor.name, collect=services.collect))
         with services.database.writing(tenant) as uow:
             audit.record(uow, actor, "month.close", ("close", period))
+        return go_to(f"/console/finance/months/{period}")
+
+    @post("/months/{period:str}/reopen", sync_to_thread=True)
+    def reopen(self, period: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Open a month again, or give up a close that cannot be finished, and say why."""
+        services: Services = state.services
+        with services.database.writing(request.user.tenant) as uow:
+            actor = actor_of(request, services.now(uow))
+            reopen(uow, period, text(data, "reason"), actor.name, actor.at)
+            audit.record(uow, actor, "month.reopen", ("close", period))
         return go_to(f"/console/finance/months/{period}")
 
     @get("/balance", sync_to_thread=True)

@@ -57,8 +57,11 @@ def test_the_books_balance_and_the_month_says_where_it_stands(visit: Visit, tmp_
     visit.go("/console/finance/reconciliation")
     expect(page.get_by_text("Stripe is not set up")).to_be_visible()
     visit.see("reconciliation")
-    visit.go("/console/finance/months/2026-10")
+    visit.go("/console/finance/months/2026-09")
     expect(page.get_by_text("This month is closed.")).to_be_visible()
+    expect(page.get_by_role("button", name="Open it again")).to_be_hidden()  # A later one is closed.
+    visit.go("/console/finance/months/2026-10")
+    expect(page.get_by_role("button", name="Open it again")).to_be_visible()
     visit.see("month")
     visit.go("/console/finance/months/2099-01")
     expect(page.get_by_text("Not yet")).to_be_visible()
