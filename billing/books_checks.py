@@ -13,9 +13,9 @@ from decimal import Decimal
 
 from billing.charging import Run, charge_customers
 from billing.chart_of_accounts import Account
-from billing.closing import day_after
 from billing.metering.directory import PriceBookDirectory
 from billing.metering.totals import count_events, stored_cells
+from billing.months import day_after
 from billing.recognition import Through, deferred_at
 from billing.repositories import accruals, books_audit, ledger_audit
 from billing.repositories.closes import BillingMonth, CloseRepository

@@ -6,20 +6,21 @@ known was fixed when it began, so the result is the same. A second close of a cl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 
 from billing.charge_posting import post_charges
-from billing.charging import CLOCK_TOLERANCE, Run, billed_through, cutoff_of
+from billing.charging import Run, billed_through, cutoff_of
+from billing.close_checks import Check, checks_of
 from billing.close_tasks import CloseOutcome, CloseTask, Executor, InTurn, up_to_date
 from billing.database import Database
 from billing.holds import expire_holds
 from billing.invoices import InvoiceState, Issue
 from billing.invoicing import Collect, discard, draft_open_charges, finalise
-from billing.metering.worklists import close_through, cutoffs, last_recorded, open_unmatched, reopen_from, settle_late
+from billing.metering.worklists import close_through, cutoffs, last_recorded, reopen_from, settle_late
+from billing.months import day_after, first_day
 from billing.recognition import recognise
 from billing.repositories import journals
 from billing.repositories.closes import BillingMonth, CloseRepository
@@ -36,9 +37,7 @@ PAYMENT_DAYS = 14
 """Days from the date of an invoice until it is due."""
 MAX_GRACE_DAYS = 366
 """Drafts that wait longer are not waited for."""
-_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
 _FINALISED_AT_ONCE = 200
-_SHOWN_UNMATCHED = 1_000
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on: a word for the stage, how many steps are done, of how many."""
@@ -59,16 +58,6 @@ class CloseOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One item of the checklist. An item that is not `passed` and `blocks` stops the close."""
-
-    name: str
-    passed: bool
-    blocks: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class CloseResult:
     """What a close did. `was_closed`: it found the month closed and did nothing."""
 
@@ -78,22 +67,6 @@ class CloseResult:
     customers: int
     invoices: tuple[str, ...]
     drafts: tuple[str, ...]
-
-
-def first_day(key: str) -> date:
-    """Return the first day of a month like 2026-01. Raises InvalidValueError."""
-    match = _MONTH.fullmatch(key)
-    if match is None:
-        raise InvalidValueError("must be a month like 2026-01", field="period", value=key, code="invalid_period")
-    try:
-        return date(int(match[1]), int(match[2]), 1)
-    except ValueError as error:
-        raise InvalidValueError(str(error), field="period", value=key, code="invalid_period") from error
-
-
-def day_after(key: str) -> date:
-    """Return the first day after a month."""
-    return (first_day(key) + timedelta(days=32)).replace(day=1)
 
 
 def close(
@@ -132,32 +105,6 @@ def close(
         tell("charging", len(tasks) - len(left) + i, len(tasks))
     _finalise_all(database, tenant, month, now, options.collect, tell)
     return database.write(tenant, lambda uow: _lock(uow, begun, now, options))
-
-
-def checklist(uow: UnitOfWork, key: str, now: datetime) -> tuple[Check, ...]:
-    """Return what to look at before a month is closed."""
-    return _checks(uow, key, now, last_recorded(uow))
-
-
-def _checks(uow: UnitOfWork, key: str, now: datetime, latest: datetime | None) -> tuple[Check, ...]:
-    repository = CloseRepository(uow)
-    subscriptions = SubscriptionRepository(uow)
-    until = day_after(key)
-    ends = [cutoff_of(each, until) for each in subscriptions.of_customers(subscriptions.customers())]
-    last = max(ends, default=datetime.combine(until, time.min, tzinfo=UTC))
-    unmatched = len(open_unmatched(uow, limit=_SHOWN_UNMATCHED))
-    months = repository.all()
-    earlier = [month.key for month in months if month.key < key and month.state != "closed"]
-    later = [month.key for month in months if month.key > key]
-    drafts = InvoiceRepository(uow).drafts_due(now)
-    return (
-        Check("the month is over everywhere", now >= last, blocks=True, detail=f"ends at {last.isoformat()}"),
-        _clocks_agree(latest, now),
-        Check("earlier months are closed", not earlier, blocks=True, detail=", ".join(earlier)),
-        Check("no later month was closed", not later, blocks=True, detail=", ".join(later)),
-        Check("every event is matched", not unmatched, blocks=False, detail=f"{unmatched} unmatched events"),
-        Check("no draft waits to be finalised", not drafts, blocks=False, detail=f"{len(drafts)} drafts"),
-    )
 
 
 def reopen(uow: UnitOfWork, key: str, reason: str, actor: str, now: datetime) -> BillingMonth:
@@ -200,7 +147,7 @@ def _begin(uow: UnitOfWork, key: str, now: datetime, options: CloseOptions) -> C
     if month is not None and month.state == "closing":
         return CloseResult(month, False, (), 0, (), ())  # noqa: FBT003
     latest = last_recorded(uow, alone=True)
-    checks = _checks(uow, key, now, latest)
+    checks = checks_of(uow, key, now, latest, options.rates, options.issued_on)
     for check in checks:
         if check.blocks and not check.passed:
             raise RuleBrokenError(check.name, field="period", value=f"{key}: {check.detail}", code="close_blocked")
@@ -259,12 +206,6 @@ def _by_instant(through: Mapping[str, datetime]) -> list[tuple[datetime, list[st
     for customer, instant in through.items():
         by_instant.setdefault(instant, []).append(customer)
     return sorted(by_instant.items())
-
-
-def _clocks_agree(latest: datetime | None, now: datetime) -> Check:
-    """Small differences between machines' clocks are allowed for; a clock that is days ahead is put right first."""
-    shown = "" if latest is None else f"the last event was recorded at {latest.isoformat()}"
-    return Check("clocks agree", latest is None or latest <= now + CLOCK_TOLERANCE, blocks=True, detail=shown)
 
 
 def _tasks(uow: UnitOfWork, month: BillingMonth) -> list[CloseTask]:

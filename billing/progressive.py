@@ -16,10 +16,10 @@ from typing import NamedTuple
 from billing.charge_posting import post_charges
 from billing.charges import ChargeDraft
 from billing.charging import Charged, Run, charge_customers
-from billing.closing import day_after
 from billing.database import Database
 from billing.invoices import Invoice, Issue
 from billing.invoicing import Collect, draft_open_charges, finalise
+from billing.months import day_after
 from billing.phases import Subscription, Thresholds
 from billing.rated_usage import Kind
 from billing.repositories import journals

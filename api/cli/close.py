@@ -9,8 +9,9 @@ from datetime import date
 from api.cli.progress import progress_bar
 from api.cli.workspace import current_time, now_in, open_workspace
 from billing.audit import Actor, record
+from billing.close_checks import Check, checklist
 from billing.close_tasks import InProcesses, InTurn
-from billing.closing import Check, CloseOptions, checklist, close, reopen
+from billing.closing import CloseOptions, close, reopen
 from billing.repositories.invoices import InvoiceRepository
 from billing.stripe.handing_over import configured_hand_over
 from models.values.money import currency, from_minor

@@ -16,9 +16,11 @@ from api.console.sessions import has_role
 from api.services import Services
 from billing import audit, ledger
 from billing.chart_of_accounts import CHART
-from billing.closing import CloseOptions, checklist, close, first_day, reopen
+from billing.close_checks import checklist
+from billing.closing import CloseOptions, close, reopen
 from billing.feature_sales import feature_sales, last_billed_month
 from billing.ledger_checks import CHECKS
+from billing.months import first_day
 from billing.people import Role
 from billing.receivables import AGES, age, open_invoices, totals
 from billing.repositories.closes import CloseRepository

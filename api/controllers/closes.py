@@ -17,7 +17,8 @@ from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
-from billing.closing import MAX_GRACE_DAYS, Check, CloseOptions, CloseResult, checklist, close, reopen
+from billing.close_checks import Check, checklist
+from billing.closing import MAX_GRACE_DAYS, CloseOptions, CloseResult, close, reopen
 from billing.repositories.closes import CloseRepository
 from billing.unit_of_work import UnitOfWork
 

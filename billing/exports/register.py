@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
 
-from billing.closing import first_day
 from billing.invoices import Invoice, InvoiceLine
+from billing.months import first_day
 from billing.repositories.credit_notes import CreditNote, CreditNoteRepository
 from billing.repositories.invoices import InvoiceRepository, Logged
 from billing.unit_of_work import UnitOfWork

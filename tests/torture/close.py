@@ -10,10 +10,11 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from billing.closing import CloseOptions, close, day_after
+from billing.closing import CloseOptions, close
 from billing.database import Database
 from billing.exports.register import documents, write_headers, write_lines
 from billing.ledger_checks import CHECKS
+from billing.months import day_after
 from billing.repositories.closes import CloseRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.verification import verify

@@ -12,10 +12,13 @@ from billing.database import Database
 from billing.invoices import InvoiceState
 from billing.invoicing import finalise, void
 from billing.ledger import balance
+from billing.repositories.closes import CloseRepository
 from billing.repositories.invoices import InvoiceRepository
+from billing.subscriptions import Who, cancel
+from billing.tax import FixedRate
 from billing.verification import verify
 from models.values.errors import RuleBrokenError
-from tests.billing_story import Company, at, event
+from tests.billing_story import Company, at, event, make, repriced
 
 
 @pytest.fixture
@@ -59,6 +62,24 @@ def test_a_month_that_is_not_over_is_not_closed(company: Company) -> None:
     with pytest.raises(RuleBrokenError, match="over everywhere") as refused:
         company.close("2026-01", "2026-01-31T23:59")
     assert refused.value.code == "close_blocked"
+
+
+def test_a_tax_rate_that_nobody_knows_stops_a_close_before_it_begins(company: Company) -> None:
+    """A close that found out where it drafts would have posted some customers and not others."""
+    luxury = company.publish(repriced("seats", {"model": "unit", "unit_amount": "10", "tax_category": "luxury"}))
+    company.subscribe("acme", luxury, {"seats": "1"})
+    company.subscribe("globex", luxury, {"support": "1"})
+    company.subscribe("globex", luxury, {"seats": "1"}, "2025-01-01", id="over")
+    ended = cancel(company.subscription("over"), at("2025-06-01"), Who(at("2025-06-01")))
+    make(company, ended)
+    with pytest.raises(RuleBrokenError) as refused:
+        company.close("2026-01", "2026-02-01T01:00", rates=None)
+    assert (refused.value.code, refused.value.rule) == ("close_blocked", "tax rates are known")
+    assert refused.value.value == "2026-01: acme: DE luxury"
+    with company.database.reading(company.tenant) as uow:
+        assert CloseRepository(uow).find("2026-01") is None
+    company.close("2026-01", "2026-02-01T01:00", rates=FixedRate("vat", Decimal(23)))
+    assert company.invoices("acme")[0].tax_minor == 230
 
 
 def test_a_month_before_one_that_was_closed_is_not_closed(company: Company) -> None:

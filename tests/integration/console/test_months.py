@@ -6,8 +6,9 @@ import pytest
 
 from api.console.wording import LANGUAGES, catalog
 from billing import audit
+from billing.close_checks import checklist
 from billing.close_tasks import InTurn
-from billing.closing import checklist, close
+from billing.closing import close
 from billing.repositories.closes import CloseRepository
 from tests.billing_story import at
 from tests.integration.api.door import Door

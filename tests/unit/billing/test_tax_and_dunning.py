@@ -13,6 +13,10 @@ from billing.tax import BuiltInRates
 from models.values.errors import InvalidValueError, NotFoundError
 
 ISSUED = date(2012, 5, 31)
+UNION = {
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU",
+    "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
+}  # fmt: skip
 STAGES = (Stage("OD1", 30), Stage("OD2", 40, blocks=True), Stage("OD3", 50, blocks=True))
 
 
@@ -40,6 +44,12 @@ def test_abroad_depends_on_the_union_and_on_the_buyers_tax_id() -> None:
     assert rate("DE", "DE", "2026-01-01", tax_id="DE1") == "de.standard 19"
     assert rate("DE", "DE", "2026-01-01", exempt=True) == "exempt 0"
     assert rate("US", "US", "2026-01-01") == "none 0"
+
+
+def test_a_consumer_in_any_country_of_the_union_has_a_rate() -> None:
+    rates = {country: rate(country, "FR" if country == "DE" else "DE", "2026-01-01") for country in UNION}
+    assert all(found.startswith(f"{country.lower()}.standard ") for country, found in rates.items())
+    assert (rates["EE"], rates["SK"], rates["HR"]) == ("ee.standard 24", "sk.standard 23", "hr.standard 25")
 
 
 @pytest.mark.parametrize(("country", "category"), [("BR", "standard"), ("DE", "luxury")])

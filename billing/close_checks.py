@@ -1,0 +1,109 @@
+"""What to look at before a month is closed: what stops a close, and what only wants to be known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+
+from billing.charging import CLOCK_TOLERANCE, cutoff_of
+from billing.metering.worklists import last_recorded, open_unmatched
+from billing.months import day_after, first_day
+from billing.phases import Subscription
+from billing.repositories.closes import CloseRepository
+from billing.repositories.customers import CustomerRepository
+from billing.repositories.invoices import InvoiceRepository
+from billing.repositories.price_books import PriceBookRepository
+from billing.repositories.subscriptions import SubscriptionRepository
+from billing.tax import STANDARD, BuiltInRates, TaxRates
+from billing.unit_of_work import UnitOfWork
+from models.values.errors import NotFoundError
+from pricing_engine.price_book import PriceBook
+
+_SHOWN_UNMATCHED = 1_000
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One item of the checklist. An item that is not `passed` and `blocks` stops the close."""
+
+    name: str
+    passed: bool
+    blocks: bool
+    detail: str
+
+
+def checklist(uow: UnitOfWork, key: str, now: datetime) -> tuple[Check, ...]:
+    """Return what to look at before a month is closed, with the built-in tax rates."""
+    return checks_of(uow, key, now, last_recorded(uow))
+
+
+def checks_of(
+    uow: UnitOfWork,
+    key: str,
+    now: datetime,
+    latest: datetime | None,
+    rates: TaxRates | None = None,
+    issued_on: date | None = None,
+) -> tuple[Check, ...]:
+    """Return the checklist of a close that knows events up to `latest` and makes invoices of a date at some rates."""
+    repository = CloseRepository(uow)
+    subscriptions = SubscriptionRepository(uow)
+    until = day_after(key)
+    every = subscriptions.of_customers(subscriptions.customers())
+    last = max((cutoff_of(each, until) for each in every), default=_midnight(until))
+    unmatched = len(open_unmatched(uow, limit=_SHOWN_UNMATCHED))
+    months = repository.all()
+    earlier = [month.key for month in months if month.key < key and month.state != "closed"]
+    later = [month.key for month in months if month.key > key]
+    drafts = InvoiceRepository(uow).drafts_due(now)
+    billed = [each for each in every if each.ends_at is None or each.ends_at > _midnight(first_day(key))]
+    untaxed = _without_rate(uow, billed, rates or BuiltInRates(), issued_on or until)
+    return (
+        Check("the month is over everywhere", now >= last, blocks=True, detail=f"ends at {last.isoformat()}"),
+        _clocks_agree(latest, now),
+        Check("earlier months are closed", not earlier, blocks=True, detail=", ".join(earlier)),
+        Check("no later month was closed", not later, blocks=True, detail=", ".join(later)),
+        Check("tax rates are known", not untaxed, blocks=True, detail=_named(untaxed)),
+        Check("every event is matched", not unmatched, blocks=False, detail=f"{unmatched} unmatched events"),
+        Check("no draft waits to be finalised", not drafts, blocks=False, detail=f"{len(drafts)} drafts"),
+    )
+
+
+def _clocks_agree(latest: datetime | None, now: datetime) -> Check:
+    """Small differences between machines' clocks are allowed for; a clock that is days ahead is put right first."""
+    shown = "" if latest is None else f"the last event was recorded at {latest.isoformat()}"
+    return Check("clocks agree", latest is None or latest <= now + CLOCK_TOLERANCE, blocks=True, detail=shown)
+
+
+def _without_rate(uow: UnitOfWork, subscriptions: Sequence[Subscription], rates: TaxRates, on: date) -> list[str]:
+    """Return, as customer and what is lacking, whose invoices would bear a tax that nobody knows the rate of."""
+    customers = CustomerRepository(uow).many({each.customer for each in subscriptions})
+    sellers = {entity.key: entity for entity in CustomerRepository(uow).legal_entities()}
+    books: dict[str, PriceBook] = {}
+    categories: dict[str, set[str]] = {}
+    for subscription in subscriptions:
+        for stretch in subscription.stretches():
+            agreement = stretch.phase.agreement
+            if agreement.book_hash not in books:
+                books[agreement.book_hash] = PriceBookRepository(uow).get(agreement.book_hash).book
+            chosen = {books[agreement.book_hash].feature(key).tax_category for key in agreement.selection}
+            categories.setdefault(subscription.customer, set()).update(chosen or {STANDARD})
+    lacking = []
+    for key in sorted(categories):
+        for category in sorted(categories[key]):
+            try:
+                rates.rate(category, customers[key], sellers[customers[key].legal_entity], on)
+            except NotFoundError as error:
+                lacking.append(f"{key}: {error.value}")
+    return lacking
+
+
+def _named(lacking: Sequence[str]) -> str:
+    rest = len(lacking) - _NAMED
+    return ", ".join([*lacking[:_NAMED], *([f"{rest} more"] if rest > 0 else [])])
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
