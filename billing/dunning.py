@@ -1,7 +1,7 @@
 """Dunning: what an unpaid invoice leads to, as a function of dates alone. Pure, and the same whenever it is asked.
 
-The age counts in days from the date of the earliest unpaid invoice. A stage may block: what is used while blocked is
-not billed, and what was billed ahead for it is credited, which is what pausing a subscription does.
+The age counts in days from the day on which the earliest unpaid invoice is due. A stage may block: what is used while
+blocked is not billed, and what was billed ahead for it is credited, which is what pausing a subscription does.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """An invoice with an open amount, by the date it counts from."""
+    """An invoice with an open amount, by the day on which it is due."""
 
     invoice: str
-    issued_on: date
+    due_on: date
     open_minor: int
 
 
@@ -55,32 +55,32 @@ def check_stages(stages: Sequence[Stage]) -> tuple[Stage, ...]:
 
 
 def debts(invoices: Sequence[Invoice]) -> list[Debt]:
-    """Return the open invoices, oldest first."""
+    """Return the open invoices, the one that is due first before the others."""
     found = [
-        Debt(each.number or each.id, each.issued_on, each.open_minor)
+        Debt(each.number or each.id, each.due_on, each.open_minor)
         for each in invoices
         if each.state is InvoiceState.FINALISED and each.open_minor > 0
     ]
-    return sorted(found, key=lambda debt: (debt.issued_on, debt.invoice))
+    return sorted(found, key=lambda debt: (debt.due_on, debt.invoice))
 
 
 def standing(open_debts: Sequence[Debt], stages: Sequence[Stage], on: date) -> Standing:
     """Return where a customer with these debts stands on a day."""
-    earliest = min(open_debts, key=lambda debt: (debt.issued_on, debt.invoice), default=None)
+    earliest = min(open_debts, key=lambda debt: (debt.due_on, debt.invoice), default=None)
     if earliest is None:
         return CLEAR
-    age = (on - earliest.issued_on).days
+    age = (on - earliest.due_on).days
     reached = [stage for stage in stages if stage.after_days <= age]
     if not reached:
         return CLEAR
     stage = reached[-1]
-    return Standing(stage, earliest.issued_on + timedelta(days=stage.after_days), earliest.invoice)
+    return Standing(stage, earliest.due_on + timedelta(days=stage.after_days), earliest.invoice)
 
 
 def next_steps(open_debts: Sequence[Debt], stages: Sequence[Stage], on: date) -> list[tuple[date, Stage]]:
     """Return the stages that a debt left unpaid will still enter, with their days."""
-    earliest = min(open_debts, key=lambda debt: (debt.issued_on, debt.invoice), default=None)
+    earliest = min(open_debts, key=lambda debt: (debt.due_on, debt.invoice), default=None)
     if earliest is None:
         return []
-    entered = [(earliest.issued_on + timedelta(days=stage.after_days), stage) for stage in stages]
+    entered = [(earliest.due_on + timedelta(days=stage.after_days), stage) for stage in stages]
     return [(day, stage) for day, stage in entered if day > on]

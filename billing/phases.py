@@ -165,6 +165,17 @@ class Subscription:
             stretches.append(Stretch(phase, Period(phase.starts_at, end)))
         return tuple(stretches)
 
+    def course(self) -> list[tuple[datetime, PhaseState, Agreement]]:
+        """Return when it turns to what: the phases in force up to the end, those left out that go on as before."""
+        found: list[tuple[datetime, PhaseState, Agreement]] = []
+        for phase in self.in_force():
+            turn = phase.starts_at, phase.state, phase.agreement
+            if not found or (phase.state, _lasting(phase.agreement)) != (found[-1][1], _lasting(found[-1][2])):
+                found.append(turn)
+            if phase.state is PhaseState.ENDED:
+                break
+        return found
+
     def phase_at(self, instant: datetime) -> Phase | None:
         """Return the phase in force at an instant, or None before the start and after the end."""
         return next((each.phase for each in self.stretches() if instant in each.period), None)
@@ -227,6 +238,11 @@ class Subscription:
         last = self.in_force()[-1]
         ends_here = last.state is PhaseState.ENDED and last.starts_at == span.end
         return full.end if ends_here and last.agreement.mid_period is not MidPeriod.PRORATED else span.end
+
+
+def _lasting(agreement: Agreement) -> Agreement:
+    """Return what of an agreement lasts beyond the change to it."""
+    return replace(agreement, mid_period=MidPeriod.PRORATED)
 
 
 def _joins(run: list[Segment], segment: Segment) -> bool:

@@ -64,6 +64,11 @@ class Change:
         """The subscription as it will be."""
         return replace(self.subscription, phases=self.subscription.phases + self.phases)
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all stays as it is, as where a change is asked for that was made: who tries again adds no phase."""
+        return self.outcome.course() == self.subscription.course()
+
 
 def start_from_quote(
     uow: UnitOfWork,
@@ -162,7 +167,7 @@ def start(
 
 
 def record(uow: UnitOfWork, change: Change) -> Subscription:
-    """Record a change. Raises ConflictError where the subscription was changed since the change was worked out."""
+    """Record a change, unless it is nothing. Raises ConflictError where the subscription was changed since."""
     repository = SubscriptionRepository(uow)
     repository.lock(change.subscription.id)
     now = repository.get(change.subscription.id)
@@ -173,6 +178,8 @@ def record(uow: UnitOfWork, change: Change) -> Subscription:
             value=change.subscription.id,
             code="subscription_changed",
         )
+    if change.is_nothing:
+        return now
     for phase in change.phases:
         repository.add_phase(change.subscription.id, phase)
         announce(uow, [subscription_changed(change.outcome, phase)], phase.recorded_at)
@@ -226,8 +233,12 @@ def change_quantity(
 def add_feature(
     subscription: Subscription, book: PriceBook, feature: str, quantity: Decimal, at: datetime, who: Who
 ) -> Change:
-    """Return the change that adds a feature."""
+    """Return the change that adds a feature. Raises InvalidValueError for one that is chosen already."""
     agreement = in_force(subscription, at).agreement
+    if feature in agreement.selection:
+        raise InvalidValueError(
+            "is chosen already: change its quantity", field="feature", value=feature, code="feature_already_chosen"
+        )
     return change_selection(subscription, book, {**agreement.selection, feature: quantity}, at, who)
 
 

@@ -15,14 +15,21 @@ from api.cli.quote import read_selection
 from api.cli.terms import add_terms, terms_of
 from api.cli.workspace import current_time, open_workspace
 from api.schemas.invoices import invoice_document
-from api.schemas.subscriptions import ChangeBody, change_of, difference_document, subscription_document
+from api.schemas.subscriptions import (
+    ChangeBody,
+    SubscriptionView,
+    change_of,
+    difference_document,
+    record_change,
+    subscription_document,
+)
 from billing import audit
 from billing.phases import Subscription
 from billing.previews import month_end, preview_change, preview_invoices
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.price_books import PriceBookRepository
 from billing.repositories.subscriptions import SubscriptionRepository
-from billing.subscriptions import Who, agreed, cycle_of, record, start
+from billing.subscriptions import Who, agreed, cycle_of, start
 from billing.unit_of_work import UnitOfWork
 from models.values.period import Interval, parse_instant
 from pricing_engine.catalog import selection_of
@@ -30,12 +37,19 @@ from pricing_engine.proration import MidPeriod
 
 _CHANGES = {
     "change": "to another selection",
+    "quantity": "to another quantity of a feature",
+    "add": "one feature more",
+    "drop": "one feature less, with all that requires it",
+    "upgrade": "to another selection, price book or both, at once",
+    "downgrade": "the same when the billing period ends",
+    "move": "to another price book at its list prices",
     "cycle": "to another billing cycle",
     "pause": "bill nothing until it is resumed",
     "resume": "end a pause",
     "cancel": "end it now, or with the billing period",
     "unschedule": "drop what was to come: an end with the billing period, a downgrade",
 }
+_PRORATED = {"change", "quantity", "add", "drop", "upgrade", "move", "cancel"}
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,14 +69,21 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     for name, help_ in _CHANGES.items():
         changing = actions.add_parser(name, help=help_)
         changing.add_argument("subscription")
-        if name == "change":
-            changing.add_argument("selection", nargs="+", metavar="FEATURE[=QUANTITY]", help="all it is to have")
+        if name in {"change", "upgrade", "downgrade"}:
+            nargs = "+" if name == "change" else "*"
+            changing.add_argument("selection", nargs=nargs, metavar="FEATURE[=QUANTITY]", help="all it is to have")
+        if name in {"quantity", "add", "drop"}:
+            changing.add_argument("feature")
+        if name in {"quantity", "add"}:
+            changing.add_argument("quantity", **({"nargs": "?"} if name == "add" else {}))
+        if name in {"upgrade", "downgrade", "move"}:
+            changing.add_argument("--price-book", metavar="HASH", help="content hash (move: default the one in force)")
         if name == "cycle":
             changing.add_argument("--interval", choices=list(Interval), help="how long a period is (default: as now)")
             changing.add_argument("--anchor-day", type=int, help="day of the month (default: the calendar's)")
         if name == "cancel":
             changing.add_argument("--at-period-end", action="store_true", help="with the billing period, not now")
-        if name in {"change", "cancel"}:
+        if name in _PRORATED:
             changing.add_argument(
                 "--proration", choices=list(MidPeriod), help="how it is billed in the middle of a period"
             )
@@ -95,16 +116,9 @@ def run_start(options: argparse.Namespace) -> int:
 
 def run_change(options: argparse.Namespace) -> int:
     """Change, or show the customer's next invoices without and with the change."""
-    selection = read_selection(options.selection) if options.action == "change" else None
-    body = ChangeBody(
-        action=options.action,
-        selection=selection,
-        interval=getattr(options, "interval", None),
-        anchor_day=getattr(options, "anchor_day", None),
-        at_period_end=getattr(options, "at_period_end", False),
-        proration=getattr(options, "proration", None),
-        reason=options.reason,
-    )
+    said = {name: value for name, value in vars(options).items() if name in ChangeBody.__struct_fields__}
+    selection = read_selection(said.pop("selection", None) or ())
+    body = ChangeBody(**said, selection=selection or None)
     with open_workspace() as (settings, database):
         now = current_time(settings, database)
         if options.preview:
@@ -114,7 +128,7 @@ def run_change(options: argparse.Namespace) -> int:
             _print({"before": before, "after": after, "difference": difference_document(seen)})
             return 0
         done = database.write(settings.tenant, partial(_change, body=body, options=options, now=now))
-    _print(subscription_document(done))
+    _print(done)
     return 0
 
 
@@ -134,13 +148,9 @@ def _start(uow: UnitOfWork, options: argparse.Namespace, now: datetime) -> Subsc
     return done
 
 
-def _change(uow: UnitOfWork, body: ChangeBody, options: argparse.Namespace, now: datetime) -> Subscription:
+def _change(uow: UnitOfWork, body: ChangeBody, options: argparse.Namespace, now: datetime) -> SubscriptionView:
     wanted = change_of(uow, options.subscription, body, Who(now, options.actor, body.reason))
-    done = record(uow, wanted)
-    before, after = subscription_document(wanted.subscription), subscription_document(done)
-    of = ("subscription", done.id)
-    audit.record(uow, audit.Actor(options.actor, now), f"subscription.{body.action}", of, before=before, after=after)
-    return done
+    return record_change(uow, wanted, body.action, audit.Actor(options.actor, now))
 
 
 def _next_invoices(uow: UnitOfWork, customer: str, now: datetime) -> list[Any]:

@@ -19,7 +19,8 @@ from billing.metering.outcome import Outcome, Status
 from billing.metering.parsing import WireEvent, parse_batch, parse_event
 from billing.metering.worklists import open_unmatched
 
-_STATUS = {Status.ACCEPTED: 201, Status.UNMATCHED: 201, Status.DUPLICATE: 200}
+_STORED = {Status.ACCEPTED: 201, Status.UNMATCHED: 201, Status.DUPLICATE: 200}
+_REFUSED = {Status.CONFLICT: 409, Status.INVALID: 422}
 
 
 class BatchOutcome(msgspec.Struct):
@@ -43,16 +44,17 @@ class UsageController(Controller):
         answers={201: Outcome, 200: Outcome},
     )
     async def ingest_one(self, request: ApiRequest, state: State) -> ASGIResponse:
-        """Store one CloudEvent: 201 stored, 200 an identical resend, 409 another body under the same id."""
+        """Store one CloudEvent: 201 stored, 200 an identical resend, 409 another body under its id, 422 refused."""
         services: Services = state.services
         event = parse_event(await request.body(), known_now(request, services.system_now()))
         state.limits.charge_events(request, 1)
         [outcome] = await services.ingest.ask(request.user.tenant, [event])
-        if outcome.status is Status.CONFLICT:
-            hashes = {"kept_hash": outcome.kept_hash, "sent_hash": outcome.sent_hash}
-            refusal = problem(request, 409, outcome.code, outcome.message, field=outcome.field, **hashes)
+        if outcome.status in _REFUSED:
+            hashes = {"kept_hash": outcome.kept_hash, "sent_hash": outcome.sent_hash} if outcome.kept_hash else {}
+            status = _REFUSED[outcome.status]
+            refusal = problem(request, status, outcome.code, outcome.message, field=outcome.field, **hashes)
             return refusal.to_asgi_response(None, request)
-        return json_answer(outcome, _STATUS[outcome.status])
+        return json_answer(outcome, _STORED[outcome.status])
 
     @post(
         "/batch",

@@ -12,6 +12,8 @@ import msgspec
 
 from api.schemas.invoices import InvoiceView
 from api.schemas.quotes import AnchorDay, IntervalName
+from billing import audit
+from billing.audit import Actor
 from billing.phases import Agreement, Subscription, agreement_document
 from billing.previews import ChangePreview
 from billing.repositories.customers import CustomerRepository
@@ -34,6 +36,7 @@ from billing.subscriptions import (
     in_force,
     move_to_book,
     pause,
+    record,
     resume,
     unschedule,
     upgrade,
@@ -79,13 +82,13 @@ _TAKES: Mapping[str, frozenset[str]] = {
 class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A change from now on.
 
-    `change` takes the whole new `selection`; `quantity` and `add` a `feature` with its `quantity` (1 if absent), `drop`
-    a `feature`. `upgrade` (at once) and `downgrade` (when the billing period ends) take a `selection`, a `price_book`
-    by its hash, or both; `move` goes to a `price_book`, by default the one in force for the customer. `cycle` bills by
-    another `interval` or from an `anchor_day` on, without one by the calendar: the period is cut and bridged to the new
-    ones. `cancel` ends now or `at_period_end`; `unschedule` drops what was to come. `proration`, of all that happens at
-    once: `prorated`, or `whole`, where what is added is due for the whole period and what falls gives nothing back, or
-    `next_period`, where nothing is billed or given back before then.
+    `change` takes the whole new `selection`; `quantity` a `feature` and its new `quantity`, `add` a feature that is not
+    chosen yet (1 if no `quantity` is said), `drop` one. `upgrade` (at once) and `downgrade` (when the billing period
+    ends) take a `selection`, a `price_book` by its hash, or both; `move` goes to a `price_book`, by default the one in
+    force for the customer. `cycle` bills by another `interval` or from an `anchor_day` on, without one by the calendar:
+    the period is cut and bridged to the new ones. `cancel` ends now or `at_period_end`; `unschedule` drops what was to
+    come. `proration`, of all that happens at once: `prorated`, or `whole`, where what is added is due for the whole
+    period and what falls gives nothing back, or `next_period`, where nothing is billed or given back before then.
     """
 
     action: Action
@@ -118,6 +121,14 @@ def change_of(uow: UnitOfWork, subscription: str, body: ChangeBody, who: Who) ->
             raise InvalidValueError(f"{body.action} takes none", field=name)
     change = _WORKED_OUT[body.action](_Asked(uow, found, body, who))
     return change if body.proration is None else billed(change, MidPeriod(body.proration))
+
+
+def record_change(uow: UnitOfWork, change: Change, action: str, by: Actor) -> SubscriptionView:
+    """Record a change, in the audit trail too unless it is nothing, and show the subscription. Raises ConflictError."""
+    before, after = subscription_document(change.subscription), subscription_document(record(uow, change))
+    if after != before:
+        audit.record(uow, by, f"subscription.{action}", ("subscription", before["id"]), before=before, after=after)
+    return after
 
 
 class CycleView(TypedDict):
@@ -230,9 +241,11 @@ class _Asked:
             raise InvalidValueError(f"is required to {self.body.action}", field="feature")
         return self.body.feature
 
-    @property
-    def quantity(self) -> Decimal:
-        return parse_decimal("1" if self.body.quantity is None else self.body.quantity, "quantity")
+    def quantity(self, default: str | None = None) -> Decimal:
+        text = self.body.quantity or default
+        if text is None:
+            raise InvalidValueError(f"is required to {self.body.action}", field="quantity")
+        return parse_decimal(text, "quantity")
 
     def selection(self) -> dict[str, Decimal] | None:
         if self.body.selection is None:
@@ -275,8 +288,8 @@ def _cycle(asked: _Asked) -> Change:
 
 _WORKED_OUT: Mapping[str, Callable[[_Asked], Change]] = {
     "change": _change,
-    "quantity": lambda a: change_quantity(a.found, a.book.book, a.feature, a.quantity, a.at, a.who),
-    "add": lambda a: add_feature(a.found, a.book.book, a.feature, a.quantity, a.at, a.who),
+    "quantity": lambda a: change_quantity(a.found, a.book.book, a.feature, a.quantity(), a.at, a.who),
+    "add": lambda a: add_feature(a.found, a.book.book, a.feature, a.quantity("1"), a.at, a.who),
     "drop": lambda a: drop_feature(a.found, a.book.book, a.feature, a.at, a.who),
     "upgrade": lambda a: _another(a, upgrade),
     "downgrade": lambda a: _another(a, downgrade),

@@ -103,6 +103,18 @@ class Phase:
     turns: bool = False
 
 
+def turns(phases: list[Phase]) -> list[tuple[object, ...]]:
+    """Return when a subscription turns to what, up to its end, and how that is billed."""
+    found: list[tuple[object, ...]] = []
+    for phase in phases:
+        lasting = phase.state, phase.seats, phase.support
+        if not found or found[-1][:3] != lasting:
+            found.append((*lasting, phase.start, phase.rule))
+        if phase.state == "ended":
+            break
+    return found
+
+
 @dataclass
 class Subscription:
     """Phases in order of time, none replaced by a later one."""
@@ -132,7 +144,9 @@ class Subscription:
             if later[i].turns or later[i].state == "ended":
                 break
             later[i] = replace(later[i], state=phase.state)
-        self.phases = [each for each in self.phases if each.start < phase.start] + [phase, *later]
+        phases = [each for each in self.phases if each.start < phase.start] + [phase, *later]
+        if turns(phases) != turns(self.phases):  # Who asks for what is so already changes nothing.
+            self.phases = phases
 
     def segments(self, month: datetime) -> list[tuple[datetime, datetime, Phase]]:
         """Return the stretches of a month in which it bills."""

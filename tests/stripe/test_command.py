@@ -95,10 +95,10 @@ def test_debts_have_an_age_and_what_is_carried_over_is_none(
     workspace: Path, embedded: Database, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    (issued,) = {invoice.issued_on for invoice in invoices(embedded)}
-    days = {0: "clear", 3: "reminder", 14: "warning", 30: "suspended (blocks)"}
+    (due,) = {invoice.due_on for invoice in invoices(embedded)}
+    days = {-14: "clear", 0: "clear", 3: "reminder", 14: "warning", 30: "suspended (blocks)"}
     for days_later, stage in days.items():
-        assert main(["dunning", "--on", (issued + timedelta(days=days_later)).isoformat()]) == 0
+        assert main(["dunning", "--on", (due + timedelta(days=days_later)).isoformat()]) == 0
         assert capsys.readouterr().out.count(stage) >= 2
     assert main(["dunning", "--stage", "late=10", "--stage", "late=10"]) == 3
     with embedded.writing("default") as uow:

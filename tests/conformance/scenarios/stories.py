@@ -278,7 +278,7 @@ def _item(line: InvoiceLine) -> Told:
 
 
 def overdue_after_a_refund(_: Company, given: Given) -> Told:
-    """The age counts from the invoice's date, not from the refund."""
+    """The age counts from the day the invoice was due, there its date, not from the refund."""
     stages = [Stage("OD1", given["OD1_after_days"])]
     issued, refunded = (date.fromisoformat(given[name]) for name in ("first_paid_invoice", "refund_in_full_on"))
     now = standing([Debt("1", issued, 1)], stages, refunded).stage

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.integration.api.door import Door
 
 
@@ -42,6 +44,19 @@ def test_a_batch_is_answered_item_by_item_in_order(door: Door) -> None:
     assert answer.status_code == 200
     statuses = [outcome["status"] for outcome in answer.json()["outcomes"]]
     assert statuses == ["accepted", "duplicate", "conflict", "invalid", "accepted"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "code"),
+    [("abc", "not_a_number"), ("", "not_a_number"), (True, "boolean_as_number"), ([], "not_a_number"),
+     ({}, "not_a_number"), ("-1", "negative_quantity"), ("9" * 40, "number_too_large")],
+)  # fmt: skip
+def test_what_a_meter_cannot_read_is_refused_alone_as_in_a_batch(door: Door, tokens: object, code: str) -> None:
+    alone = door.call("POST", "/v1/events", event("e1", tokens))
+    assert (alone.status_code, alone.json()["code"]) == (422, code), alone.text
+    [outcome] = door.call("POST", "/v1/events/batch", [event("e1", tokens)]).json()["outcomes"]
+    assert (outcome["status"], outcome["code"], outcome["field"]) == ("invalid", code, alone.json()["field"])
+    assert door.call("POST", "/v1/events", event("e1")).status_code == 201  # Nothing was kept under its id.
 
 
 def test_malformed_events_are_refused(door: Door) -> None:

@@ -11,7 +11,7 @@ import pytest
 from api.cli.main import main
 from billing.audit import entries
 from billing.database import Database
-from tests.billing_story import Company
+from tests.billing_story import Company, repriced
 from tests.quote_facts import SIGNER
 
 
@@ -24,6 +24,50 @@ def company(database: Database, database_url: str, tmp_path: Path, monkeypatch: 
     company.found("acme")
     company.publish()
     return company
+
+
+def test_features_and_price_books_change_one_by_one(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str) -> dict[str, Any]:
+        assert main(["subscription", *arguments]) == 0
+        phase: dict[str, Any] = json.loads(capsys.readouterr().out)["phases"][-1]
+        return phase
+
+    run("start", "s1", "acme", "seats=2")
+    assert run("quantity", "s1", "seats", "5")["agreement"]["selection"] == {"seats": "5"}
+    assert run("add", "s1", "sso")["agreement"]["selection"] == {"seats": "5", "sso": "1"}
+    assert run("drop", "s1", "sso", "--proration", "whole")["agreement"]["selection"] == {"seats": "5"}
+    dearer = company.publish(repriced("seats", {"model": "unit", "unit_amount": "20"}, 2))
+    assert run("move", "s1")["price_book"] == dearer
+    assert run("upgrade", "s1", "seats=9")["agreement"]["selection"] == {"seats": "9"}
+    assert run("downgrade", "s1", "seats=1")["action"] == "downgrade"
+    assert main(["subscription", "upgrade", "s1"]) == 3
+    assert main(["subscription", "add", "s1", "seats"]) == 3
+    assert "chosen already" in capsys.readouterr().err
+
+
+def test_who_asks_again_for_what_is_so_changes_nothing(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    def phases(*arguments: str) -> int:
+        assert main(["subscription", *arguments]) == 0
+        return len(json.loads(capsys.readouterr().out)["phases"])
+
+    phases("start", "s1", "acme", "seats=2")
+    for arguments, expected in (
+        (("quantity", "s1", "seats", "2"), 1),
+        (("change", "s1", "seats=2", "--proration", "whole"), 1),
+        (("unschedule", "s1"), 1),
+        (("cycle", "s1"), 1),
+        (("pause", "s1"), 2),
+        (("pause", "s1"), 2),
+        (("resume", "s1"), 3),
+        (("cancel", "s1", "--at-period-end"), 4),
+        (("cancel", "s1", "--at-period-end"), 4),
+        (("quantity", "s1", "seats", "2"), 4),
+        (("unschedule", "s1"), 5),
+    ):
+        assert phases(*arguments) == expected, arguments
+    with company.database.reading(company.tenant) as uow:
+        recorded = [each.action for each in entries(uow) if each.object_type == "subscription"]
+    assert len(recorded) == 5
 
 
 def test_a_subscription_from_start_to_end(company: Company, capsys: pytest.CaptureFixture[str]) -> None:

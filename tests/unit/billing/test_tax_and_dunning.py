@@ -12,7 +12,7 @@ from billing.dunning import CLEAR, Debt, Stage, check_stages, next_steps, standi
 from billing.tax import BuiltInRates
 from models.values.errors import InvalidValueError, NotFoundError
 
-ISSUED = date(2012, 5, 31)
+DUE = date(2012, 5, 31)
 UNION = {
     "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU",
     "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
@@ -63,17 +63,17 @@ def test_what_is_not_on_record_is_refused_not_taken_for_nothing(country: str, ca
     ("on", "stage"),
     [("2012-06-08", None), ("2012-06-29", None), ("2012-06-30", "OD1"), ("2012-07-10", "OD2"), ("2012-07-20", "OD3")],
 )
-def test_a_debt_ages_from_the_date_of_its_invoice(on: str, stage: str | None) -> None:
-    debts = [Debt("2", date(2012, 6, 30), 500), Debt("1", ISSUED, 100)]
+def test_a_debt_ages_from_the_day_it_is_due(on: str, stage: str | None) -> None:
+    debts = [Debt("2", date(2012, 6, 30), 500), Debt("1", DUE, 100)]
     found = standing(debts, STAGES, date.fromisoformat(on))
     assert (found.stage.name if found.stage else None) == stage
     assert found.invoice == (None if stage is None else "1")
 
 
 def test_nothing_open_is_clear_and_what_is_to_come_is_told() -> None:
-    assert standing([], STAGES, ISSUED) == CLEAR
-    assert next_steps([], STAGES, ISSUED) == []
-    coming = next_steps([Debt("1", ISSUED, 1)], STAGES, date(2012, 7, 1))
+    assert standing([], STAGES, DUE) == CLEAR
+    assert next_steps([], STAGES, DUE) == []
+    coming = next_steps([Debt("1", DUE, 1)], STAGES, date(2012, 7, 1))
     assert [(day.isoformat(), stage.name) for day, stage in coming] == [("2012-07-10", "OD2"), ("2012-07-20", "OD3")]
 
 
