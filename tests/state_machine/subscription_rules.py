@@ -60,7 +60,11 @@ class SubscriptionRules(Telling):
     def change(self, pick: int, quantity: int, support: bool, days: int, how: MidPeriod) -> None:
         """Change seats and support from a day on, which may be past or still to come."""
         subscription, at, in_force = self._running(pick, days)
-        selection = {"tokens": Decimal(1500), "seats": Decimal(quantity), **({"support": Decimal(1)} if support else {})}
+        selection = {
+            "tokens": Decimal(1500),
+            "seats": Decimal(quantity),
+            **({"support": Decimal(1)} if support else {}),
+        }
         who = Who(self.now)
         self._record(subscription, lambda found: billed(change_selection(found, self.prices, selection, at, who), how))
         subscription.change(m.Phase(at, in_force.state, quantity, support, how))
