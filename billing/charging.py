@@ -31,6 +31,8 @@ from models.values.period import Period, local_midnight
 from models.values.quantity import plain
 
 _MOMENT = timedelta(microseconds=1)
+_ZONES_APART = timedelta(hours=27)
+"""How much earlier a day may begin in one zone than in another, at most."""
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far clocks of machines that record things may be apart."""
 
@@ -41,8 +43,7 @@ class Run:
 
     `until`: the first day that is not billed, local to each subscription. `since`: the same of the last run before,
     None where there was none. `known_at`: events recorded later stay out; `known_before`: that of the last run.
-    `interim_at`: bill only the usage of the current billing period before that instant, not a whole month; `since` is
-    that of the last close begun.
+    `interim_at`: bill only usage before that instant that no close has billed; `since` is that of the last close begun.
     `again`: look at the month as its close did, without what was billed for it, or recorded, since; coupons are left
     to the caller. `live`: all that is stored counts, whatever the clock that recorded it said; usage is read from the
     running totals, in milliseconds.
@@ -137,8 +138,12 @@ def known_subscriptions(uow: UnitOfWork, customers: Sequence[str], run: Run) -> 
 
 
 def cutoff_of(subscription: Subscription, until: date) -> datetime:
-    """Return the first instant of a day in the subscription's zone."""
-    return local_midnight(until, subscription.phases[-1].agreement.cycle.zone)
+    """Return the first instant of a day in the zone that the subscription has by then."""
+    for stretch in subscription.stretches():
+        cutoff = local_midnight(until, stretch.phase.agreement.cycle.zone)
+        if cutoff <= stretch.period.end:
+            return cutoff
+    return local_midnight(until, subscription.in_force()[-1].agreement.cycle.zone)
 
 
 def billed_through(subscription: Subscription, until: date) -> datetime:
@@ -168,7 +173,7 @@ def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
     if run.interim_at is not None:
         return _interim_plan(subscription, run, run.interim_at)
     cutoff = cutoff_of(subscription, run.until)
-    since = subscription.starts_at if run.since is None else cutoff_of(subscription, run.since)
+    since = subscription.starts_at if run.since is None else _since(subscription, run.since)
     if run.known_before is not None:
         # From the moment before: what ended with a change is what it moved, and lies in the period before it. What
         # was looked at before is looked at again, which finds nothing, rather than missed for a clock that runs behind.
@@ -185,14 +190,20 @@ def _plan(subscription: Subscription, run: Run, late: Sequence[Late]) -> _Plan:
     return plan
 
 
+def _since(subscription: Subscription, day: date) -> datetime:
+    """Return up to when the run before billed; earlier where it may have been told another zone, since dropped."""
+    zones = {phase.agreement.cycle.zone for phase in subscription.phases}
+    return cutoff_of(subscription, day) - (_ZONES_APART if len(zones) > 1 else timedelta(0))
+
+
 def _interim_plan(subscription: Subscription, run: Run, at: datetime) -> _Plan:
-    """Look at the period before `at`, unless a close bills it, or billed it, to its end."""
+    """Look at every period before `at` but those that a close bills, or billed, to their end."""
     plan = _Plan(subscription, at, at, is_interim=True)
-    for cycle in subscription.cycle_periods(Period(at - _MOMENT, at)):
-        if run.since is not None and cycle.ends_at <= cutoff_of(subscription, run.since):
-            continue
-        plan.since = cycle.span.start  # What its cycle calls the full period may begin in one that was billed.
-        plan.periods.append((cycle, Scope.INTERIM))
+    closed = subscription.starts_at if run.since is None else cutoff_of(subscription, run.since)
+    for cycle in subscription.cycle_periods(Period(min(closed, at - _MOMENT), at)):
+        if run.since is None or cycle.ends_at > closed:
+            plan.since = min(plan.since, cycle.span.start)  # Its full period may begin in one that was billed.
+            plan.periods.append((cycle, Scope.INTERIM))
     return plan
 
 

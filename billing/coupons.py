@@ -27,6 +27,7 @@ from models.tables.base import table_of
 from models.tables.invoice import ChargeRow, CouponGrantRow, CouponRow, CouponUseRow
 from models.values.errors import InvalidValueError
 from models.values.money import Currency, currency, from_minor, round_to_minor
+from models.values.period import Period
 from models.values.quantity import EXACT
 from pricing_engine.coupons import Coupon, InvoiceLine, apply_coupons, coupon_document, parse_coupon
 from pricing_engine.coupons import CouponUse as CouponState
@@ -46,20 +47,20 @@ class HeldCoupon:
     currency: str | None = None
 
 
-Turn = tuple[str | None, datetime]
-"""A billing period of a subscription, by its beginning."""
+Turn = tuple[str | None, Period]
+"""A billing period of a subscription."""
 
 
 def turn_of(row: RatedUsage) -> Turn:
     """Return the billing period that a row is of."""
-    return row.subscription, row.cycle.start
+    return row.subscription, row.cycle
 
 
 class TakenBefore(NamedTuple):
-    """What was billed of a billing period before: amounts by feature, and what of them each coupon took, net."""
+    """What was billed of a billing period before, by feature: amounts, and what of them each coupon took, net."""
 
     billed: dict[str, Decimal]
-    taken: dict[Coupon, Decimal]
+    taken: dict[Coupon, dict[str, Decimal]]
 
 
 def define_coupon(uow: UnitOfWork, coupon: Coupon, asset: str | None, at: datetime) -> None:
@@ -138,7 +139,7 @@ def taken_before(
         return {}
     subscriptions = {subscription for subscription, _ in turns if subscription is not None}
     billed = ChargeRepository(uow).billed_by_turn(
-        subscriptions, min(start for _, start in turns), before_period=before_period
+        subscriptions, min(cycle.start for _, cycle in turns), before_period=before_period
     )
     codes = {row.detail["coupon"] for turn in turns for row in billed.get(turn, ()) if row.kind is Kind.COUPON}
     query = select(_COUPON.c.code, _COUPON.c.document).where(
@@ -153,7 +154,8 @@ def _taken(rows: Sequence[RatedUsage], coupons: Mapping[str, Coupon]) -> TakenBe
     for row in rows:
         if row.kind is Kind.COUPON:
             coupon = coupons[row.detail["coupon"]]
-            found.taken[coupon] = EXACT.subtract(found.taken.get(coupon, _ZERO), row.amount)
+            of_coupon = found.taken.setdefault(coupon, {})
+            of_coupon[row.feature] = EXACT.subtract(of_coupon.get(row.feature, _ZERO), row.amount)
         else:
             found.billed[row.feature] = EXACT.add(found.billed.get(row.feature, _ZERO), row.amount)
     return found
@@ -205,16 +207,27 @@ def _risen(rows: Sequence[RatedUsage], left: Sequence[int], use: CouponState) ->
 def _given_back(
     rows: Sequence[RatedUsage], before: Mapping[Turn, TakenBefore], money: Currency
 ) -> Iterator[RatedUsage]:
-    for turn, (billed, taken) in sorted(before.items(), key=lambda each: (each[0][0] or "", each[0][1])):
+    """Yield what coupons give back of features that fall: the part by which each falls, less what rises beside it."""
+    for turn, (billed, taken) in sorted(before.items(), key=_in_order):
         for coupon, took in taken.items():
             covered = [row for row in rows if turn_of(row) == turn and coupon.covers(row.feature)]
-            fall = -sum((Fraction(row.amount) for row in covered), Fraction(0))
-            gross = sum((Fraction(amount) for feature, amount in billed.items() if coupon.covers(feature)), Fraction(0))
-            part = Fraction(took) * min(fall / gross, 1) if gross > 0 and fall > 0 else Fraction(0)
-            minor = round_to_minor(part, money)
-            if minor:
-                fallen = next(row for row in covered if _falls(row))
-                yield _coupon_row(fallen, coupon, from_minor(minor, money))
+            falls: dict[str, Fraction] = {}
+            for row in covered:
+                falls[row.feature] = falls.get(row.feature, Fraction(0)) - Fraction(row.amount)
+            fallen = sum((fall for fall in falls.values() if fall > 0), Fraction(0))
+            lasting = max(sum(falls.values(), Fraction(0)), 0) / fallen if fallen else Fraction(0)
+            for feature, fall in falls.items():
+                gross = billed.get(feature, _ZERO)
+                if fall > 0 and gross > 0:
+                    part = Fraction(took.get(feature, _ZERO)) * min(fall * lasting / Fraction(gross), 1)
+                    if minor := round_to_minor(part, money):
+                        first = next(row for row in covered if row.feature == feature and _falls(row))
+                        yield _coupon_row(first, coupon, from_minor(minor, money))
+
+
+def _in_order(before: tuple[Turn, TakenBefore]) -> tuple[str, datetime, datetime]:
+    (subscription, cycle), _ = before
+    return subscription or "", cycle.start, cycle.end
 
 
 def _falls(row: RatedUsage) -> bool:

@@ -1,6 +1,7 @@
 """Credit notes: what is wrong with a finalised invoice is taken back by a document of its own, never by an edit.
 
-A line can be credited up to its net, less what coupons, corrections and earlier notes took off it. Its tax follows
+A line can be credited up to its net, less what coupons, corrections and earlier notes took off it; what coupons gave
+back cannot. Its tax follows
 cumulatively, so that notes over the whole of a line take back exactly the tax it bore, however they are cut. A tax that
 is an amount is never divided: it goes back whole, with the note that takes the last of its line or of the invoice.
 """
@@ -74,7 +75,7 @@ def billed_in_all(uow: UnitOfWork, invoice: Invoice) -> Billed:
     if not groups:
         return NOTHING_CORRECTED
     subscriptions = {subscription for subscription, _, _ in groups.values() if subscription is not None}
-    rows = charges.of_turns(subscriptions, min(start for _, _, start in groups.values()))
+    rows = charges.of_turns(subscriptions, min(cycle.start for _, _, cycle in groups.values()))
     ids = {charge for charge, _, _ in rows}
     nets, credited = charges.nets(ids), CreditNoteRepository(uow).of_charges(ids)
     left: dict[Group, int] = {}
@@ -92,7 +93,10 @@ def creditable(
     invoice: Invoice, notes: Sequence[CreditNote], billed: Billed = NOTHING_CORRECTED
 ) -> tuple[dict[int, int], int]:
     """Return how much net can still be credited, by line and in all, in minor units."""
-    left = {line.line: max(line.net_minor - _by_coupons(invoice, line), 0) for line in invoice.lines}
+    left = {
+        line.line: 0 if line.kind is Kind.COUPON else max(line.net_minor - _by_coupons(invoice, line), 0)
+        for line in invoice.lines
+    }
     for note in notes:
         for credited in note.lines:
             left[credited.line] -= credited.net_minor

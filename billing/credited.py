@@ -49,7 +49,7 @@ def credited_before_coupons(
     found = {}
     for (charge, position), gone in credited.items():
         row = by_source.get((charge, position))
-        if row is not None and row.amount > 0:
+        if row is not None and row.kind is not Kind.COUPON and row.amount > 0:
             place = charge, group_of(row)
             to_pay = 1 + Fraction(taken.get(place, _ZERO)) / Fraction(risen[place])
             found[charge, position] = _part(row.amount, to_pay, gone.minor, currency(gone.currency))

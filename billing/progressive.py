@@ -92,17 +92,15 @@ def bill_reached(database: Database, tenant: str, now: datetime, collect: Collec
         try:
             with database.reading(tenant) as uow:
                 _, found = reached(uow, customer, now)
-            billed = (
-                database.write(tenant, partial(_bill, customer=customer, at=now, collect=collect)) if found else None
-            )
+            billed = database.write(tenant, partial(_bill, customer=customer, at=now, collect=collect)) if found else []
         except DomainError as error:
             done.refused[customer] = error
         else:
-            done.invoices.extend([] if billed is None else [billed])
+            done.invoices.extend(billed)
     return done
 
 
-def _bill(uow: UnitOfWork, customer: str, at: datetime, collect: Collect | None) -> Invoice | None:
+def _bill(uow: UnitOfWork, customer: str, at: datetime, collect: Collect | None) -> list[Invoice]:
     return bill_thresholds(uow, customer, at, at, collect=collect)
 
 
@@ -114,15 +112,15 @@ def bill_thresholds(
     rates: TaxRates | None = None,
     *,
     collect: Collect | None = None,
-) -> Invoice | None:
-    """Invoice a customer's usage so far where a threshold is reached; None where none is.
+) -> list[Invoice]:
+    """Invoice a customer's usage so far where a threshold is reached, one invoice a currency; none where none is.
 
     A billing period that ends with a month whose close has begun is left to the close, whatever our clock says.
     """
     journals.lock(uow)
     charged, found = reached(uow, customer, at)
     if not found:
-        return None
+        return []
     post_charges(uow, charged.drafts, recorded_at)
     issue = Issue(
         period=f"{at.year:04d}-{at.month:02d}",
@@ -132,14 +130,13 @@ def bill_thresholds(
         finalise_from=recorded_at,
     )
     drafts = draft_open_charges(uow, [customer], issue, recorded_at, rates)
-    invoices = finalise(uow, [draft.id for draft in drafts], recorded_at, collect=collect)
-    return invoices[0] if invoices else None
+    return finalise(uow, [draft.id for draft in drafts], recorded_at, collect=collect)
 
 
 def thresholds_of(subscription: Subscription, at: datetime) -> Thresholds | None:
-    """Return the thresholds in force, None where there are none."""
-    phase = subscription.phase_at(at)
-    thresholds = None if phase is None else phase.agreement.thresholds
+    """Return the thresholds in force, or those there were at the end; None where there are none."""
+    begun = [each.phase for each in subscription.stretches() if each.period.start <= at]
+    thresholds = begun[-1].agreement.thresholds if begun else None
     return thresholds if thresholds is not None and (thresholds.amounts or thresholds.recurring) else None
 
 

@@ -92,13 +92,13 @@ class Billed:
     credited: Decimal = _ZERO
 
 
-Group = tuple[str | None, str, datetime]
-"""A feature in a billing period, by subscription, key and beginning: however the period is cut, it is billed once."""
+Group = tuple[str | None, str, Period]
+"""A feature in a billing period, by subscription and key: however the period is cut, it is billed once."""
 
 
 def group_of(row: RatedUsage) -> Group:
     """Return the feature and billing period that a row is of."""
-    return row.subscription, row.feature, row.cycle.start
+    return row.subscription, row.feature, row.cycle
 
 
 def with_more(earlier: Billed | None, row: RatedUsage, charge: str, credited: Decimal = _ZERO) -> Billed:
@@ -176,11 +176,15 @@ def _within(rows: Iterable[RatedUsage], group: Group, billed: Iterable[Billed]) 
 
 
 def _less(row: RatedUsage, earlier: Billed) -> RatedUsage:
-    """Return the difference to what was billed, dated to the stretch that changed."""
+    """Return the difference to what was billed, dated to the stretch that changed, in the billing period of that.
+
+    Its cycle may be another by now, but coupons and notes took what they took off the period that was billed.
+    """
     was, now = earlier.row.service, row.service
     service = now if was.end == now.end else Period(min(was.end, now.end), max(was.end, now.end))
     return replace(
         row,
+        cycle=earlier.row.cycle,
         service=service,
         quantity=EXACT.subtract(row.quantity, earlier.row.quantity),
         list_amount=EXACT.subtract(row.list_amount, earlier.row.list_amount),

@@ -7,10 +7,11 @@ what is deferred. So nothing is recognised that is not there, however amounts we
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 from billing import ledger
@@ -19,13 +20,14 @@ from billing.charging import Run, cutoff_of
 from billing.chart_of_accounts import Account
 from billing.phases import Subscription
 from billing.posting_rules import Fact, Recognition, journal
-from billing.rated_usage import Billed, Key, Kind, RatedUsage, with_more
+from billing.rated_usage import Billed, Group, Key, Kind, RatedUsage, group_of, with_more
 from billing.repositories import journals
 from billing.repositories.charges import ChargeRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.unit_of_work import UnitOfWork
-from models.values.money import currency, round_to_ledger_units
+from models.values.money import allocate, currency, round_fraction, round_to_ledger_units
 from models.values.quantity import EXACT
+from pricing_engine.pricing import SHARE_DIGITS
 
 _ZERO = Decimal(0)
 _DAY = timedelta(days=1)
@@ -71,22 +73,30 @@ def deferred_at(uow: UnitOfWork, through: Mapping[str, Through]) -> dict[Account
 def unearned(rows: Iterable[RatedUsage], at: datetime) -> dict[str, Decimal]:
     """Return by feature what of a subscription's rows, in order of the runs, is for service after an instant. Pure.
 
-    A coupon counts over the stretch that it was for as that is billed by now.
+    What coupons took off a feature in a billing period counts over its stretches as they are billed by now.
     """
     stretches: dict[Key, Billed] = {}
-    coupons: dict[tuple[str, datetime], Decimal] = {}
+    coupons: dict[Group, Decimal] = {}
     for row in rows:
         if row.kind is Kind.COUPON:
-            taken = coupons.get((row.feature, row.segment_start), _ZERO)
-            coupons[row.feature, row.segment_start] = EXACT.add(taken, row.amount)
+            coupons[group_of(row)] = EXACT.add(coupons.get(group_of(row), _ZERO), row.amount)
         else:
             stretches[row.key] = with_more(stretches.get(row.key), row, "")
+    of_group: dict[Group, list[RatedUsage]] = {}
+    for billed in stretches.values():
+        of_group.setdefault(group_of(billed.row), []).append(billed.row)
     left: dict[str, Decimal] = {}
-    for key, billed in stretches.items():
-        taken = coupons.get((key.feature, key.segment_start), _ZERO)
-        row = replace(billed.row, amount=EXACT.add(billed.row.amount, taken))
-        left[row.feature] = EXACT.add(left.get(row.feature, _ZERO), part_after(row, at))
+    for group, billed_rows in of_group.items():
+        for row in _less_coupons(billed_rows, coupons.get(group, _ZERO)):
+            left[row.feature] = EXACT.add(left.get(row.feature, _ZERO), part_after(row, at))
     return left
+
+
+def _less_coupons(rows: Sequence[RatedUsage], taken: Decimal) -> Iterator[RatedUsage]:
+    """Yield the rows, each with its part of what coupons took off them all, in proportion to what it is."""
+    units = round_fraction(Fraction(taken) * 10**SHARE_DIGITS)
+    for row, part in zip(rows, allocate(units, [max(row.amount, _ZERO) for row in rows]), strict=True):
+        yield replace(row, amount=EXACT.add(row.amount, Decimal(part).scaleb(-SHARE_DIGITS, EXACT)))
 
 
 def _deferred(

@@ -224,11 +224,11 @@ class ChargeRepository:
 
     def billed_by_turn(
         self, subscriptions: Collection[str], since: datetime, *, before_period: str | None = None
-    ) -> dict[tuple[str | None, datetime], list[RatedUsage]]:
-        """Return by subscription and beginning of a billing period all that was billed of it, coupons included."""
-        found: dict[tuple[str | None, datetime], list[RatedUsage]] = {}
+    ) -> dict[tuple[str | None, Period], list[RatedUsage]]:
+        """Return by subscription and billing period all that was billed of it, coupons included."""
+        found: dict[tuple[str | None, Period], list[RatedUsage]] = {}
         for _, _, rated in self._of_subscriptions(subscriptions, since, before_period):
-            found.setdefault((rated.subscription, rated.cycle.start), []).append(rated)
+            found.setdefault((rated.subscription, rated.cycle), []).append(rated)
         return found
 
     def _of_subscriptions(

@@ -370,8 +370,8 @@ def thresholds(company: Company, given: Given) -> Told:
         happened += timedelta(days=int(each["day"]))
         company.ingest([event(number, "acme", happened.isoformat(), each["units"])], (happened + _HOUR).isoformat())
         with company.database.writing(company.tenant) as uow:
-            invoice = bill_thresholds(uow, "acme", happened + 2 * _HOUR, happened + 2 * _HOUR, NO_TAX)
-        after_each.append(None if invoice is None else invoice.total_minor)
+            made = bill_thresholds(uow, "acme", happened + 2 * _HOUR, happened + 2 * _HOUR, NO_TAX)
+        after_each.append(made[0].total_minor if made else None)
     _close_after(company, begin, closed)
     interim = {total for total in after_each if total is not None}
     finals = [each for each in company.invoices("acme") if any(line.feature == "plan" for line in each.lines)]

@@ -134,7 +134,7 @@ def test_a_customer_that_cannot_be_billed_keeps_no_other_from_it(
         company.subscribe(customer, book, {"tokens": "1"}, thresholds=Thresholds((Decimal(2),)))
         company.ingest([event(customer, customer, "2026-01-05", 1_000)], "2026-01-05T01:00")
 
-    def refuse_acme(uow: UnitOfWork, customer: str, *when: datetime, **more: Any) -> Invoice | None:
+    def refuse_acme(uow: UnitOfWork, customer: str, *when: datetime, **more: Any) -> list[Invoice]:
         billed = bill_thresholds(uow, customer, *when, **more)
         if customer == "acme":
             raise LimitExceededError("would overflow", field="balance", code="balance_overflow")

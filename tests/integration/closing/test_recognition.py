@@ -13,7 +13,8 @@ from billing.closing import reopen
 from billing.coupons import define_coupon, grant_coupon
 from billing.database import Database
 from billing.ledger import balance
-from billing.subscriptions import Who, cancel, drop_feature, pause
+from billing.repositories.price_books import PriceBookRepository
+from billing.subscriptions import Who, add_feature, cancel, drop_feature, pause
 from billing.verification import verify
 from models.values.money import currency, round_to_ledger_units
 from models.values.period import BillingCycle, Interval
@@ -88,6 +89,23 @@ def test_a_coupon_is_deferred_and_given_back_with_what_it_is_for(company: Compan
     company.close("2026-02", "2026-03-01T01:00")
     billed = sum((invoice.exact for invoice in company.invoices("acme")), Decimal(0))
     assert standing(company) == (0, round_to_ledger_units(billed, currency("USD")))
+
+
+def test_a_coupon_counts_over_all_stretches_that_its_period_is_cut_into(company: Company) -> None:
+    """A feature of no price is added on the hundredth day: half of 62 stays half, before as after."""
+    with company.database.writing(company.tenant) as uow:
+        define_coupon(uow, parse_coupon({"key": "half", "percent_off": "50"}), None, at("2025-12-01"))
+        grant_coupon(uow, "acme", "half", at("2025-12-01"), at("2025-12-01"))
+    book = company.publish()
+    subscription = company.subscribe("acme", book, {"support": "1"}, cycle=YEARLY)
+    company.close("2025-12", "2026-01-01T01:00")
+    with company.database.reading(company.tenant) as uow:
+        prices = PriceBookRepository(uow).get(book).book
+    make(company, add_feature(subscription, prices, "tokens", Decimal(1), at("2026-04-10"), Who(at("2026-04-10"))))
+    for month, now, days in (("2026-03", "2026-04-11", 90), ("2026-04", "2026-05-01T01:00", 120)):
+        company.close(month, now)
+        earned = of_year(31, days)
+        assert standing(company) == (31 * 10**8 - earned, earned)
 
 
 def test_a_month_that_is_closed_again_recognises_again(company: Company) -> None:

@@ -39,7 +39,7 @@ def company(database: Database) -> Company:
     company.ingest([event(f"a{i}", "acme", f"2026-01-{15 + i}T10:00", 500 + i) for i in range(4)], "2026-01-20")
     company.ingest([event(f"i{i}", "initech", f"2026-01-{11 + i}T10:00", 301) for i in range(4)], "2026-01-20")
     with database.writing(company.tenant) as uow:
-        assert bill_thresholds(uow, "initech", at("2026-01-20"), at("2026-01-20"), TAX) is not None
+        assert bill_thresholds(uow, "initech", at("2026-01-20"), at("2026-01-20"), TAX)
     company.close("2026-01", "2026-02-01T01:00")
     company.ingest([event("late", "acme", "2026-01-30T10:00", 777)], "2026-02-03")
     company.ingest([event(f"g{i}", "globex", f"2026-02-{11 + i}T10:00", 5_333) for i in range(4)], "2026-02-20")

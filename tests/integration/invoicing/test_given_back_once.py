@@ -122,7 +122,7 @@ def test_a_coupon_taken_between_what_a_close_reads_and_posts_is_taken_once(compa
 
     def reach() -> None:
         with company.database.writing(company.tenant) as uow:
-            assert bill_thresholds(uow, "acme", at("2026-02-01T02:00"), at("2026-02-01T02:00")) is not None
+            assert bill_thresholds(uow, "acme", at("2026-02-01T02:00"), at("2026-02-01T02:00"))
 
     company.close("2026-01", "2026-02-01T01:00", meanwhile=reach)
     assert sorted(invoice.exact for invoice in company.invoices("acme")) == [Decimal("0.3"), Decimal("1.5")]

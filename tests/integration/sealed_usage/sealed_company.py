@@ -43,7 +43,7 @@ def founded(database: Database, tenant: str = "default") -> Company:
     del cancelled["data"]
     company.ingest([corrected, {**cancelled, "cancels": True}, lost], "2026-01-21")
     with database.writing(tenant) as uow:
-        assert bill_thresholds(uow, "initech", at("2026-01-20"), at("2026-01-20"), NO_TAX) is not None
+        assert bill_thresholds(uow, "initech", at("2026-01-20"), at("2026-01-20"), NO_TAX)
     return company
 
 

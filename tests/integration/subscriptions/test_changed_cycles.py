@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from billing.books_checks import BOOKS_CHECKS
+from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.phases import Thresholds
 from billing.progressive import bill_thresholds
-from billing.subscriptions import Who, change_cycle, change_selection
+from billing.subscriptions import Who, cancel, change_cycle, change_selection, unschedule
 from billing.verification import verify
 from models.values.period import BillingCycle, Interval
 from pricing_engine.price_book import parse_price_book
@@ -71,3 +74,81 @@ def test_a_threshold_after_a_new_anchor_bills_usage_alone(company: Company) -> N
         bill_thresholds(uow, "acme", at("2026-02-06"), at("2026-02-06"), NO_TAX)
     company.close("2026-02", "2026-03-01T01:00")
     assert billed(company)[:2] == [("2026-01", [Decimal(100)]), ("2026-02", [Decimal(3)])]
+
+
+@pytest.mark.parametrize("is_dropped", [True, False])
+def test_a_zone_to_come_leaves_what_is_over_in_the_zone_of_its_time(company: Company, is_dropped: bool) -> None:
+    subscription = company.subscribe("acme", company.publish(), {"seats": "1", "tokens": "1"})
+    company.ingest([event(1, "acme", "2026-01-10", 1000)], "2026-01-11")
+    berlin = BillingCycle.calendar(Interval.MONTH, ZoneInfo("Europe/Berlin"))
+    subscription = make(company, change_cycle(subscription, berlin, at("2026-03-01"), Who(at("2026-01-20"))))
+    company.close("2026-01", "2026-02-01T12:00")
+    assert billed(company) == [("2026-01", [Decimal(3), Decimal(10)])]
+    if is_dropped:
+        make(company, unschedule(subscription, at("2026-02-01T13:00"), Who(at("2026-02-01T13:00"))))
+    company.close("2026-02", "2026-03-01T12:00")
+    company.close("2026-03", "2026-04-01T12:00")
+    assert [sum(lines) for _, lines in billed(company)] == [13, 10, 10]
+
+
+def test_a_zone_that_is_replaced_loses_no_month(company: Company) -> None:
+    """Berlin from February on, and on the tenth New York: January's close left what was in neither's January."""
+    subscription = company.subscribe("acme", company.publish(), {"seats": "1"})
+
+    def to(zone: str, day: str, recorded: str) -> None:
+        cycle = BillingCycle.calendar(Interval.MONTH, ZoneInfo(zone))
+        make(company, change_cycle(company.subscription(subscription.id), cycle, at(day), Who(at(recorded))))
+
+    to("Europe/Berlin", "2026-02-01", "2026-01-20")
+    company.close("2026-01", "2026-02-01T12:00")
+    to("America/New_York", "2026-02-10", "2026-02-10")
+    company.close("2026-02", "2026-03-01T12:00")
+    company.close("2026-03", "2026-04-01T12:00")
+    whole = sum(sum(lines) for _, lines in billed(company))
+    assert abs(whole - 30) < Decimal("0.4")  # A part of a day lies between the zones' midnights.
+
+
+def test_two_cycles_that_begin_at_once_are_two_periods_of_what_is_credited(company: Company) -> None:
+    """A quarter and a year begin with January: a note on the one says nothing of the other."""
+    book = company.publish()
+    prices = parse_price_book(BOOK)
+    subscription = company.subscribe("acme", book, {"seats": "1", "support": "1"}, cycle=QUARTERLY)
+    company.close("2025-12", "2026-01-01T01:00")
+    [invoice] = company.invoices("acme")
+    with company.database.writing(company.tenant) as uow:
+        issue_credit_note(uow, CreditRequest("k", invoice.id, "gift", date(2026, 1, 3)), at("2026-01-03"))
+
+    def to(day: str, recorded: str, **selection: int) -> None:
+        chosen = {key: Decimal(quantity) for key, quantity in selection.items()}
+        make(company, change_selection(company.subscription("sub-acme"), prices, chosen, at(day), Who(at(recorded))))
+
+    to("2026-02-11", "2026-02-11", seats=1)
+    for month, now in (("2026-02", "2026-03-01T01:00"), ("2026-03", "2026-04-01T01:00")):
+        company.close(month, now)
+    yearly = BillingCycle.calendar(Interval.YEAR, UTC_ZONE)
+    make(company, change_cycle(company.subscription("sub-acme"), yearly, at("2026-04-13"), Who(at("2026-04-13"))))
+    company.close("2026-04", "2026-05-01T01:00")
+    to("2026-05-27", "2026-05-27", seats=1, support=1)
+    company.close("2026-05", "2026-06-01T01:00")
+    to("2026-02-12", "2026-06-10", seats=2)
+    company.close("2026-06", "2026-07-01T01:00")
+    support = [line.exact for each in company.invoices("acme") for line in each.lines if line.feature == "support"]
+    assert subscription.id == "sub-acme"
+    assert sum(support) == 62 + Decimal("37.2")  # The 62 that a note gave back, and what was added in May.
+
+
+@pytest.mark.parametrize("interval", [Interval.DAY, Interval.WEEK, Interval.MONTH])
+def test_a_threshold_counts_usage_of_every_period_that_no_close_billed(company: Company, interval: Interval) -> None:
+    """Four days of 30 dollars reach a hundred, however short the periods are, and though it is cancelled."""
+    cycle = BillingCycle.calendar(interval, UTC_ZONE)
+    subscription = company.subscribe(
+        "acme", company.publish(), {"tokens": "1"}, cycle=cycle, thresholds=Thresholds((Decimal(100),))
+    )
+    for day in (9, 10, 11, 12):
+        company.ingest([event(day, "acme", f"2026-01-{day:02}T12:00", 14_000)], f"2026-01-{day:02}T12:01")
+    make(company, cancel(subscription, at("2026-01-12T13:00"), Who(at("2026-01-12T13:00"))))
+    with company.database.writing(company.tenant) as uow:
+        [invoice] = bill_thresholds(uow, "acme", at("2026-01-13"), at("2026-01-13"), NO_TAX)
+    assert invoice.exact > 100
+    company.close("2026-01", "2026-02-01T01:00")
+    assert billed(company) == [("2026-01", [line.exact for line in invoice.lines])]

@@ -290,7 +290,7 @@ def test_a_threshold_brings_the_invoice_forward_and_the_close_bills_the_rest(com
     company.subscribe("acme", book, {"tokens": "1"}, thresholds=Thresholds((Decimal(2),)))
     company.ingest([event(1, "acme", "2026-01-05", 500)], "2026-01-05T01:00")
     with company.database.writing(company.tenant) as uow:
-        assert bill_thresholds(uow, "acme", at("2026-01-06"), at("2026-01-06"), NO_TAX) is None
+        assert bill_thresholds(uow, "acme", at("2026-01-06"), at("2026-01-06"), NO_TAX) == []
     company.ingest([event(2, "acme", "2026-01-07", 300)], "2026-01-07T01:00")
     for _ in range(2):
         with company.database.writing(company.tenant) as uow:

@@ -12,16 +12,22 @@ import pytest
 from billing.books_checks import BOOKS_CHECKS
 from billing.closing import reopen
 from billing.coupons import define_coupon, grant_coupon
+from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
+from billing.ledger import balances
+from billing.partners import accrue_shares
 from billing.phases import Thresholds
 from billing.previews import preview_invoices
 from billing.progressive import bill_thresholds
 from billing.rated_usage import Kind
 from billing.repositories.price_books import PriceBookRepository
-from billing.subscriptions import Who, cancel, change_selection, unschedule
+from billing.subscriptions import Who, cancel, change_cycle, change_selection, unschedule
+from billing.tax import TaxRate
 from billing.verification import verify
+from models.values.errors import RuleBrokenError
+from models.values.period import BillingCycle, Interval
 from pricing_engine.coupons import parse_coupon
-from tests.billing_story import BOOK, NO_TAX, Company, at, event, make
+from tests.billing_story import BOOK, NO_TAX, UTC_ZONE, Company, at, event, make
 
 AHEAD: dict[str, Any] = {
     **BOOK,
@@ -153,7 +159,7 @@ def test_an_invoice_at_a_threshold_takes_the_coupon_of_its_month(
     sold(company, coupon, BOOK, selection={"tokens": "1"}, thresholds=Thresholds((Decimal(2),)))
     company.ingest([event(1, "acme", "2026-01-05", 1000)], "2026-01-05T01:00")
     with company.database.writing(company.tenant) as uow:
-        assert bill_thresholds(uow, "acme", at("2026-01-06"), at("2026-01-06"), NO_TAX) is not None
+        assert bill_thresholds(uow, "acme", at("2026-01-06"), at("2026-01-06"), NO_TAX)
     company.ingest([event(2, "acme", "2026-01-07", 500)], "2026-01-07T01:00")
     with company.database.reading(company.tenant) as uow:
         (seen,) = preview_invoices(uow, "acme", date(2026, 2, 1), at("2026-01-08"), rates=NO_TAX)
@@ -184,3 +190,92 @@ def test_a_month_that_is_closed_again_is_in_the_same_period_of_a_coupon(company:
         reopen(uow, "2026-01", "more seats", "ann", at("2026-02-02"))
     company.close("2026-01", "2026-02-02T01:00")
     assert [invoice.total_minor for invoice in company.invoices("acme")] == [15500, 5500]
+
+
+@pytest.mark.parametrize("coupon", [{"percent_off": "50"}, {"percent_off": "100"}])
+def test_a_cycle_changed_in_a_period_billed_ahead_gives_back_what_was_to_be_paid(
+    company: Company, coupon: dict[str, Any]
+) -> None:
+    """The anchor moves to the second: of 62 for January one day of 31 stays, at its discount."""
+    sold(company, coupon, selection={"support": "1"})
+    on_the_second = BillingCycle.on_day(Interval.MONTH, UTC_ZONE, 2, at("2026-01-02"))
+    subscription = company.subscription("sub-acme")
+    subscription = make(company, change_cycle(subscription, on_the_second, at("2026-01-01"), Who(at("2026-01-02"))))
+    make(company, cancel(subscription, at("2026-01-02"), Who(at("2026-01-02"))))
+    part = Decimal(coupon["percent_off"]) / 100
+    assert of_january(company) == [
+        ("support", "recurring", Decimal(-60)),
+        ("support", "coupon", 60 * part),
+    ]
+
+
+def test_each_feature_gives_back_what_its_coupon_took_with_its_tax_and_its_partners_share(company: Company) -> None:
+    features = [
+        {"key": "seats", "name": "Seats", "kind": "quantity", "billed": "advance",
+         "tariff": {"model": "unit", "unit_amount": "10"}, "partner": {"partner": "pat", "percent": "50"}},
+        {"key": "support", "name": "Support", "kind": "switch", "billed": "advance",
+         "tariff": {"model": "flat", "amount": "900", "tax_category": "reduced"}},
+    ]  # fmt: skip
+
+    class Rates:
+        def rate(self, category: str, *_of: object) -> TaxRate:
+            return TaxRate(category, Decimal(20) if category == "standard" else Decimal(5))
+
+    company.rates = Rates()  # type: ignore[assignment]
+    document = {**BOOK, "features": features, "bundles": []}
+    sold(company, {"percent_off": "50"}, document, {"seats": "10", "support": "1"})
+    noon = at("2026-01-01T12:00")
+    make(company, cancel(company.subscription("sub-acme"), noon, Who(noon)))
+    assert of_january(company) == [
+        ("seats", "recurring", Decimal(-100)),
+        ("support", "recurring", Decimal(-900)),
+        ("seats", "coupon", Decimal(50)),
+        ("support", "coupon", Decimal(450)),
+    ]
+    assert sum(invoice.total_minor for invoice in company.invoices("acme")) == 0
+    with company.database.writing(company.tenant) as uow:
+        accrue_shares(uow, at("2026-02-02"))
+    with company.database.reading(company.tenant) as uow:
+        standing = {account.code: units for account, units in balances(uow).items() if units}
+    assert standing.keys() <= {"receivable", "customer_credit"}, standing
+
+
+def test_what_falls_gives_back_no_coupon_that_was_on_something_else(company: Company) -> None:
+    """The coupon was on the seats, once; single sign-on was added at its price, and is dropped again."""
+    sold(company, {"percent_off": "50"}, selection={"seats": "31"})
+    to(company, "2026-01-02", seats=31, sso=1)
+    assert [line for line in of_january(company) if line[0] == "sso"] == [("sso", "recurring", Decimal(600))]
+    subscription = company.subscription("sub-acme")
+    before = subscription.phases[0].agreement.selection
+    with company.database.reading(company.tenant) as uow:
+        book = PriceBookRepository(uow).get(subscription.phases[0].agreement.book_hash).book
+    make(company, change_selection(subscription, book, before, at("2026-01-02"), Who(at("2026-02-03"))))
+    company.close("2026-02", "2026-03-01T01:00")
+    lines = [line for line in company.invoices("acme")[-1].lines if line.service.start < at("2026-02-01")]
+    assert [(line.feature, line.kind, line.exact) for line in lines] == [("sso", Kind.RECURRING, Decimal(-600))]
+
+
+def test_a_note_over_what_a_coupon_gave_back_leaves_that_alone_and_stops_no_close(company: Company) -> None:
+    with company.database.writing(company.tenant) as uow:
+        define_coupon(uow, parse_coupon({"key": "half", "percent_off": "50"}), None, at("2025-12-01"))
+        grant_coupon(uow, "acme", "half", at("2025-12-01"), at("2025-12-01"))
+    book = company.publish(AHEAD)
+    yearly = BillingCycle.calendar(Interval.YEAR, UTC_ZONE)
+    subscription = company.subscribe("acme", book, {"seats": "31"}, cycle=yearly)
+    company.subscribe("acme", book, {"sso": "1"}, id="second")
+    company.close("2025-12", "2026-01-01T01:00")
+    make(company, cancel(subscription, at("2026-01-20"), Who(at("2026-01-20"))))
+    company.close("2026-01", "2026-02-01T01:00")
+    invoice = company.invoices("acme")[-1]
+    given_back = next(line for line in invoice.lines if line.kind is Kind.COUPON and line.net_minor > 0)
+    day = at("2026-02-03")
+    with company.database.writing(company.tenant) as uow:
+        with pytest.raises(RuleBrokenError) as refused:
+            issue_credit_note(uow, CreditRequest("c", invoice.id, "x", day.date(), {given_back.line: 1}), day)
+        note = issue_credit_note(uow, CreditRequest("k", invoice.id, "wrong", day.date()), day)
+    assert refused.value.code == "not_creditable"
+    assert note.net_minor == invoice.net_minor
+    assert given_back.line not in {line.line for line in note.lines}
+    company.close("2026-02", "2026-03-01T01:00")
+    with company.database.reading(company.tenant) as uow:
+        assert verify(uow, BOOKS_CHECKS).is_sound
