@@ -53,14 +53,17 @@ class Measured:
     def usage(self, tariff: Tariff, group_by: tuple[str, ...]) -> Usage:
         """Return it in the form `tariff` prices."""
         if isinstance(tariff.shape, Matrix):
-            groups = tuple(UsageGroup(_properties(group_by, key), units) for key, units in self.groups if units)
-            return Usage(groups=groups, event_count=self.event_count)
+            return Usage(groups=self.by_group(group_by), event_count=self.event_count)
         if isinstance(tariff.shape, Bucketed):
             return Usage(buckets=self._buckets(), event_count=self.event_count)
         if asks_for_events(tariff):
             events = tuple(EventUsage(value=value, time=at) for at, value in self.listed)
             return Usage(units=self.units, event_count=self.event_count, events=events)
         return Usage(units=self.units, event_count=self.event_count)
+
+    def by_group(self, group_by: tuple[str, ...]) -> tuple[UsageGroup, ...]:
+        """Return the units of each group, under the names of the properties it is kept apart by."""
+        return tuple(UsageGroup(_properties(group_by, key), units) for key, units in self.groups if units)
 
     def _buckets(self) -> tuple[Decimal, ...]:
         """Sum by UTC hour, in order."""
