@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.e2e.visit import Visit
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+
+
+def late(route: Route) -> None:
+    """Let our font come after the page was first laid out, as over a real network."""
+    time.sleep(0.3)
+    route.continue_()
 
 
 def test_a_customer_sees_use_cost_reasons_savings_and_invoices(visit: Visit, tmp_path: Path) -> None:
@@ -22,9 +29,12 @@ def test_a_customer_sees_use_cost_reasons_savings_and_invoices(visit: Visit, tmp
     address = urlsplit(page.locator("#link").inner_text()).path
     visit.see("customer-link")
     page = visit.open()
+    page.route("**/*.otf", late)
     visit.go(address)
     expect(page.locator("html")).to_have_attribute("lang", "ko")
     visit.see("customer-korean")
+    for words in ("button[lang=ko]", "thead th", "thead th.figure"):
+        assert visit.drawn_with(words) == {"ours"}, words
     page.get_by_role("button", name="English").click()
     expect(page.get_by_role("heading", name="What you use")).to_be_visible()
     assert page.locator(".saves").count() >= 2

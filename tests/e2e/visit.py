@@ -74,6 +74,16 @@ class Visit:
         widths: list[int] = self.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert widths[0] <= widths[1], f"{name} is wider than the screen"
 
+    def drawn_with(self, selector: str) -> set[str]:
+        """Return the families that drew the text of an element, `ours` for those of the style sheet."""
+        asking = self.page.context.new_cdp_session(self.page)
+        asking.send("DOM.enable")
+        asking.send("CSS.enable")
+        root = asking.send("DOM.getDocument")["root"]["nodeId"]
+        node = asking.send("DOM.querySelector", {"nodeId": root, "selector": selector})["nodeId"]
+        drawn = asking.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+        return {"ours" if each["isCustomFont"] else each["familyName"] for each in drawn}
+
     def end(self) -> None:
         for context in self._contexts:
             context.close()
