@@ -26,12 +26,16 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One item of the checklist. An item that is not `passed` and `blocks` stops the close."""
+    """One item of the checklist. An item that is not `passed` and `blocks` stops the close.
+
+    `value`: what `detail` is about, for those who say it in another language.
+    """
 
     name: str
     passed: bool
     blocks: bool
     detail: str
+    value: str
 
 
 def checklist(uow: UnitOfWork, key: str, now: datetime) -> tuple[Check, ...]:
@@ -61,20 +65,25 @@ def checks_of(
     billed = [each for each in every if each.ends_at is None or each.ends_at > _midnight(first_day(key))]
     untaxed = _without_rate(uow, billed, rates or BuiltInRates(), issued_on or until)
     return (
-        Check("the month is over everywhere", now >= last, blocks=True, detail=f"ends at {last.isoformat()}"),
+        _check("the month is over everywhere", last.isoformat(), "ends at {}", passed=now >= last),
         _clocks_agree(latest, now),
-        Check("earlier months are closed", not earlier, blocks=True, detail=", ".join(earlier)),
-        Check("no later month was closed", not later, blocks=True, detail=", ".join(later)),
-        Check("tax rates are known", not untaxed, blocks=True, detail=_named(untaxed)),
-        Check("every event is matched", not unmatched, blocks=False, detail=f"{unmatched} unmatched events"),
-        Check("no draft waits to be finalised", not drafts, blocks=False, detail=f"{len(drafts)} drafts"),
+        _check("earlier months are closed", ", ".join(earlier), passed=not earlier),
+        _check("no later month was closed", ", ".join(later), passed=not later),
+        _check("tax rates are known", _named(untaxed), passed=not untaxed),
+        _check("every event is matched", str(unmatched), "{} unmatched events", passed=not unmatched, blocks=False),
+        _check("no draft waits to be finalised", str(len(drafts)), "{} drafts", passed=not drafts, blocks=False),
     )
+
+
+def _check(name: str, value: str, said: str = "{}", *, passed: bool, blocks: bool = True) -> Check:
+    return Check(name, passed, blocks, said.format(value) if value else "", value)
 
 
 def _clocks_agree(latest: datetime | None, now: datetime) -> Check:
     """Small differences between machines' clocks are allowed for; a clock that is days ahead is put right first."""
-    shown = "" if latest is None else f"the last event was recorded at {latest.isoformat()}"
-    return Check("clocks agree", latest is None or latest <= now + CLOCK_TOLERANCE, blocks=True, detail=shown)
+    value = "" if latest is None else latest.isoformat()
+    agree = latest is None or latest <= now + CLOCK_TOLERANCE
+    return _check("clocks agree", value, "the last event was recorded at {}", passed=agree)
 
 
 def _without_rate(uow: UnitOfWork, subscriptions: Sequence[Subscription], rates: TaxRates, on: date) -> list[str]:

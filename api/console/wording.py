@@ -23,9 +23,10 @@ class Words:
         text = catalog(self.language)[key]
         return text.format(**values) if values else text
 
-    def of(self, group: str, name: str) -> str:
+    def of(self, group: str, name: str, **values: object) -> str:
         """Return the text under `group.name`, or the name itself where it is an identifier nobody has worded."""
-        return catalog(self.language).get(f"{group}.{name}", name)
+        text = catalog(self.language).get(f"{group}.{name}", name)
+        return text.format(**values) if values else text
 
 
 @cache

@@ -60,7 +60,16 @@ def test_every_item_of_the_checklist_is_worded(door: Door) -> None:
     with door.database.reading("default") as uow:
         names = {check.name for check in checklist(uow, "2026-02", at("2026-03-02"))}
     for language in LANGUAGES:
-        assert {f"check.{name}" for name in names} <= catalog(language).keys()
+        assert {f"{group}.{name}" for group in ("check", "check_detail") for name in names} <= catalog(language).keys()
+
+
+def test_details_of_the_checklist_are_in_the_readers_language(browsing: Browsing) -> None:
+    browsing.sign_in("eve")
+    assert "0 unmatched events" in browsing.get(FEBRUARY).text
+    browsing.client.cookies.set("alacarte_language", "ko", path="/console")
+    shown = browsing.get(FEBRUARY).text
+    assert "연결되지 않은 이벤트 0건" in shown
+    assert "unmatched" not in shown
 
 
 def test_only_finance_opens_a_month(door: Door, browsing: Browsing) -> None:
