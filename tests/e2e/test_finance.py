@@ -32,8 +32,12 @@ def test_an_invoice_opens_down_to_its_events(visit: Visit, tmp_path: Path) -> No
     assert before > 2
     page.locator("#rows tbody a").first.click()
     visit.see("invoice")
+    shown = page.locator("section").first.locator("tbody td:nth-child(5)").all_inner_texts()
     assert download(visit, "PDF", tmp_path / "invoice.pdf").startswith(b"%PDF")
     document = json.loads(download(visit, "JSON", tmp_path / "invoice.json"))
+    assert [text.replace("\N{MINUS SIGN}", "-").replace(",", "") for text in shown] == [
+        each["exact"] for each in document["lines"]
+    ]
     page.get_by_role("link", name="1. Input tokens").click()
     expect(page.get_by_text("equal to the last digit")).to_be_visible()
     expect(page.get_by_text(document["lines"][0]["exact"]).first).to_be_visible()
