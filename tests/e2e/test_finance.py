@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.visit import Visit
 
@@ -76,9 +77,27 @@ def test_the_books_balance_and_the_month_says_where_it_stands(visit: Visit, tmp_
     assert download(visit, "CSV", tmp_path / "journal.csv").count(b"\n") > 20
 
 
-def test_finance_on_a_phone_in_the_dark_in_korean(visit: Visit) -> None:
-    visit.open(viewport={"width": 390, "height": 844}, color_scheme="dark", locale="ko-KR")
+@pytest.mark.parametrize(("colours", "locale"), [("dark", "ko-KR"), ("light", "en-US")])
+def test_amounts_are_in_sight_on_a_phone(visit: Visit, colours: Any, locale: str) -> None:
+    page = visit.open(viewport={"width": 390, "height": 844}, color_scheme=colours, locale=locale)
     visit.sign_in("ann")
-    for name in ("finance", "finance/invoices", "finance/receivables", "finance/balance"):
+    for name in ("finance", "finance/receivables", "finance/balance", "finance/invoices"):
         visit.go(f"/console/{name}")
-        visit.see(f"{name.replace('/', '-')}-phone-dark-korean")
+        visit.see(f"{name.replace('/', '-')}-phone-{colours}")
+        assert hidden_amounts(page) == [], name
+    for narrow in ("finance/balance", "finance/invoices"):  # Their amounts are more than the last.
+        visit.go(f"/console/{narrow}")
+        assert page.locator(".scroll").evaluate_all("all => all.every(each => each.scrollWidth <= each.clientWidth)")
+    page.locator("#rows tbody a").first.click()
+    page.wait_for_url("**/invoices/in_*")
+    visit.see(f"invoice-phone-{colours}")
+    assert hidden_amounts(page) == []
+
+
+def hidden_amounts(page: Page) -> list[str]:
+    """Return what stands in the last column of a table without being seen before anybody scrolls."""
+    found: list[str] = page.locator(".scroll tr > .figure:last-child").evaluate_all(
+        """all => all.filter(each => each.getBoundingClientRect().right > window.innerWidth)
+            .map(each => each.innerText)"""
+    )
+    return found
