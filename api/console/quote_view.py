@@ -56,7 +56,7 @@ class LineView:
 
 @dataclass(frozen=True, slots=True)
 class SelectionPage:
-    """What a page with a selection shows. Exactly one of `priced` and `refusal` is None."""
+    """What a page with a selection shows. Either `priced` or `refusal` is given; where nothing is chosen, neither."""
 
     customers: list[Customer]
     customer: Customer
@@ -95,7 +95,7 @@ def selection_page(uow: UnitOfWork, form: Mapping[str, Any], signer: Signer, at:
     selection: Mapping[str, Any] = selection_of_form(form, book.book) if given else _as_form(today, book)
     priced, refusal = None, None
     try:
-        priced = price_request(uow, QuoteRequest(customer.key, selection), signer, at)
+        priced = price_request(uow, QuoteRequest(customer.key, selection), signer, at) if selection else None
     except DomainError as error:
         refusal = error
     choices = [
