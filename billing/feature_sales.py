@@ -40,6 +40,14 @@ def last_billed_month(uow: UnitOfWork) -> str | None:
     return found
 
 
+def billed_currencies(uow: UnitOfWork, period: str) -> list[str]:
+    """Return the currencies of the invoices issued for a month."""
+    issued = (_INVOICE.c.tenant == uow.tenant) & (_INVOICE.c.period == period) & _INVOICE.c.state.in_(_ISSUED)
+    return list(
+        uow.connection.scalars(select(_INVOICE.c.currency).where(issued).distinct().order_by(_INVOICE.c.currency))
+    )
+
+
 def feature_sales(uow: UnitOfWork, period: str, asset: str) -> tuple[dict[str, FeatureSales], int]:
     """Return what was issued for a month in one currency, by feature, and how many customers were billed at all."""
     money = currency(asset)

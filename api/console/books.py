@@ -18,7 +18,7 @@ from billing import audit, ledger
 from billing.chart_of_accounts import CHART
 from billing.close_checks import checklist
 from billing.closing import CloseOptions, close, reopen
-from billing.feature_sales import feature_sales, last_billed_month
+from billing.feature_sales import billed_currencies, feature_sales, last_billed_month
 from billing.ledger_checks import CHECKS
 from billing.months import first_day
 from billing.people import Role
@@ -43,8 +43,7 @@ class BookPages(Controller):
         with services.database.reading(request.user.tenant) as uow:
             now = services.now(uow)
             month = last_billed_month(uow)
-            codes = sorted({each.currency for each in CustomerRepository(uow).page("", 500)})
-            revenue = [] if month is None else [_revenue(uow, month, code) for code in codes]
+            revenue = [] if month is None else _revenues(uow, month)
             owed = totals(age(open_invoices(uow), now.date()))
             months = _months(uow, now.date().replace(day=1))
         return page(request, "finance.html", month=month, revenue=revenue, owed=owed, months=months)
@@ -116,10 +115,14 @@ class BookPages(Controller):
         )  # fmt: skip
 
 
-def _revenue(uow: UnitOfWork, month: str, code: str) -> tuple[str, Decimal, Decimal]:
-    sales, _ = feature_sales(uow, month, code)
-    revenue = sum((each.revenue for each in sales.values()), Decimal(0))
-    return code, revenue, sum((each.margin for each in sales.values()), Decimal(0))
+def _revenues(uow: UnitOfWork, month: str) -> list[tuple[str, Decimal, Decimal]]:
+    """Return revenue and margin of a month in each currency that something was billed in."""
+    found = []
+    for code in billed_currencies(uow, month):
+        sales = feature_sales(uow, month, code)[0].values()
+        revenue = sum((each.revenue for each in sales), Decimal(0))
+        found.append((code, revenue, sum((each.margin for each in sales), Decimal(0))))
+    return found
 
 
 def _months(uow: UnitOfWork, this_month: date) -> list[tuple[str, str]]:
