@@ -18,6 +18,7 @@ from billing.repositories.customers import CustomerRepository
 from billing.repositories.price_books import PriceBookRepository
 from billing.repositories.quotes import StoredQuote
 from billing.repositories.subscriptions import SubscriptionRepository
+from billing.supply import keep_units
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import subscription_changed
 from billing.webhooks.events import announce
@@ -138,7 +139,8 @@ def start(
 ) -> Subscription:
     """Start a subscription; the same id again with the same facts is answered with what is there.
 
-    Raises InvalidValueError (another currency than the book's), ConflictError (the id is another subscription's).
+    Raises InvalidValueError (another currency than the book's), ConflictError (the id is another subscription's),
+    SoldOutError where fewer units of a limited feature are left.
     """
     check_external_id(subscription_id, "subscription")
     CustomerRepository(uow).get(customer)
@@ -155,6 +157,7 @@ def start(
     known = repository.find(subscription_id)
     if known is None:
         if repository.add(wanted, recorded_at):
+            keep_units(uow, wanted, recorded_at, from_quote=agreement.quote_id is not None)
             announce(uow, [subscription_changed(wanted, first)], recorded_at)
             return wanted
         known = repository.get(subscription_id)  # Somebody else started it since we looked.
@@ -167,7 +170,11 @@ def start(
 
 
 def record(uow: UnitOfWork, change: Change) -> Subscription:
-    """Record a change, unless it is nothing. Raises ConflictError where the subscription was changed since."""
+    """Record a change, unless it is nothing.
+
+    Raises ConflictError where the subscription was changed since it was worked out, SoldOutError where fewer units of a
+    limited feature are left.
+    """
     repository = SubscriptionRepository(uow)
     repository.lock(change.subscription.id)
     now = repository.get(change.subscription.id)
@@ -183,6 +190,7 @@ def record(uow: UnitOfWork, change: Change) -> Subscription:
     for phase in change.phases:
         repository.add_phase(change.subscription.id, phase)
         announce(uow, [subscription_changed(change.outcome, phase)], phase.recorded_at)
+    keep_units(uow, change.outcome, change.phases[0].recorded_at)
     return change.outcome
 
 

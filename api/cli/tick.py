@@ -29,7 +29,7 @@ def run(_options: argparse.Namespace) -> int:
         billed = bill_reached(database, settings.tenant, now, configured_hand_over(os.environ))
     print(
         f"ended: {ended.quotes} quotes, {ended.usage_holds} holds on usage, {ended.credit_holds} holds on credit, "
-        f"{ended.grants} grants"
+        f"{ended.grants} grants, limited units of {ended.sold_units} subscriptions"
     )
     for invoice in billed.invoices:
         print(f"invoiced at a threshold: {invoice.number} {invoice.customer}")

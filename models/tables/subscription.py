@@ -57,3 +57,18 @@ class SubscriptionPhaseRow(TenantRow, table=True):
     reason: str = Field(default="", max_length=500)
     actor: str = Field(default="", max_length=120)
     recorded_at: datetime = Field(sa_type=UtcTime)
+
+
+class KeptUnitsRow(TenantRow, table=True):
+    """Units of a limited feature that a subscription keeps: the most that it has from now on."""
+
+    __tablename__ = "kept_units"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "subscription"], ["subscription.tenant", "subscription.id"]),
+        ForeignKeyConstraint(["tenant", "feature"], ["feature_supply.tenant", "feature_supply.feature"]),
+        CheckConstraint("units > 0", name="units"),
+    )
+
+    subscription: str = Field(primary_key=True, max_length=120)
+    feature: str = Field(primary_key=True, max_length=120)
+    units: int

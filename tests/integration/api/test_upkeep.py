@@ -72,7 +72,7 @@ def test_the_server_ends_what_is_over(sold: Door) -> None:
     while states(sold) != (HoldState.EXPIRED, ["expired"]):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    while end_what_is_over(sold.database, "default", LATER) != Ended(0, 0, 0, 0):
+    while end_what_is_over(sold.database, "default", LATER) != Ended(0, 0, 0, 0, 0):
         assert time.monotonic() < deadline
     [wallet] = sold.call("GET", "/v1/customers/acme/wallets").json()["items"]
     assert (wallet["free"], wallet["held"]) == ("10", "0")
@@ -174,9 +174,9 @@ def test_a_tenant_that_is_never_done_lets_the_others_have_their_turn(
 
 def test_everything_is_ended_once_and_not_too_early(database: Database) -> None:
     sell(database)
-    assert end_what_is_over(database, "default", START) == Ended(0, 0, 0, 0)
-    assert end_what_is_over(database, "default", SOON) == Ended(0, 1, 1, 1)
-    assert end_what_is_over(database, "other", LATER) == Ended(0, 0, 0, 0)
+    assert end_what_is_over(database, "default", START) == Ended(0, 0, 0, 0, 0)
+    assert end_what_is_over(database, "default", SOON) == Ended(0, 1, 1, 1, 0)
+    assert end_what_is_over(database, "other", LATER) == Ended(0, 0, 0, 0, 0)
 
 
 def test_the_command_says_what_it_ended(
@@ -190,8 +190,14 @@ def test_the_command_says_what_it_ended(
     monkeypatch.setenv("ALACARTE_DATABASE_URL", f"sqlite:///{path}")
     monkeypatch.setenv("ALACARTE_SIGNING_KEY", str(tmp_path / "key.pem"))
     ended = [(main(["tick"]), capsys.readouterr().out) for _ in range(2)]
-    assert ended[0] == (0, "ended: 0 quotes, 1 holds on usage, 1 holds on credit, 1 grants\n")
-    assert ended[1] == (0, "ended: 0 quotes, 0 holds on usage, 0 holds on credit, 0 grants\n")
+    assert ended[0] == (
+        0,
+        "ended: 0 quotes, 1 holds on usage, 1 holds on credit, 1 grants, limited units of 0 subscriptions\n",
+    )
+    assert ended[1] == (
+        0,
+        "ended: 0 quotes, 0 holds on usage, 0 holds on credit, 0 grants, limited units of 0 subscriptions\n",
+    )
 
 
 @pytest.mark.parametrize("variable", ["ALACARTE_UPKEEP_SECONDS", "ALACARTE_WEBHOOK_SECONDS"])
