@@ -144,7 +144,7 @@ def _rate_segment(
     rows = []
     for line in priced.lines:
         feature = prices[line.feature].feature
-        if _in_scope(feature, segment, scope):
+        if _in_scope(feature, cycle, segment, scope):
             one = metered.get((line.feature, segment.period.start))
             row = _row(subscription, cycle, segment, prices[line.feature], line, priced, one)
             if scope is Scope.INTERIM:
@@ -153,12 +153,18 @@ def _rate_segment(
     return rows
 
 
-def _in_scope(feature: Feature, segment: Segment, scope: Scope) -> bool:
+def _in_scope(feature: Feature, cycle: CyclePeriod, segment: Segment, scope: Scope) -> bool:
     if feature.kind is FeatureKind.METERED:
         return scope is not Scope.ADVANCE
-    if segment.in_trial:
+    if segment.in_trial or _counts_for_nothing(cycle, segment):
         return False
     return scope is Scope.FINAL or (scope is Scope.ADVANCE and feature.billed == "advance")
+
+
+def _counts_for_nothing(cycle: CyclePeriod, segment: Segment) -> bool:
+    """Whether a segment is replaced on the day on which it begins, where days are what counts."""
+    rule = segment.phase.agreement.proration
+    return not prorate(Decimal(1), used=segment.counted, full=cycle.full, rule=rule).used_units
 
 
 def _recurring(

@@ -122,7 +122,7 @@ def with_more(earlier: Billed | None, row: RatedUsage, charge: str, credited: De
 def differences(
     due: Iterable[RatedUsage], billed: Mapping[Key, Billed], in_question: Mapping[Key, Billed]
 ) -> list[RatedUsage]:
-    """Return due less billed. `in_question`: what of `billed` has to be taken back where it is not due any more.
+    """Return due less billed, by time. `in_question`: what of `billed` is taken back where it is not due any more.
 
     What credit notes gave back of a feature in a billing period is not taken back once more.
     """
@@ -147,7 +147,7 @@ def differences(
             found.append(_less(nothing, earlier))
     for group in {group_of(each.row) for each in billed.values() if each.credited}:
         found = _within(found, group, [each for each in billed.values() if group_of(each.row) == group])
-    return [row for row in found if not row.is_nothing]
+    return sorted((row for row in found if not row.is_nothing), key=lambda row: row.segment_start)
 
 
 def _within(rows: Iterable[RatedUsage], group: Group, billed: Iterable[Billed]) -> list[RatedUsage]:
@@ -159,7 +159,7 @@ def _within(rows: Iterable[RatedUsage], group: Group, billed: Iterable[Billed]) 
         excess = EXACT.subtract(excess, row.amount) if group_of(row) == group else excess
     excess = EXACT.subtract(excess, max(left, _ZERO))
     found = []
-    for row in sorted(rows, key=lambda each: each.segment_start):  # So that it never matters what was asked first.
+    for row in sorted(rows, key=lambda each: each.segment_start):  # What was first is spared first.
         spared = min(excess, EXACT.minus(row.amount)) if group_of(row) == group else _ZERO
         if spared > 0:
             excess = EXACT.subtract(excess, spared)

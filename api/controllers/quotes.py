@@ -94,7 +94,8 @@ class QuoteController(Controller):
         name = f"quotes {standing or ''} {customer or ''}"
         place = read_cursor(services, request.user.tenant, name, cursor)
         with services.database.reading(request.user.tenant) as uow:
-            found = QuoteRepository(uow).page(place[0] if place else None, limit, customer, standing)
+            before = place[0] if place else None
+            found = QuoteRepository(uow).page(services.now(uow), before, limit, customer, standing)
         last = [found[-1].id] if found else []
         return page(services, request.user.tenant, name, [*map(listed_view, found)], limit, last)
 
@@ -103,7 +104,7 @@ class QuoteController(Controller):
         """Return a quote as its buyer sees it."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            quote = QuoteRepository(uow).get(quote_id)
+            quote = QuoteRepository(uow).get(quote_id).seen_at(services.now(uow))
         return quote_view(quote, disclose(quote.sealed, Disclosure.BUYER))
 
     @post(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, insert, select, update
 
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -60,6 +60,11 @@ class StoredQuote:
     expires_at: datetime
     resolved_at: datetime | None = None
     accept_key: str | None = None
+
+    def seen_at(self, at: datetime) -> StoredQuote:
+        """Return it as it stands at a time: over is over, whether or not somebody has noted it."""
+        is_over = self.state == "open" and self.expires_at <= at
+        return replace(self, state="expired") if is_over else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +121,19 @@ class QuoteRepository:
         return StoredQuote(**{name: row[name] for name in _FIELDS}, sealed=row["document"])
 
     def page(
-        self, before: str | None, limit: int, customer: str | None = None, state: str | None = None
+        self, at: datetime, before: str | None, limit: int, customer: str | None = None, state: str | None = None
     ) -> list[ListedQuote]:
-        """Return quotes before an id, made last first: ids grow with time. Of one customer or in one state if given."""
-        columns = [_QUOTE.c[name] for name in ListedQuote.__slots__]
+        """Return quotes before an id as they stand at a time, made last first: ids grow with time.
+
+        Of one customer, or in one state, if given.
+        """
+        is_over = (_QUOTE.c.state == "open") & (_QUOTE.c.expires_at <= at)
+        stands = case((is_over, "expired"), else_=_QUOTE.c.state)
+        columns = [stands.label(name) if name == "state" else _QUOTE.c[name] for name in ListedQuote.__slots__]
         conditions = [
             None if before is None else _QUOTE.c.id < before,
             None if customer is None else _QUOTE.c.customer == customer,
-            None if state is None else _QUOTE.c.state == state,
+            None if state is None else stands == state,
         ]
         query = select(*columns).where(_QUOTE.c.tenant == self._uow.tenant, *(c for c in conditions if c is not None))
         return [

@@ -52,9 +52,14 @@ def test_a_released_quote_is_released_again_without_effect(door: Door) -> None:
 
 def test_an_expired_quote_is_refused_with_its_code(door: Door) -> None:
     quote = quoted(door)
+    assert door.call("GET", f"/v1/quotes/{quote['id']}").json()["state"] == "open"
     door.wait(days=400)
     answer = door.call("POST", f"/v1/quotes/{quote['id']}/accept", {}, key="a1")
     assert answer.json()["code"] == "quote_expired"
+    assert door.call("GET", f"/v1/quotes/{quote['id']}").json()["state"] == "expired"
+    for state, listed in (("expired", [quote["id"]]), ("open", [])):
+        items = door.call("GET", "/v1/quotes", state=state).json()["items"]
+        assert [each["id"] for each in items if each["state"] == state] == listed
 
 
 def test_a_quote_verifies_and_with_one_digit_changed_does_not(door: Door) -> None:

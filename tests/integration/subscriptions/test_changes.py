@@ -67,6 +67,22 @@ def test_a_quantity_changed_within_the_month_is_billed_by_the_day(company: Compa
     assert amounts(company) == [("seats", Decimal(100), "2026-01-01"), ("seats", Decimal(420), "2026-01-11")]
 
 
+def test_what_is_changed_again_on_the_same_day_leaves_no_line(company: Company) -> None:
+    book = company.publish()
+    prices = book_of(company, book)
+    subscription = company.subscribe("acme", book, {"seats": "31", "sso": "1"}, "2026-01-01T08:00")
+    for hour, seats in ((9, 40), (10, 50), (11, 62)):
+        moment = at(f"2026-01-11T{hour:02}:00")
+        subscription = make(company, change_quantity(subscription, prices, "seats", Decimal(seats), moment, WHO))
+    make(company, drop_feature(subscription, prices, "sso", at("2026-01-11T12:00"), WHO))
+    company.close("2026-01", "2026-02-01T01:00")
+    assert amounts(company) == [
+        ("seats", Decimal(90), "2026-01-01"),
+        ("sso", Decimal(180), "2026-01-01"),
+        ("seats", Decimal(420), "2026-01-11"),
+    ]
+
+
 def test_features_come_and_go_and_the_bundle_with_them(company: Company) -> None:
     book = company.publish()
     subscription = company.subscribe("acme", book, {"seats": "31"})
