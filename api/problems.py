@@ -96,11 +96,25 @@ def domain_error(request: Request[Any, Any, Any], error: DomainError) -> Respons
 def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer what the framework refuses: malformed bodies are 400, whatever it calls them."""
     if isinstance(error, ValidationException):
-        return problem(request, 400, "malformed", error.detail, errors=error.extra)
+        return problem(request, 400, "malformed", error.detail, errors=_as_sent(request, error.extra))
     code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
     answer = problem(request, error.status_code, code.get(error.status_code, "malformed"), error.detail)
     answer.headers.update(error.headers or {})  # Such as the methods that are allowed.
     return answer
+
+
+def _as_sent(request: Request[Any, Any, Any], errors: Any) -> Any:  # noqa: ANN401
+    """Return what is wrong with each parameter under the name it is sent by: the framework names ours."""
+    if not isinstance(errors, list):
+        return errors
+    ours = request.route_handler.parsed_fn_signature.parameters
+    sent = {name: getattr(each.kwarg_definition, "name", None) or name for name, each in ours.items()}
+    return [
+        each
+        if each.get("source") == "body" or "key" not in each
+        else each | {"key": sent.get(each["key"], each["key"])}
+        for each in errors
+    ]
 
 
 def unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

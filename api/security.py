@@ -98,5 +98,5 @@ def check_scopes(handler: BaseRouteHandler, caller: Caller) -> None:
             raise ForbiddenError(
                 f"needs one of the scopes {', '.join(sorted(alternatives))}",
                 field="authorization",
-                value=sorted(caller.key.scopes),
+                value=", ".join(sorted(caller.key.scopes)),
             )

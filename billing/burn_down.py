@@ -13,7 +13,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from models.values.errors import RuleBrokenError
-from models.values.money import round_fraction
+from models.values.money import round_fraction, shown_units
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -22,6 +22,12 @@ class InsufficientCreditError(RuleBrokenError):
     """A customer has less free credit than was asked for."""
 
     code = "insufficient_credit"
+
+    @classmethod
+    def of(cls, customer: str, asset: str, free: int, wanted: int) -> InsufficientCreditError:
+        """Return the refusal of `wanted` ledger units of an asset, of which `free` are left."""
+        rule = f"has {shown_units(free, asset)} {asset} free, and {shown_units(wanted, asset)} is needed"
+        return cls(rule, field="customer", value=customer)
 
 
 class GrantKind(StrEnum):

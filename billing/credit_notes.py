@@ -30,7 +30,7 @@ from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import credit_note_issued, invoice_events
 from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError, RuleBrokenError
-from models.values.money import allocate, currency, round_fraction, round_to_minor
+from models.values.money import allocate, currency, round_fraction, round_to_minor, shown_minor
 
 _CREDITABLE = {InvoiceState.FINALISED, InvoiceState.PAID}
 _ID_CHARS = 26
@@ -123,22 +123,7 @@ def plan_credit(
     left, in_all = creditable(invoice, notes, billed)
     wanted = dict(net_by_line) if net_by_line is not None else _all_that_is_left(left, in_all)
     lines = {line.line: line for line in invoice.lines}
-    for number, net in wanted.items():
-        if number not in lines:
-            raise NotFoundError("has no such line", field="line", value=number, code="unknown_invoice_line")
-        if net < 0:
-            raise InvalidValueError("must be >= 0", field=f"lines.{number}", value=net)
-        if net > left[number]:
-            raise RuleBrokenError(
-                f"at most {left[number]} is creditable", field=f"lines.{number}", value=net, code="not_creditable"
-            )
-    if sum(wanted.values()) > in_all:
-        raise RuleBrokenError(
-            f"at most {in_all} of the invoice is creditable",
-            field="invoice",
-            value=sum(wanted.values()),
-            code="not_creditable",
-        )
+    _check_creditable(invoice.currency, wanted, left, in_all)
     takes_the_last = sum(wanted.values()) == in_all
     credited = []
     for number, line in sorted(lines.items()):
@@ -191,6 +176,26 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
     settled_by = invoice_events(invoices.get(invoice.id), before=invoice.state, by=f"credit_note:{note.id}")
     announce(uow, [credit_note_issued(note), *settled_by], recorded_at)
     return note
+
+
+def _check_creditable(asset: str, wanted: Mapping[int, int], left: Mapping[int, int], in_all: int) -> None:
+    """Refuse what is no line, below zero, or more than is `left` of a line or in all."""
+    for number, net in wanted.items():
+        field, shown = f"lines.{number}", shown_minor(net, asset)
+        if number not in left:
+            raise NotFoundError("the invoice has no such line", field=field, code="unknown_invoice_line")
+        if net < 0:
+            raise InvalidValueError("must be >= 0", field=field, value=shown)
+        if net > left[number]:
+            most = shown_minor(left[number], asset)
+            raise RuleBrokenError(f"at most {most} is creditable", field=field, value=shown, code="not_creditable")
+    if sum(wanted.values()) > in_all:
+        raise RuleBrokenError(
+            f"at most {shown_minor(in_all, asset)} of the invoice is creditable",
+            field="lines",
+            value=shown_minor(sum(wanted.values()), asset),
+            code="not_creditable",
+        )
 
 
 def _charges(invoice: Invoice) -> set[str]:

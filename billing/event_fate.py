@@ -124,7 +124,7 @@ def _fate(uow: UnitOfWork, event: CloudEvent) -> EventFate:
 def _fate_for_all(uow: UnitOfWork, event: CloudEvent) -> MeterFate | None:
     """Return what keeps the event from every meter."""
     if event.cancels:
-        return MeterFate(Fate.IS_CANCELLATION, f"of {event.corrects}")
+        return MeterFate(Fate.IS_CANCELLATION, f"of {' '.join(event.corrects or ())}")
     correction = correction_of(uow, event)
     if correction is not None:
         fate = Fate.CANCELLED if correction.cancels else Fate.CORRECTED

@@ -76,7 +76,7 @@ def hold(uow: UnitOfWork, wanted: Hold) -> Hold:
     grants = rows.grants_of(uow, wanted.customer, wanted.asset)
     takings = plan_burn(grants, wanted.units, wanted.feature, wanted.created_at)
     if total(takings) < wanted.units:
-        raise InsufficientCreditError(f"has {total(takings)} free units", field=wanted.customer, value=wanted.units)
+        raise InsufficientCreditError.of(wanted.customer, wanted.asset, total(takings), wanted.units)
     begin(uow, wanted)
     rows.change_parts(uow, wanted.key, {taking.grant.id: taking.units for taking in takings})
     return wanted
@@ -178,7 +178,7 @@ def _plan(uow: UnitOfWork, found: Hold, units: int, at: datetime, *, partial: bo
     if (missing := units - sum(wanted.values())) > 0:
         more = plan_burn(rows.grants_of(uow, found.customer, found.asset), missing, found.feature, at)
         if total(more) < missing and not partial:
-            raise InsufficientCreditError(f"has {units - missing + total(more)}", field=found.customer, value=units)
+            raise InsufficientCreditError.of(found.customer, found.asset, units - missing + total(more), units)
         for taking in more:
             wanted[taking.grant.id] = wanted.get(taking.grant.id, 0) + taking.units
     paying = [grant_id for grant_id, taken in wanted.items() if taken]

@@ -25,7 +25,7 @@ from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import invoice_events
 from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, RuleBrokenError
-from models.values.money import currency
+from models.values.money import currency, shown_minor
 
 _PAYABLE = {InvoiceState.FINALISED, InvoiceState.PAID, InvoiceState.UNCOLLECTIBLE}
 """The states in which money comes in, and so those in which it goes back."""
@@ -40,10 +40,11 @@ class Money:
     at: datetime
     processor: str = "manual"
 
-    def check_positive(self) -> None:
-        """Raise InvalidValueError where nothing moved."""
+    def check_positive(self, asset: str) -> None:
+        """Raise InvalidValueError where nothing of the currency moved."""
         if self.amount_minor <= 0:
-            raise InvalidValueError("must be > 0", field="amount", value=self.amount_minor, code="below_minimum")
+            shown = shown_minor(self.amount_minor, asset)
+            raise InvalidValueError("must be > 0", field="amount", value=shown, code="below_minimum")
 
 
 def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> Invoice:
@@ -55,7 +56,7 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
     repository, found = _locked(uow, invoice)
     if _is_recorded(uow, repository, found, f"payment:{money.key}", money, sign=1):
         return found
-    money.check_positive()
+    money.check_positive(found.currency)
     if found.state not in _PAYABLE:
         raise RuleBrokenError("cannot be paid", field="invoice", value=found.state.value, code="invoice_not_payable")
     lost = _written_off(repository, found)
@@ -94,7 +95,7 @@ def refund(
     key = f"refund:{money.key}"
     if _is_recorded(uow, repository, found, key, money, sign=-1):
         return found
-    money.check_positive()
+    money.check_positive(found.currency)
     check_refundable(found)
     units = money.amount_minor * currency(found.currency).units_per_minor
     if not reopens:
@@ -106,9 +107,8 @@ def refund(
         each.amount_minor for each in repository.settlements([found.id]).get(found.id, []) if each.kind in MONEY_KINDS
     )
     if money.amount_minor > paid and not beyond_paid:
-        raise RuleBrokenError(
-            f"at most {paid} was paid", field="amount_minor", value=money.amount_minor, code="refund_above_paid"
-        )
+        most, shown = shown_minor(paid, found.currency), shown_minor(money.amount_minor, found.currency)
+        raise RuleBrokenError(f"at most {most} was paid", field="amount", value=shown, code="refund_above_paid")
     reopened = RefundReopening(found.customer, found.currency, money.processor, units)
     ledger.post(uow, [journal(key, money.at, reopened)], recorded_at=recorded_at)
     refunded = Settlement(found.id, key, "refund", -money.amount_minor, money.at, money.processor)
@@ -176,7 +176,7 @@ def grant_customer_credit(
     uow: UnitOfWork, customer: str, asset: str, money: Money, recorded_at: datetime
 ) -> list[Invoice]:
     """Take in money for no invoice in particular: it pays what is open, oldest first. Returns what it paid."""
-    money.check_positive()
+    money.check_positive(asset)
     units = money.amount_minor * currency(asset).units_per_minor
     taken = Overpayment(customer, asset, money.processor, units)
     posted = ledger.post(uow, [journal(f"credit_in:{money.key}", money.at, taken)], recorded_at=recorded_at)

@@ -150,7 +150,7 @@ def burn(uow: UnitOfWork, request: BurnRequest, *, recorded_at: datetime, partia
         rows.grants_of(uow, request.customer, request.asset), request.units, request.feature, request.at
     )
     if total(takings) < request.units and not partial:
-        raise InsufficientCreditError(f"has {total(takings)} free units", field=request.customer, value=request.units)
+        raise InsufficientCreditError.of(request.customer, request.asset, total(takings), request.units)
     write_burn(uow, request, takings, recorded_at)
     return total(takings)
 
@@ -209,7 +209,7 @@ def refund_credit(
     if not grants:
         raise NotFoundError("no such grant", field="credit_grant", value=grant_id)
     if not 0 < units <= grants[0].free:
-        raise InsufficientCreditError(f"has {grants[0].free} free units", field=grant_id, value=units)
+        raise InsufficientCreditError.of(grants[0].customer, grants[0].asset, grants[0].free, units)
     taking = take(grants[0], units)
     rows.take(uow, key, "refund", [taking], at)
     _post(uow, f"credit-refund:{key}", at, credit_facts.refunded(taking, processor), recorded_at)

@@ -12,6 +12,7 @@ import msgspec
 from billing import usage_holds
 from billing.expected_usage import event_for
 from billing.holds import HoldState
+from billing.metering.alerts import LimitReachedError
 from billing.repositories.usage_holds import ExpectedUsage, FeatureShare, UsageHold
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
@@ -103,7 +104,13 @@ def authorize_for(uow: UnitOfWork, body: UsageHoldBody, now: datetime) -> UsageH
         data = dict(properties)
     expires_at = now + timedelta(seconds=body.expires_in_seconds)
     wanted = ExpectedUsage(body.id, body.customer, event_type, data, expires_at, body.prepaid)
-    return usage_hold_document(usage_holds.authorize(uow, wanted, now))
+    try:
+        return usage_hold_document(usage_holds.authorize(uow, wanted, now))
+    except LimitReachedError as error:
+        # The domain knows of an event alone; units were sent, and units are refused.
+        raise LimitReachedError(
+            error.rule, field="event" if body.feature is None else "units", value=error.value
+        ) from error
 
 
 def usage_hold_document(hold: UsageHold) -> UsageHoldView:

@@ -140,7 +140,8 @@ def check_limits(uow: UnitOfWork, event: StoredEvent, besides: Sequence[StoredEv
             continue
         before = usage_of(uow, event.customer, limit.meter, period, besides=besides).units
         if units > before:  # What does not add to a meter is no matter of its limit.
-            raise LimitReachedError(f"at most {plain(limit.threshold)}", field=f"limit.{limit.key}", value=plain(units))
+            most = f"the limit {limit.key} is {plain(limit.threshold)} in all"
+            raise LimitReachedError(most, field="event", value=plain(units))
 
 
 def raise_alerts(uow: UnitOfWork, customers: Collection[str], now: datetime) -> list[RaisedAlert]:

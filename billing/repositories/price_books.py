@@ -187,9 +187,7 @@ class PriceBookRepository:
             if stored.book.currency == currency and stored.book.channel in {None, channel}
         ]
         if not fitting:
-            raise NotFoundError(
-                f"no price book in {currency} is in force for channel {channel}", field="price_book", value=at
-            )
+            raise NotFoundError(f"no price book is in force for channel {channel}", field="currency", value=currency)
         return max(fitting, key=lambda stored: (stored.book.channel is not None, stored.book.effective_from))
 
     def add_sheet(self, sheet_hash: str, sheet: PriceSheet, salt: bytes, at: datetime) -> None:

@@ -14,6 +14,7 @@ from billing.settlements import Money, check_refundable, is_covered, is_refunded
 from billing.stripe.money_back import awaited_refunds, enqueue_refund, is_asked_for
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, RuleBrokenError
+from models.values.money import shown_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def refund_invoice(
     money = Money(key, amount_minor, now, processor or "manual")
     is_known = is_refunded(uow, key)
     if not is_known and _is_stripes(uow, found, processor):
-        money.check_positive()
+        money.check_positive(found.currency)
         after = RefundOfInvoice(found, is_recorded=False)
         is_known = not enqueue_refund(uow, found.id, key, amount_minor, now=now)
     elif is_asked_for(uow, key):
@@ -62,6 +63,6 @@ def _check_covered(uow: UnitOfWork, invoice: Invoice, amount_minor: int) -> None
         raise RuleBrokenError(
             "is more than was paid, less what went back and what is on its way back",
             field="amount",
-            value=amount_minor,
+            value=shown_minor(amount_minor, invoice.currency),
             code="refund_above_paid",
         )

@@ -19,7 +19,7 @@ from typing import cast
 import iso4217
 
 from models.values.errors import InvalidValueError, RuleBrokenError
-from models.values.quantity import EXACT
+from models.values.quantity import EXACT, plain
 
 _LEDGER_DIGITS_BELOW_MINOR = 6
 _LEDGER_DIGITS_WITHOUT_MINOR = 4
@@ -145,6 +145,16 @@ def from_minor(minor: int, of: Currency) -> Decimal:
 def from_ledger_units(units: int, of: Currency) -> Decimal:
     """Integer ledger units -> exact Decimal in major units."""
     return Decimal(units).scaleb(-of.ledger_exponent, context=EXACT)
+
+
+def shown_minor(minor: int, code: str) -> str:
+    """Print integer minor units of a currency as a decimal string in major units: what a refusal says."""
+    return plain(from_minor(minor, currency(code)))
+
+
+def shown_units(units: int, code: str) -> str:
+    """Print integer ledger units of a currency as a decimal string in major units."""
+    return plain(from_ledger_units(units, currency(code)))
 
 
 def allocate(total: int, weights: Sequence[Decimal | Fraction | int]) -> list[int]:

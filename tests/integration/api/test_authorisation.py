@@ -249,6 +249,7 @@ def test_every_operation_opens_to_its_scopes_and_to_nobody_else(billed: Door) ->
                 assert answer.status_code not in {401, 403, 500}, (operation, scope, answer.text)
             else:
                 assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (operation, scope)
+                assert answer.json()["detail"].endswith(f", got '{scope}'")
     assert seen == set(SCOPES)
 
 

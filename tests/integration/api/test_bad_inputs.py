@@ -80,6 +80,13 @@ def test_each_is_refused_with_its_code_and_no_row_and_the_process_lives(billed: 
     assert billed.call("POST", EVENTS, {**KNOWN, "id": "after"}).status_code == 201
 
 
+def test_a_missing_price_book_is_told_by_the_currency(billed: Door) -> None:
+    detail = billed.call("POST", "/v1/quotes", {"customer": "euro", "selection": {"seats": "1"}}, key="e").json()[
+        "detail"
+    ]
+    assert detail == "currency: no price book is in force for channel direct, got 'EUR'"
+
+
 def test_what_is_accepted_is_harmless(billed: Door) -> None:
     """Numbers 5, 19, 24, 26, 30 and 31; 33 and 34 are below."""
     invoices = billed.call("GET", "/v1/invoices").json()

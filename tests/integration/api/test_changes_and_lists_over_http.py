@@ -150,7 +150,8 @@ def test_subscriptions_quotes_and_credit_notes_come_in_pages(sold: Door) -> None
     assert [each["id"] for each in listed] == made[::-1]
     assert [each["state"] for each in listed] == ["open", "open", "released", "open", "open"]
     assert [each["id"] for each in pages(sold, "/v1/quotes", customer="buyer", state="open")] == [made[4], made[0]]
-    assert sold.call("GET", "/v1/quotes", state="lost").status_code == 400
+    lost = sold.call("GET", "/v1/quotes", state="lost")
+    assert (lost.status_code, lost.json()["errors"][0]["key"]) == (400, "state")
 
     for invoice in sold.call("GET", "/v1/invoices").json()["items"]:
         for number, amount in enumerate(("1", "0.5")):

@@ -87,6 +87,9 @@ def test_what_a_credit_note_left_is_paid_back_and_the_invoice_stays_paid(billed:
 def test_what_cannot_be_refunded_is_refused(billed: Door, amount: Any, status: int, code: str) -> None:
     answer = refund(billed, "bad", amount)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+    if status == 422:  # In the terms of the request: its member, and the amount as it was sent.
+        assert answer.json()["field"] == "amount"
+        assert answer.json()["detail"].endswith(f", got {amount!r}")
     assert billed.call("GET", f"/v1/invoices/{number(billed)}").json()["open"] == "0"
 
 

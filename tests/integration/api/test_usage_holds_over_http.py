@@ -112,6 +112,9 @@ def test_a_limit_is_set_kept_and_lifted(sold: Door) -> None:
     assert sold.call("POST", HOLDS, {"id": "h1", **TOKENS}).status_code == 201
     beyond = sold.call("POST", HOLDS, {"id": "h2", **TOKENS})
     assert (beyond.status_code, beyond.json()["code"]) == (422, "limit_reached")
+    units = {"id": "u", "customer": "buyer", "feature": "tokens", "units": "2000"}
+    beyond = [sold.call("POST", HOLDS, each).json()["field"] for each in ({"id": "h2", **TOKENS}, units)]
+    assert beyond == ["event", "units"]
     assert sold.call("POST", "/v1/events", happened(3, 1500)).status_code == 201
     [listed] = sold.call("GET", ALERTS).json()["items"]
     assert [each["units"] for each in listed["raised"]] == ["1500"]

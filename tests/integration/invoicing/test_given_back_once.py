@@ -100,7 +100,7 @@ def test_what_a_correction_gave_back_a_note_does_not(company: Company) -> None:
     assert (refused.value.code, refused.value.field) == ("not_creditable", "invoice")
     with pytest.raises(RuleBrokenError) as refused:
         credit(company, invoice, "k", {1: 1})
-    assert (refused.value.code, refused.value.field, refused.value.value) == ("not_creditable", "lines.1", 1)
+    assert (refused.value.code, refused.value.field, refused.value.value) == ("not_creditable", "lines.1", "0.01")
     assert given_back(company) == 21090
 
 

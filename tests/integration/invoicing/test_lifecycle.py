@@ -123,6 +123,7 @@ def test_no_more_is_credited_than_was_billed(company: Company, invoice: Invoice)
         issue_credit_note(uow, CreditRequest("k1", invoice.id, "a part", date(2026, 2, 10), {1: 2500}), NOW)
     with pytest.raises(RuleBrokenError) as refused, company.database.writing(company.tenant) as uow:
         issue_credit_note(uow, CreditRequest("k2", invoice.id, "too much", date(2026, 2, 10), {1: 501}), NOW)
+    assert str(refused.value) == "lines.1: at most 5 is creditable, got '5.01'"
     assert refused.value.code == "not_creditable"
     with company.database.writing(company.tenant) as uow:
         rest = issue_credit_note(uow, CreditRequest("k3", invoice.id, "the rest", date(2026, 2, 10)), NOW)
@@ -138,7 +139,7 @@ def test_a_line_that_takes_off_lowers_what_may_be_credited_in_all() -> None:
     less = replace(whole, lines=(line, off), net_minor=2000, tax_minor=400, total_minor=2400)
     with pytest.raises(RuleBrokenError) as refused:
         plan_credit(less, [], {1: 2001})
-    assert (refused.value.code, refused.value.field) == ("not_creditable", "invoice")
+    assert (refused.value.code, refused.value.field, refused.value.value) == ("not_creditable", "lines", "20.01")
     assert plan_credit(less, [], {1: 2000}) == plan_credit(less, [], None) == [CreditedLine(1, 2000, 400)]
 
 

@@ -115,6 +115,7 @@ def test_what_keeps_an_event_from_every_meter_is_said_once(company: Company) -> 
         7: [Fate.IS_CANCELLATION],
         8: [Fate.WAITS_FOR_CORRECTED_EVENT],
     }
+    assert fate(company, 7).fates[0].detail == "of test e6"
 
 
 def test_refused_bodies_are_named_and_an_unknown_id_is_an_error(company: Company) -> None:

@@ -43,7 +43,8 @@ def test_nothing_is_authorised_beyond_a_limit_and_what_happened_still_counts(com
     for prepaid in (True, False):
         with pytest.raises(LimitReachedError) as refused:
             authorize(company, expected("b", 101, prepaid=prepaid))
-    assert (refused.value.field, refused.value.value) == ("limit.daily", "1001")
+    assert (refused.value.field, refused.value.value) == ("event", "1001")
+    assert refused.value.rule == "the limit daily is 1000 in all"
     authorize(company, expected("b", 100))
     authorize(company, expected("free", 0))  # Adds nothing to the meter of the limit.
     settle(company, "a", used("a", 5_000))  # It happened: it counts, and the alert of the limit is raised.

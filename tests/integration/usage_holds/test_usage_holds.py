@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -88,8 +89,10 @@ def test_pending_holds_count_as_used_and_free_what_they_kept_when_they_end(compa
 
 def test_a_hold_past_its_time_ends_when_somebody_looks(company: Company) -> None:
     authorize(company, expected("a", 3_000))
-    with pytest.raises(InsufficientCreditError):
+    with pytest.raises(InsufficientCreditError) as refused:
         authorize(company, expected("b", 3_000))
+    assert (refused.value.field, refused.value.value) == ("customer", "acme")
+    assert re.fullmatch(r"has [0-9.]+ USD free, and [67]\.[0-9]+ is needed", refused.value.rule)
     assert authorize(company, expected("b", 3_000, expires_at=NOW + 2 * HOUR), NOW + HOUR).state is HoldState.PENDING
     assert stored(company, "a").state is HoldState.EXPIRED
     with pytest.raises(HoldEndedError):
