@@ -23,7 +23,7 @@ from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, grant_customer_credit, pay, refund
 from billing.tax import FixedRate
 from billing.verification import verify
-from models.values.errors import ConflictError, RuleBrokenError
+from models.values.errors import ConflictError, NotFoundError, RuleBrokenError
 from tests.billing_story import Company, at
 from tests.made_invoice import made_invoice
 
@@ -140,6 +140,9 @@ def test_a_line_that_takes_off_lowers_what_may_be_credited_in_all() -> None:
     with pytest.raises(RuleBrokenError) as refused:
         plan_credit(less, [], {1: 2001})
     assert (refused.value.code, refused.value.field, refused.value.value) == ("not_creditable", "lines", "20.01")
+    with pytest.raises(NotFoundError) as unknown:
+        plan_credit(less, [], {9: 1})
+    assert (unknown.value.code, unknown.value.field) == ("unknown_invoice_line", "lines.9")
     assert plan_credit(less, [], {1: 2000}) == plan_credit(less, [], None) == [CreditedLine(1, 2000, 400)]
 
 
