@@ -17,7 +17,7 @@ from billing.close_checks import Check, checks_of
 from billing.close_tasks import CloseOutcome, CloseTask, Executor, InTurn, up_to_date
 from billing.database import Database
 from billing.holds import expire_holds
-from billing.invoices import InvoiceState, Issue
+from billing.invoices import PAYMENT_DAYS, InvoiceState, Issue
 from billing.invoicing import Collect, discard, draft_open_charges, finalise
 from billing.metering.worklists import close_through, cutoffs, last_recorded, reopen_from, settle_late
 from billing.months import day_after, first_day
@@ -31,10 +31,8 @@ from billing.unit_of_work import UnitOfWork
 from billing.usage_holds import expire_usage_holds
 from billing.wallets import expire_credit
 from models.values.errors import ConflictError, InvalidValueError, RuleBrokenError
-from models.values.ids import bucket_of
+from models.values.ids import bucket_of, check_reason
 
-PAYMENT_DAYS = 14
-"""Days from the date of an invoice until it is due."""
 MAX_GRACE_DAYS = 366
 """Drafts that wait longer are not waited for."""
 _FINALISED_AT_ONCE = 200
@@ -117,8 +115,7 @@ def reopen(uow: UnitOfWork, key: str, reason: str, actor: str, now: datetime) ->
     repository = CloseRepository(uow)
     journals.lock(uow)  # A close that is still at work finds that it was given up.
     month = repository.find(key)
-    if not reason.strip():
-        raise InvalidValueError("say why", field="reason", value=reason, code="reason_required")
+    check_reason(reason)
     if month is None or month.state == "open":
         raise RuleBrokenError("is not closed", field="period", value=key, code="period_not_closed")
     later = [each.key for each in repository.all() if each.key > key]

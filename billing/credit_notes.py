@@ -30,6 +30,7 @@ from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import credit_note_issued, invoice_events
 from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError, RuleBrokenError
+from models.values.ids import check_reason
 from models.values.money import allocate, currency, round_fraction, round_to_minor, shown_minor
 
 _CREDITABLE = {InvoiceState.FINALISED, InvoiceState.PAID}
@@ -139,8 +140,10 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
     """Issue a credit note: numbered, posted; it settles what is open and leaves the rest as the customer's credit.
 
     The same key again is answered with the note that is there. Raises RuleBrokenError for an invoice that is not
-    finalised or a credit beyond what is creditable, ConflictError for a key used for another invoice.
+    finalised or a credit beyond what is creditable, ConflictError for a key used for another invoice,
+    InvalidValueError without a reason.
     """
+    check_reason(request.reason)
     journals.lock(uow)
     repository = CreditNoteRepository(uow)
     known = repository.with_key(request.key)

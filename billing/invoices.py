@@ -20,6 +20,8 @@ from models.values.period import Period
 from models.values.quantity import EXACT, MAX_FRACTION_DIGITS
 from pricing_engine.aggregation import round_units
 
+PAYMENT_DAYS = 14
+"""Days from the date of an invoice until it is due."""
 _UNIT_PRICE_DIGITS = 12
 _ID_CHARS = 26
 

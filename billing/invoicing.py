@@ -33,6 +33,7 @@ from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import invoice_events
 from billing.webhooks.events import announce
 from models.values.errors import RuleBrokenError
+from models.values.ids import check_reason
 from models.values.money import currency
 from models.values.quantity import EXACT
 
@@ -132,8 +133,10 @@ def finalise(
 def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
     """Void a finalised invoice: its journal is reversed, its charges are free for the next invoice.
 
-    Raises RuleBrokenError for a draft, and for one of which something is paid or credited: refund or credit it.
+    Raises RuleBrokenError for a draft, and for one of which something is paid or credited: refund or credit it,
+    InvalidValueError without a reason.
     """
+    check_reason(reason)
     journals.lock(uow)
     repository = InvoiceRepository(uow)
     found = repository.get(invoice)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from billing.charging import Run, charge_customers
-from billing.invoices import Invoice, Issue, draft_invoice
+from billing.invoices import PAYMENT_DAYS, Invoice, Issue, draft_invoice
 from billing.invoicing import feature_names
 from billing.phases import Subscription
 from billing.rated_usage import RatedUsage
@@ -73,7 +73,7 @@ def preview_invoices(
     buyer = CustomerRepository(uow).get(customer)
     seller = CustomerRepository(uow).legal_entity(buyer.legal_entity)
     carried = InvoiceRepository(uow).remainders([customer])
-    issue = Issue(run.period, run.key, until, until, now)
+    issue = Issue(run.period, run.key, until, until + timedelta(days=PAYMENT_DAYS), now)
     by_currency = _waiting(uow, customer)
     for draft in charged.drafts:
         rows = [(draft.id, position, row) for position, row in enumerate(draft.rows)]

@@ -17,7 +17,7 @@ from billing.charge_posting import post_charges
 from billing.charges import ChargeDraft
 from billing.charging import Charged, Run, charge_customers
 from billing.database import Database
-from billing.invoices import Invoice, Issue
+from billing.invoices import PAYMENT_DAYS, Invoice, Issue
 from billing.invoicing import Collect, draft_open_charges, finalise
 from billing.months import day_after
 from billing.phases import Subscription, Thresholds
@@ -31,8 +31,6 @@ from billing.unit_of_work import UnitOfWork
 from models.column_types import utc_text
 from models.values.errors import DomainError
 from models.values.quantity import EXACT
-
-_PAYMENT_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ def bill_thresholds(
         period=f"{at.year:04d}-{at.month:02d}",
         cause=_run_key(at),
         issued_on=at.date(),
-        due_on=at.date() + timedelta(days=_PAYMENT_DAYS),
+        due_on=at.date() + timedelta(days=PAYMENT_DAYS),
         finalise_from=recorded_at,
     )
     drafts = draft_open_charges(uow, [customer], issue, recorded_at, rates)

@@ -48,6 +48,13 @@ def check_external_id(value: object, field: str) -> str:
     return value
 
 
+def check_reason(text: str, field: str = "reason") -> str:
+    """Return why something is done. Raises InvalidValueError where nothing is said."""
+    if not text.strip():
+        raise InvalidValueError("say why", field=field, value=text, code="reason_required")
+    return text
+
+
 @lru_cache(maxsize=_KNOWN_BUCKETS)
 def bucket_of(tenant: str, customer: str) -> int:
     """Return the customer's bucket, 0 to 255. Stored with each event, so it must never change."""

@@ -100,6 +100,20 @@ def test_what_is_no_payment_is_refused_and_nothing_is_paid(
     assert stands(billed) == ("finalised", "20", 0)
 
 
+@pytest.mark.parametrize("act", ["void", "credit-notes"])
+def test_what_takes_money_back_says_why(billed: Door, act: str) -> None:
+    answer = billed.call("POST", f"/v1/invoices/{NUMBER}/{act}", {"reason": " "}, key="blank")
+    refused = (answer.status_code, answer.json()["code"], answer.json()["field"])
+    assert refused == (422, "reason_required", "reason")
+    assert stands(billed) == ("finalised", "20", 0)
+
+
+def test_a_printed_invoice_is_named_by_its_number(billed: Door) -> None:
+    printed = billed.call("GET", f"/v1/invoices/{NUMBER}/pdf")
+    assert printed.headers["content-disposition"] == f'inline; filename="{NUMBER}.pdf"'
+    assert printed.content.startswith(b"%PDF")
+
+
 def test_the_same_payment_told_many_times_at_once_counts_once(billed: Door) -> None:
     token = billed.token("finance")
 
