@@ -141,6 +141,7 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "PreviewSubscriptionChange": {"two more seats": Example({"action": "change", "selection": {"seats": "7"}})},
     "ChangeSubscription": {
         "two more seats": Example({"action": "change", "selection": {"seats": "7"}}),
+        "with single sign-on": Example({"action": "change", "selection": {"seats": "7", "sso": True}}),
         "another seat, at its price now": Example({"action": "quantity", "feature": "seats", "quantity": "6"}),
         "by the quarter": Example({"action": "cycle", "interval": "quarter"}),
         "an unknown action": Example({"action": "forget"}, status=400),

@@ -66,7 +66,7 @@ def read_selection(pairs: Iterable[str]) -> dict[str, Any]:
             quantity = "1"
         if feature in selection:
             raise InvalidValueError("feature stands twice", field="selection", value=feature)
-        selection[feature] = json.loads(quantity) if quantity.startswith("{") else quantity
+        selection[feature] = json.loads(quantity) if quantity == "true" or quantity.startswith("{") else quantity
     return selection
 
 

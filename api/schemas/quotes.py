@@ -17,6 +17,8 @@ from models.values.period import Interval
 from models.values.quantity import parse_decimal, plain
 from pricing_engine.quoting import QuoteLine
 
+Selection = dict[str, str | int | bool | dict[str, Any]]
+"""What is chosen, as it is sent: feature -> decimal string or integer, true for a switch, or usage where needed."""
 IntervalName = Literal["day", "week", "month", "quarter", "half_year", "year"]
 AnchorDay = Annotated[int, msgspec.Meta(ge=1, le=31)]
 
@@ -25,7 +27,7 @@ class QuoteBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A selection to price: feature -> quantity (decimal string, true for a switch, or usage where needed)."""
 
     customer: str
-    selection: dict[str, str | int | bool | dict[str, Any]]
+    selection: Selection
     currency: str | None = None
     channel: str | None = None
     hold_days: Annotated[int, msgspec.Meta(ge=1, le=366)] | None = None

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, cast
 import msgspec
 
 from api.schemas.invoices import InvoiceView
-from api.schemas.quotes import AnchorDay, IntervalName
+from api.schemas.quotes import AnchorDay, IntervalName, Selection
 from billing import audit
 from billing.audit import Actor
 from billing.phases import Agreement, Subscription, agreement_document
@@ -46,6 +46,7 @@ from models.values.errors import InvalidValueError
 from models.values.money import currency, from_minor
 from models.values.period import Interval
 from models.values.quantity import parse_decimal, plain
+from pricing_engine.catalog import selection_of
 from pricing_engine.proration import MidPeriod
 
 Action = Literal[
@@ -82,17 +83,18 @@ _TAKES: Mapping[str, frozenset[str]] = {
 class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A change from now on.
 
-    `change` takes the whole new `selection`; `quantity` a `feature` and its new `quantity`, `add` a feature that is not
-    chosen yet (1 if no `quantity` is said), `drop` one. `upgrade` (at once) and `downgrade` (when the billing period
-    ends) take a `selection`, a `price_book` by its hash, or both; `move` goes to a `price_book`, by default the one in
-    force for the customer. `cycle` bills by another `interval` or from an `anchor_day` on, without one by the calendar:
-    the period is cut and bridged to the new ones. `cancel` ends now or `at_period_end`; `unschedule` drops what was to
-    come. `proration`, of all that happens at once: `prorated`, or `whole`, where what is added is due for the whole
-    period and what falls gives nothing back, or `next_period`, where nothing is billed or given back before then.
+    `change` takes the whole new `selection`, written as in a quote; `quantity` a `feature` and its new `quantity`, `add`
+    a feature that is not chosen yet (1 if no `quantity` is said), `drop` one. `upgrade` (at once) and `downgrade` (when
+    the billing period ends) take a `selection`, a `price_book` by its hash, or both; `move` goes to a `price_book`, by
+    default the one in force for the customer. `cycle` bills by another `interval` or from an `anchor_day` on, without
+    one by the calendar: the period is cut and bridged to the new ones. `cancel` ends now or `at_period_end`;
+    `unschedule` drops what was to come. `proration`, of all that happens at once: `prorated`, or `whole`, where what is
+    added is due for the whole period and what falls gives nothing back, or `next_period`, where nothing is billed or
+    given back before then.
     """
 
     action: Action
-    selection: dict[str, str] | None = None
+    selection: Selection | None = None
     feature: str | None = None
     quantity: str | None = None
     price_book: str | None = None
@@ -247,14 +249,14 @@ class _Asked:
             raise InvalidValueError(f"is required to {self.body.action}", field="quantity")
         return parse_decimal(text, "quantity")
 
-    def selection(self) -> dict[str, Decimal] | None:
+    def selection(self, book: StoredBook) -> dict[str, Decimal] | None:
         if self.body.selection is None:
             return None
-        return {key: parse_decimal(text, f"selection.{key}") for key, text in self.body.selection.items()}
+        return {key: one.quantity for key, one in selection_of(self.body.selection, book.book).items()}
 
 
 def _change(asked: _Asked) -> Change:
-    chosen = asked.selection()
+    chosen = asked.selection(asked.book)
     if chosen is None:
         raise InvalidValueError("is required to change", field="selection")
     return change_selection(asked.found, asked.book.book, chosen, asked.at, asked.who)
@@ -262,12 +264,12 @@ def _change(asked: _Asked) -> Change:
 
 def _another(asked: _Asked, work_out: Callable[..., Change]) -> Change:
     """Upgrade or downgrade: another selection, another book, or both."""
-    chosen, wanted = asked.selection(), asked.body.price_book
-    if chosen is None and wanted is None:
+    wanted = asked.body.price_book
+    if asked.body.selection is None and wanted is None:
         raise InvalidValueError(f"is required to {asked.body.action}, or a price_book", field="selection")
     book = asked.book if wanted is None else PriceBookRepository(asked.uow).get(wanted)
-    kept = asked.agreement.selection if chosen is None else chosen
-    agreement = agreement_on(asked.found, book.content_hash, book.book, kept, asked.at)
+    chosen = asked.selection(book) or asked.agreement.selection
+    agreement = agreement_on(asked.found, book.content_hash, book.book, chosen, asked.at)
     return work_out(asked.found, agreement, asked.at, asked.who)
 
 

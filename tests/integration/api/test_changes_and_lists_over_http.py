@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,6 +98,24 @@ def test_another_cycle_is_billed_as_its_preview_said(sold: Door) -> None:
     assert (phase["agreement"]["cycle"]["interval"], phase["agreement"]["cycle"]["day"]) == ("quarter", 1)
     refused = sold.call("POST", f"{SUBSCRIPTION}/changes", {"action": "cycle", "proration": "whole"})
     assert (refused.status_code, refused.json()["field"]) == (422, "proration")
+
+
+def test_a_selection_is_written_as_in_a_quote(sold: Door) -> None:
+    tokens = {"groups": [{"properties": {}, "units": "7"}]}
+    _, phase = change(sold, action="change", selection={"seats": 5, "sso": True, "tokens": tokens})
+    assert phase["agreement"]["selection"] == {"seats": "5", "sso": "1", "tokens": "7"}
+    _, phase = change(sold, action="upgrade", selection={"seats": 6, "sso": True})
+    assert phase["agreement"]["selection"] == {"seats": "6", "sso": "1"}
+    body = {"action": "change", "selection": {"seats": True}}
+    refused = sold.call("POST", f"{SUBSCRIPTION}/changes", body).json()
+    assert (refused["status"], refused["code"], refused["field"]) == (422, "not_a_number", "selection.seats")
+
+
+def test_a_preview_is_due_when_an_invoice_of_that_day_would_be(sold: Door) -> None:
+    [made] = sold.call("GET", "/v1/invoices", customer="buyer").json()["items"]
+    [seen] = sold.call("GET", "/v1/customers/buyer/cost").json()["invoices"]
+    terms = [date.fromisoformat(each["due_on"]) - date.fromisoformat(each["issued_on"]) for each in (made, seen)]
+    assert terms == [timedelta(days=14)] * 2
 
 
 def test_what_an_action_does_not_take_or_lacks_is_refused_and_leaves_nothing(sold: Door) -> None:

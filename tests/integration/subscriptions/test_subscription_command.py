@@ -110,3 +110,12 @@ def test_a_subscription_from_start_to_end(company: Company, capsys: pytest.Captu
     assert recorded[0] == ("ann", "subscription.start")
     done = ["change", "pause", "resume", "cancel", "unschedule", "cancel"]
     assert [action for _, action in recorded[1:]] == [f"subscription.{each}" for each in done]
+
+
+def test_a_switch_is_chosen_by_true(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quote", "preview", "acme", "seats=2", "sso=true"]) == 0
+    assert main(["subscription", "start", "s1", "acme", "seats=2"]) == 0
+    capsys.readouterr()
+    assert main(["subscription", "change", "s1", "seats=2", "sso=true"]) == 0
+    assert json.loads(capsys.readouterr().out)["phases"][-1]["agreement"]["selection"] == {"seats": "2", "sso": "1"}
+    assert main(["quote", "preview", "acme", "seats=true"]) == 3
