@@ -89,9 +89,14 @@ def create_key(
     """
     if environment not in ENVIRONMENTS:
         raise InvalidValueError(f"must be one of {', '.join(ENVIRONMENTS)}", field="environment", value=environment)
-    wanted = frozenset(_scope(scope) for scope in scopes)
+    wanted = frozenset(read_scopes(scopes))
     if not wanted:
         raise InvalidValueError("needs at least one scope", field="scopes")
+    if not name.strip():
+        raise InvalidValueError("must not be empty", field="name", value=name, code="name_required")
+    if expires_at is not None and expires_at <= at:
+        shown = expires_at.isoformat()
+        raise InvalidValueError("must lie ahead", field="expires_at", value=shown, code="expires_in_the_past")
     uow.facts_change()
     key = ApiKey(key_id, name, environment, secret[-4:], wanted, at, expires_at)
     uow.connection.execute(
@@ -108,6 +113,17 @@ def create_key(
         )
     )
     return key, f"{PREFIX}_{environment}_{uow.tenant}.{key_id}_{secret}"
+
+
+def read_scopes(names: Iterable[str]) -> list[Scope]:
+    """Return the scopes of those names. Raises InvalidValueError for one that is unknown."""
+    scopes = []
+    for name in names:
+        try:
+            scopes.append(Scope(name))
+        except ValueError as error:
+            raise InvalidValueError(f"must be one of {', '.join(Scope)}", field="scopes", value=name) from error
+    return scopes
 
 
 def authenticate(uow: UnitOfWork, presented: Presented, at: datetime) -> ApiKey | None:
@@ -165,13 +181,6 @@ def revoke_key(uow: UnitOfWork, key_id: str, at: datetime) -> None:
     if uow.connection.execute(select(_KEY.c.id).where(mine)).first() is None:
         raise NotFoundError("no such key", field="api_key", value=key_id, code="unknown_api_key")
     uow.connection.execute(update(_KEY).where(mine, _KEY.c.revoked_at.is_(None)).values(revoked_at=at))
-
-
-def _scope(scope: str) -> Scope:
-    try:
-        return Scope(scope)
-    except ValueError as error:
-        raise InvalidValueError(f"must be one of {', '.join(Scope)}", field="scopes", value=scope) from error
 
 
 def _key(row: dict[str, object]) -> ApiKey:

@@ -18,7 +18,7 @@ from api.schemas.keys import AuditPage, KeyList, NewKeyView, audit_document, key
 from api.security import any_of
 from api.services import Services
 from billing import audit
-from billing.api_keys import ApiKey, Scope, create_key, find_key, list_keys, revoke_key, rotate_key
+from billing.api_keys import ApiKey, Scope, create_key, find_key, list_keys, read_scopes, revoke_key, rotate_key
 from models.values.errors import InvalidValueError
 from models.values.period import parse_instant
 
@@ -56,7 +56,7 @@ class KeyController(Controller):
         services: Services = state.services
         now = services.system_now()
         expires_at = None if data.expires_at is None else parse_instant(data.expires_at, "expires_at")
-        _refuse_beyond(data.scopes, request.user.key)
+        _refuse_beyond(read_scopes(data.scopes), request.user.key)
         with services.database.writing(request.user.tenant) as uow:
             key, token = create_key(
                 uow,

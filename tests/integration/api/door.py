@@ -48,8 +48,9 @@ class Door:
         known = (tenant, ",".join([name, *scopes]))
         if known not in self.tokens or expires_at is not None:
             key_id, secret = uuid4().hex, uuid4().hex * 2
+            made_at = START if expires_at is None else min(START, expires_at - timedelta(days=1))
             with self.database.writing(tenant) as uow:
-                _, token = create_key(uow, name, "sandbox", scopes, key_id, secret, START, expires_at)
+                _, token = create_key(uow, name, "sandbox", scopes, key_id, secret, made_at, expires_at)
             if expires_at is not None:
                 return token
             self.tokens[known] = token

@@ -86,6 +86,19 @@ def test_a_key_cannot_rotate_one_that_may_do_more(door: Door) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "beyond_own_scopes")
 
 
+def test_a_key_has_a_name_and_an_end_that_is_ahead(door: Door) -> None:
+    known = len(door.call("GET", "/v1/api-keys").json()["items"])
+    for change, code, field in (
+        ({"name": " "}, "name_required", "name"),
+        ({"expires_at": door.clock[0].isoformat()}, "expires_in_the_past", "expires_at"),
+        ({"scopes": ["quote", "everything"]}, "invalid_value", "scopes"),
+    ):
+        answer = door.call("POST", "/v1/api-keys", {"name": "till", "scopes": ["quote"], **change})
+        assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, code, field)
+    assert "must be one of quote, ingest" in answer.json()["detail"]
+    assert len(door.call("GET", "/v1/api-keys").json()["items"]) == known
+
+
 def test_the_next_preview_after_a_change_is_priced_by_it(door: Door) -> None:
     before = door.call("POST", "/v1/quotes/preview", QUOTE).json()
     features = [
