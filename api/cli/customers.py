@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from api.cli.workspace import now_in, open_workspace
 from api.customer_links import CustomerLink, write_link
 from billing.audit import Actor, record
+from billing.customer_changes import save_customers
 from billing.customers import Customer, LegalEntity
 from billing.repositories.customers import CustomerRepository
 from models.values.errors import InvalidValueError
@@ -44,7 +45,7 @@ def run_load(options: argparse.Namespace) -> int:
         repository = CustomerRepository(uow)
         for entity in entities:
             repository.save_legal_entity(entity)
-        repository.save(customers, now_in(settings, uow))
+        save_customers(uow, customers, now_in(settings, uow))
     print(f"{len(entities)} legal entities, {len(customers)} customers")
     return 0
 

@@ -15,6 +15,7 @@ from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
+from billing.customer_changes import save_customers
 from billing.customers import Customer
 from billing.previews import month_end, preview_invoices
 from billing.repositories.customers import CustomerRepository
@@ -52,9 +53,8 @@ class CustomerController(Controller):
         customer = Customer(key=key, **msgspec.structs.asdict(data))
         with services.database.writing(request.user.tenant) as uow:
             now = services.now(uow)
-            customers = CustomerRepository(uow)
-            before = customers.find(key)
-            customers.save([customer], now)
+            before = CustomerRepository(uow).find(key)
+            save_customers(uow, [customer], now)
             audit.record(
                 uow,
                 actor_of(request, now),
