@@ -157,7 +157,7 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "DraftPriceProposal": {"one feature, in euros": Example({"price_book": _BOOK, "reason": "we sell disks now"})},
     "ReplacePriceProposal": {"the next version": Example({"price_book": {**_BOOK, "version": 2}})},
     "ReturnPriceProposal": {"one's own": Example({"remark": "too dear"}, status=422)},
-    "ApprovePriceProposal": {"one's own": Example(status=422)},
+    "ApprovePriceProposal": {"whatever its revision": Example(status=428)},
     "MoveSandboxClock": {"to a time that is past": Example({"now": "2020-01-01T00:00:00Z"}, status=422)},
     "AdvanceSandboxClock": {"by a minute": Example({"seconds": 60})},
     "VoidInvoice": {"billed twice": Example({"reason": "billed twice"})},

@@ -16,6 +16,11 @@ IfMatch = Annotated[
     HeaderParameter(name=_FIELD, required=False, description="Required: the ETag under which it was read, or *."),
 ]
 
+IfMatchAsRead = Annotated[
+    str | None,
+    HeaderParameter(name=_FIELD, required=False, description="Required: the ETag under which it was read."),
+]
+
 
 class PreconditionRequiredError(RuleBrokenError):
     """A change that does not say of what."""
@@ -33,11 +38,16 @@ class _Revised(msgspec.Struct):
     revision: str
 
 
-def check_match(if_match: str | None, revision: str) -> None:
-    """Raise PreconditionRequiredError without the header, PreconditionFailedError where it names another revision."""
-    if if_match is None or not if_match.strip():
-        raise PreconditionRequiredError("read it first and send its ETag", field=_FIELD)
-    named = {each.strip() for each in if_match.split(",")}
+def check_match(if_match: str | None, revision: str, *, as_read: bool = False) -> None:
+    """Raise PreconditionRequiredError without the header, PreconditionFailedError where it names another revision.
+
+    `as_read`: `*`, which says nothing of what was read, is not enough.
+    """
+    named = {each.strip() for each in (if_match or "").split(",")} - {""}
+    if as_read:
+        named.discard("*")
+    if not named:
+        raise PreconditionRequiredError("read it first and send its ETag", field=_FIELD, value=if_match or None)
     if named.isdisjoint({"*", _etag(revision)}):
         raise PreconditionFailedError("was changed since; read it again", field=_FIELD, value=if_match)
 

@@ -99,7 +99,7 @@ def archive(uow: UnitOfWork, book_key: str, at: datetime, actor: str) -> None:
     books = PriceBookRepository(uow)
     log = books.releases(book_key)
     if not log:
-        raise NotFoundError("no such price book", field="key", value=book_key)
+        raise NotFoundError("no such price book", field="key", value=book_key, code="unknown_price_book")
     if log[-1].state == "archived":
         raise RuleBrokenError("is archived already", field="key", value=book_key, code="already_archived")
     books.add_release(

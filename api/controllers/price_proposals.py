@@ -16,7 +16,7 @@ from litestar.response.base import ASGIResponse
 from api.catalog_file import parse_catalog
 from api.idempotency import OptionalKey, in_thread
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
-from api.preconditions import IfMatch, check_match, tagged
+from api.preconditions import IfMatch, IfMatchAsRead, check_match, tagged
 from api.requests import ApiRequest, actor_of, json_answer
 from api.schemas.price_books import ChangesView, PublishedView, changes_view, published_view
 from api.security import any_of
@@ -217,13 +217,13 @@ class PriceProposalController(Controller):
         draft=True,
     )
     async def approve(
-        self, price_proposal: FromPath[str], request: ApiRequest, state: State, if_match: IfMatch = None
+        self, price_proposal: FromPath[str], request: ApiRequest, state: State, if_match: IfMatchAsRead = None
     ) -> ASGIResponse:
         """Publish what another one asked for, as it was read."""
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            check_match(if_match, _found(uow, price_proposal, lock=True).revision)
+            check_match(if_match, _found(uow, price_proposal, lock=True).revision, as_read=True)
             actor = actor_of(request, services.now(uow))
             return 200, published_view(price_proposals.approve(uow, price_proposal, services.signer, actor))
 

@@ -56,6 +56,8 @@ def test_a_draft_becomes_the_book_in_force_by_two_keys(door: Door) -> None:
     asked = door.call("POST", f"{draft}/ask", token=ann, if_match=again.headers["etag"])
     stale = door.call("POST", f"{draft}/approve", token=bob, if_match=again.headers["etag"])
     assert refusal(stale) == (412, "precondition_failed")
+    unread = door.call("POST", f"{draft}/approve", token=bob, if_match="*")
+    assert refusal(unread) == (428, "precondition_required")
     published = door.call("POST", f"{draft}/approve", token=bob, if_match=asked.headers["etag"])
     assert published.status_code == 200, published.text
     assert published.json()["version"] == DEAREST["version"]
@@ -116,6 +118,8 @@ def test_nobody_approves_what_they_asked_for_nor_publishes_alone(door: Door) -> 
         assert refusal(door.call("POST", "/v1/price-books", DEARER, token=token)) == (403, "forbidden")
         assert refusal(door.call("POST", "/v1/price-books/gateway/archive", token=token)) == (403, "forbidden")
     assert door.call("POST", "/v1/price-books", DEARER, token=both).status_code == 201
+    unknown = door.call("POST", "/v1/price-books/nothing/archive", token=both)
+    assert refusal(unknown) == (404, "unknown_price_book")
     assert door.call("POST", "/v1/price-books/gateway/archive", token=both).status_code == 200
 
 
