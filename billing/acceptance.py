@@ -11,11 +11,17 @@ from billing.unit_of_work import UnitOfWork
 
 
 def accept_and_subscribe(
-    uow: UnitOfWork, quote_id: str, accept_key: str, at: datetime, terms: SubscriptionTerms | None = None
+    uow: UnitOfWork,
+    quote_id: str,
+    accept_key: str,
+    at: datetime,
+    terms: SubscriptionTerms | None = None,
+    *,
+    actor: str = "",
 ) -> Subscription:
     """Accept a quote and start its subscription at `at`; the same key again returns what is there.
 
     Raises QuoteExpiredError, QuoteResolvedError, NotFoundError.
     """
     quote, _ = accept_quote(uow, quote_id, accept_key, at)
-    return start_from_quote(uow, quote, quote.resolved_at or at, at, terms)
+    return start_from_quote(uow, quote, quote.resolved_at or at, at, terms, actor=actor)

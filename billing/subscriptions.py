@@ -79,6 +79,7 @@ def start_from_quote(
     terms: SubscriptionTerms | None = None,
     *,
     subscription_id: str | None = None,
+    actor: str = "",
 ) -> Subscription:
     """Start the subscription of an accepted quote, on its price-book version, prices and negotiated terms.
 
@@ -110,6 +111,7 @@ def start_from_quote(
         starts_at,
         recorded_at,
         trial_days=terms.trial_days,
+        actor=actor,
     )
 
 
@@ -136,8 +138,9 @@ def start(
     recorded_at: datetime,
     *,
     trial_days: int = 0,
+    actor: str = "",
 ) -> Subscription:
-    """Start a subscription; the same id again with the same facts is answered with what is there.
+    """Start a subscription; the same id again with the same facts, by whomever, is answered with what is there.
 
     Raises InvalidValueError (another currency than the book's), ConflictError (the id is another subscription's),
     SoldOutError where fewer units of a limited feature are left.
@@ -151,7 +154,7 @@ def start(
         )
     starts_at = as_utc(starts_at, "starts_at")
     trial = trial_end(starts_at, trial_days, agreement.cycle.zone) if trial_days else None
-    first = Phase(1, starts_at, PhaseState.ACTIVE, "start", agreement, recorded_at=recorded_at)
+    first = Phase(1, starts_at, PhaseState.ACTIVE, "start", agreement, actor=actor, recorded_at=recorded_at)
     wanted = Subscription(subscription_id, customer, currency, starts_at, trial, (first,))
     repository = SubscriptionRepository(uow)
     known = repository.find(subscription_id)
@@ -161,7 +164,7 @@ def start(
             announce(uow, [subscription_changed(wanted, first)], recorded_at)
             return wanted
         known = repository.get(subscription_id)  # Somebody else started it since we looked.
-    same = replace(known, phases=(replace(known.phases[0], recorded_at=recorded_at),))
+    same = replace(known, phases=(replace(known.phases[0], actor=actor, recorded_at=recorded_at),))
     if same != wanted:
         raise ConflictError(
             "is another subscription", field="subscription", value=subscription_id, code="subscription_exists"

@@ -58,7 +58,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def read_selection(pairs: Iterable[str]) -> dict[str, Any]:
-    """Read FEATURE or FEATURE=QUANTITY. Raises InvalidValueError for a feature that stands twice."""
+    """Read FEATURE or FEATURE=QUANTITY, `true` for a switch. Raises InvalidValueError for a feature named twice."""
     selection: dict[str, Any] = {}
     for pair in pairs:
         feature, equals, quantity = pair.partition("=")
@@ -95,7 +95,7 @@ def run_accept(options: argparse.Namespace) -> int:
     """Accept."""
     terms, key = terms_of(options), options.key or options.quote
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        accepted = accept_and_subscribe(uow, options.quote, key, now_in(settings, uow), terms)
+        accepted = accept_and_subscribe(uow, options.quote, key, now_in(settings, uow), terms, actor="cli")
     print(f"{options.quote} accepted; subscription {accepted.id}")
     return 0
 

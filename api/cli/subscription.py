@@ -141,7 +141,7 @@ def _start(uow: UnitOfWork, options: argparse.Namespace, now: datetime) -> Subsc
     agreement = agreed(stored.content_hash, chosen, cycle_of(customer, terms, starts_at), terms)
     done = start(
         uow, options.subscription, customer.key, customer.currency, agreement, starts_at, now,
-        trial_days=terms.trial_days,
+        trial_days=terms.trial_days, actor=options.actor,
     )  # fmt: skip
     of = ("subscription", done.id)
     audit.record(uow, audit.Actor(options.actor, now), "subscription.start", of, after=subscription_document(done))

@@ -127,7 +127,8 @@ class QuoteController(Controller):
         terms = data.terms()
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            subscription = accept_and_subscribe(uow, quote_id, idempotency_key or quote_id, services.now(uow), terms)
+            key, actor = idempotency_key or quote_id, request.user.key.name
+            subscription = accept_and_subscribe(uow, quote_id, key, services.now(uow), terms, actor=actor)
             return 200, {"quote": quote_id, "state": "accepted", "subscription": subscription.id}
 
         return await in_thread(services, request, idempotency_key, work)

@@ -38,6 +38,8 @@ def test_a_quote_is_read_accepted_once_and_then_settled_for_good(door: Door) -> 
     accepted = door.call("POST", f"/v1/quotes/{quote['id']}/accept", {}, key="a1")
     assert accepted.status_code == 200
     assert accepted.json() == {"quote": quote["id"], "state": "accepted", "subscription": quote["id"]}
+    [phase] = door.call("GET", f"/v1/subscriptions/{quote['id']}").json()["phases"]
+    assert (phase["action"], phase["actor"]) == ("start", "test")
     again = door.call("POST", f"/v1/quotes/{quote['id']}/accept", {}, key="a2")
     assert (again.status_code, again.json()["code"]) == (409, "quote_resolved")
     released = door.call("POST", f"/v1/quotes/{quote['id']}/release", key="r1")

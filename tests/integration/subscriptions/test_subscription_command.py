@@ -82,6 +82,7 @@ def test_a_subscription_from_start_to_end(company: Company, capsys: pytest.Captu
     assert run("show", "s1") == (3, None)
     status, started = run(*start, "--actor", "ann")
     assert (status, started["phases"][0]["agreement"]["selection"]) == (0, {"seats": "2", "tokens": "1"})
+    assert started["phases"][0]["actor"] == "ann"
 
     status, seen = run("change", "s1", "seats=5", "tokens", "--preview")
     assert (status, seen["difference"][0]["amount"] > "0") == (0, True)
