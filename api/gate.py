@@ -1,4 +1,4 @@
-"""The gate of the API: who calls, how often, what its key reaches, whether the address can be read."""
+"""The gate of the API: who calls, how often, what its key reaches, whether it can be read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.problems import any_error
 from api.rate_limits import RateLimits
-from api.requests import check_address
+from api.requests import check_address, check_media_type
 from api.security import authenticated, check_scopes
 
 
@@ -35,6 +35,7 @@ class Gate(ASGIMiddleware):
                 limits.admit(scope, caller)
                 check_scopes(scope["route_handler"], caller)
             check_address(scope)
+            check_media_type(scope)
             await next_app(scope, receive, send)
         except Exception as error:
             request = Request[Any, Any, Any](scope)

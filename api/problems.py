@@ -39,11 +39,12 @@ class Problem(msgspec.Struct, omit_defaults=True):
     retry_after: int = 0
 
 
+_UNAUTHORIZED = 401
 _STATUS_BY_CODE = {
     "idempotency_key_required": 400,
     "invalid_signature": 400,
     "invalid_event": 400,
-    "unauthenticated": 401,
+    "unauthenticated": _UNAUTHORIZED,
     "forbidden": 403,
     "sandbox_only": 403,
     "precondition_failed": 412,
@@ -84,6 +85,8 @@ def problem(request: Request[Any, Any, Any], status: int, code: str, detail: str
         **more,
     )
     headers = {"Retry-After": str(body.retry_after)} if body.retry_after else {}
+    if status == _UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     return Response(msgspec.json.encode(body), media_type=MEDIA_TYPE, status_code=status, headers=headers)
 
 

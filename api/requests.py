@@ -25,6 +25,7 @@ API_VERSION = "2026-11-01"
 _JSON = (b"content-type", b"application/json")
 _VERSION = (b"alacarte-version", API_VERSION.encode())
 _NUL = "\x00"
+_FORMS = {b"application/x-www-form-urlencoded", b"multipart/form-data"}
 
 Body = TypeVar("Body")
 
@@ -120,6 +121,14 @@ def check_address(scope: Scope) -> None:
         names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
         if twice := sorted(name for name, times in names.items() if times > 1):
             raise ClientException(f"the parameter {twice[0]!a} must not come twice")
+
+
+def check_media_type(scope: Scope) -> None:
+    """Refuse the body of a form; no other type of a body is looked at. Raises ClientException (415)."""
+    headers = dict(scope["headers"])
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind in _FORMS and headers.get(b"content-length") != b"0":
+        raise ClientException("send application/json", status_code=415)
 
 
 class StrictRequest(Request[Any, Any, Any]):

@@ -122,7 +122,9 @@ class InvoiceController(Controller):
             party = invoices.party(found.id) or party_document(
                 customers.get(found.customer), customers.legal_entity(found.legal_entity)
             )
-        return Response(to_pdf(invoice_view(found, party)), media_type="application/pdf")
+        name = "".join(char if char.isalnum() else "-" for char in found.number or found.id)
+        headers = {"Content-Disposition": f'inline; filename="{name}.pdf"'}
+        return Response(to_pdf(invoice_view(found, party)), media_type="application/pdf", headers=headers)
 
     @get(
         "/{invoice:str}/lines/{line:int}",

@@ -240,7 +240,7 @@ def test_every_operation_opens_to_its_scopes_and_to_nobody_else(billed: Door) ->
         for stranger in [*strangers, live]:
             answer = billed.call(method, address, token=stranger)
             assert answer.status_code == 401, (operation, stranger, answer.text)
-            assert answer.json()["code"] == "unauthenticated"
+            assert (answer.json()["code"], answer.headers["www-authenticate"]) == ("unauthenticated", "Bearer")
         for scope in Scope:
             if operation == "RevokeApiKey" and scope == Scope.KEY_ADMIN:
                 continue

@@ -137,6 +137,16 @@ def test_malformed_bodies_are_refused_with_400_and_no_effect(door: Door) -> None
     assert door.call("POST", "/v1/quotes", QUOTE, key="k").status_code == 201
 
 
+def test_a_form_is_of_no_media_type_that_is_read(door: Door) -> None:
+    headers = {"Authorization": f"Bearer {door.token(Scope.QUOTE)}", "Idempotency-Key": "form"}
+    for path in ("/v1/quotes/preview", "/v1/quotes", "/v1/quotes/verify"):
+        answer = door.client.post(path, data={"customer": "acme-default"}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type"), path
+    quote = quoted(door)
+    bare = {**headers, "Content-Type": "application/x-www-form-urlencoded"}  # As `curl -d ""` sends nothing.
+    assert door.client.post(f"/v1/quotes/{quote['id']}/release", headers=bare).status_code == 200
+
+
 def test_a_parameter_that_comes_twice_is_refused(door: Door) -> None:
     headers = {"Authorization": f"Bearer {door.token(Scope.READ)}"}
     for query in ("limit=1&limit=2", "limit=1&cursor=x&limit=1", "limit=1&limit", "limi%74=1&limit=2"):
