@@ -31,6 +31,7 @@ from api.controllers.price_proposals import PriceProposalController
 from api.controllers.problems import ProblemController
 from api.controllers.quotes import QuoteController
 from api.controllers.sandbox import SandboxClockController
+from api.controllers.signing_key import SigningKeyController
 from api.controllers.stripe_events import StripeEventController
 from api.controllers.subscriptions import SubscriptionController
 from api.controllers.usage import UnmatchedController, UsageController
@@ -80,6 +81,7 @@ _HANDLERS: list[ControllerRouterHandler] = [
     AuditController,
     WebhookController,
     SandboxClockController,
+    SigningKeyController,
 ]
 
 

@@ -114,6 +114,7 @@ SCOPES: dict[str, set[str]] = {
     "ListWebhookAttempts": {"key_admin"},
     "ReplayWebhookDelivery": {"key_admin"},
     "ReplayWebhookEvents": {"key_admin"},
+    "ReadSigningKey": {"quote", "read"},
     "ReadSandboxClock": {"read", "quote", "finance", "key_admin"},
     "MoveSandboxClock": {"key_admin"},
     "AdvanceSandboxClock": {"key_admin"},

@@ -147,6 +147,11 @@ def test_a_form_is_of_no_media_type_that_is_read(door: Door) -> None:
     assert door.client.post(f"/v1/quotes/{quote['id']}/release", headers=bare).status_code == 200
 
 
+def test_the_key_that_a_buyer_verifies_with_is_handed_out(door: Door) -> None:
+    shown = door.call("GET", "/v1/signing-key", token=door.token(Scope.READ)).json()
+    assert shown == {"algorithm": "Ed25519", "public_key": SIGNER.public_pem.decode()}
+
+
 def test_a_parameter_that_comes_twice_is_refused(door: Door) -> None:
     headers = {"Authorization": f"Bearer {door.token(Scope.READ)}"}
     for query in ("limit=1&limit=2", "limit=1&cursor=x&limit=1", "limit=1&limit", "limi%74=1&limit=2"):
