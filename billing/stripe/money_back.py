@@ -17,6 +17,7 @@ from billing.stripe.operations import Aggregate, Kind, fitting
 from billing.stripe.status import CollectionStatus
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, RuleBrokenError
+from models.values.money import shown_minor
 
 _REF_CHARS = 255
 
@@ -66,8 +67,9 @@ def enqueue_refund(uow: UnitOfWork, invoice_id: str, refund_id: str, amount_mino
             operations.append((Kind.REFUND, params))
             wanted -= part
     if wanted or not operations:
+        shown = shown_minor(amount_minor, row.currency)
         raise RuleBrokenError(
-            "is more than was paid and not paid back", field="amount", value=amount_minor, code="refund_above_paid"
+            "is more than was paid and not paid back", field="amount", value=shown, code="refund_above_paid"
         )
     outbox.append(uow, Aggregate.INVOICE, row.invoice_id, operations, now=now)
     return True

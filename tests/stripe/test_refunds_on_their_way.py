@@ -91,6 +91,10 @@ def test_by_hand_no_more_goes_back_than_stripe_leaves(booked: Bridge, twin: Twin
     assert not ask(booked, "r1", total - 300).is_recorded
     assert refused(booked, "r2", total, "bank") == "refund_above_paid"
     assert refused(booked, "r2", 301, "bank") == "refund_above_paid"
+    with pytest.raises(DomainError, match=r"^amount: .*, got '3\.01'$"):
+        ask(booked, "r2", 301, "bank")
+    with pytest.raises(DomainError, match=r"^amount: .*, got '3\.01'$"):
+        ask(booked, "r2", 301)
     assert ask(booked, "r2", 300, "bank").is_recorded
     assert ask(booked, "r2", 300, "bank").is_recorded, "again it is no other refund"
     assert refused(booked, "r3", 1, "bank") == "refund_above_paid"
