@@ -83,7 +83,7 @@ _TAKES: Mapping[str, frozenset[str]] = {
 class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A change from now on.
 
-    `change` takes the whole new `selection`, written as in a quote; `quantity` a `feature` and its new `quantity`, `add`
+    `change` takes the whole new `selection`, as a quote does; `quantity` a `feature` and its new `quantity`; `add`
     a feature that is not chosen yet (1 if no `quantity` is said), `drop` one. `upgrade` (at once) and `downgrade` (when
     the billing period ends) take a `selection`, a `price_book` by its hash, or both; `move` goes to a `price_book`, by
     default the one in force for the customer. `cycle` bills by another `interval` or from an `anchor_day` on, without
