@@ -6,7 +6,7 @@ not the amount of the threshold; the close then bills the rest, as the differenc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -55,9 +55,12 @@ def crosses(thresholds: Thresholds, billed: Decimal, used: Decimal) -> bool:
     return _turns(used, last, thresholds.recurring) > _turns(billed, last, thresholds.recurring)
 
 
-def reached(uow: UnitOfWork, customer: str, at: datetime) -> tuple[Charged, list[Reached]]:
-    """Return what an interim run would charge a customer now, and whose thresholds that reaches."""
-    charged = charge_customers(uow, [customer], _interim_run(uow, at))
+def reached(uow: UnitOfWork, customer: str, at: datetime, *, live: bool = False) -> tuple[Charged, list[Reached]]:
+    """Return what an interim run would charge a customer now, and whose thresholds that reaches.
+
+    `live`: by the running totals, in milliseconds whatever was used, as a look that bills nothing.
+    """
+    charged = charge_customers(uow, [customer], replace(_interim_run(uow, at), live=live))
     found = []
     for subscription in SubscriptionRepository(uow).of_customers([customer]):
         thresholds = thresholds_of(subscription, at)
@@ -80,8 +83,8 @@ class BilledEarly(NamedTuple):
 def bill_reached(database: Database, tenant: str, now: datetime, collect: Collect | None = None) -> BilledEarly:
     """Invoice every customer of a tenant whose usage has reached a threshold, each in a transaction of its own.
 
-    Most have not: they are looked at without a lock. What refuses one customer keeps no other from being billed.
-    `collect` is handed what was finalised, in the same transaction.
+    Most have not: they are looked at without a lock, and without reading their events. What refuses one customer keeps
+    no other from being billed. `collect` is handed what was finalised, in the same transaction.
     """
     with database.reading(tenant) as uow:
         customers = SubscriptionRepository(uow).customers_with_thresholds()
@@ -89,7 +92,7 @@ def bill_reached(database: Database, tenant: str, now: datetime, collect: Collec
     for customer in customers:
         try:
             with database.reading(tenant) as uow:
-                _, found = reached(uow, customer, now)
+                _, found = reached(uow, customer, now, live=True)
             billed = database.write(tenant, partial(_bill, customer=customer, at=now, collect=collect)) if found else []
         except DomainError as error:
             done.refused[customer] = error

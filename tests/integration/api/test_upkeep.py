@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listen
 
 from api.cli.main import main
 from api.settings import load_settings
@@ -145,6 +146,21 @@ def test_a_customer_that_cannot_be_billed_keeps_no_other_from_it(
     assert [each.customer for each in done.invoices] == ["bolt"]
     assert {customer: error.code for customer, error in done.refused.items()} == {"acme": "balance_overflow"}
     assert (len(company.invoices("acme")), len(company.invoices("bolt"))) == (0, 1)
+
+
+def test_whose_usage_reaches_no_threshold_is_told_without_reading_its_events(database: Database) -> None:
+    company = Company(database)
+    company.found("acme")
+    company.subscribe("acme", company.publish(), {"tokens": "1"}, thresholds=Thresholds((Decimal(4),)))
+    company.ingest([event(1, "acme", "2026-01-05", 1_000)], "2026-01-05T01:00")
+    asked: list[str] = []
+    listen(database.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    assert progressive.bill_reached(database, company.tenant, at("2026-01-06")).invoices == []
+    assert asked
+    assert not [each for each in asked if "usage_event" in each]
+    company.ingest([event(2, "acme", "2026-01-06", 1_000)], "2026-01-06T01:00")
+    [billed] = progressive.bill_reached(database, company.tenant, at("2026-01-07")).invoices
+    assert billed.exact == Decimal("5.1")
 
 
 def test_a_tenant_that_is_never_done_lets_the_others_have_their_turn(
