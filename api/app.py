@@ -21,6 +21,7 @@ from api.controllers.credit_notes import CreditNoteController
 from api.controllers.customers import CustomerController
 from api.controllers.demand import DemandController
 from api.controllers.entitlements import EntitlementController
+from api.controllers.event_lists import ConflictController, EventFateController, UnmatchedController
 from api.controllers.exports import ExportController
 from api.controllers.health import HealthController
 from api.controllers.invoices import InvoiceController
@@ -34,7 +35,7 @@ from api.controllers.sandbox import SandboxClockController
 from api.controllers.signing_key import SigningKeyController
 from api.controllers.stripe_events import StripeEventController
 from api.controllers.subscriptions import SubscriptionController
-from api.controllers.usage import UnmatchedController, UsageController
+from api.controllers.usage import UsageController
 from api.controllers.usage_holds import UsageAlertController, UsageHoldController
 from api.controllers.wallets import WalletController
 from api.controllers.webhooks import WebhookController
@@ -77,6 +78,8 @@ _HANDLERS: list[ControllerRouterHandler] = [
     PriceProposalController,
     SubscriptionController,
     UnmatchedController,
+    ConflictController,
+    EventFateController,
     KeyController,
     AuditController,
     WebhookController,

@@ -102,6 +102,7 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         )
     },
     "SettleUsage": {"of another customer": Example(_EVENT, status=422)},
+    "ExplainEvent": {"one that never came": Example(query={"id": "req-0"}, status=404)},
     "SetUsageAlert": {
         "a limit": Example(
             {"id": "tokens-daily", "meter": "tokens", "threshold": "1000000", "interval": "day", "is_limit": True}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller, post
 from litestar.datastructures import State
 from litestar.response.base import ASGIResponse
 
-from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.problems import problem
 from api.requests import ApiRequest, json_answer, known_now
 from api.security import any_of
@@ -17,7 +16,6 @@ from api.services import Services
 from billing.api_keys import Scope
 from billing.metering.outcome import Outcome, Status
 from billing.metering.parsing import WireEvent, parse_batch, parse_event
-from billing.metering.worklists import open_unmatched
 
 _STORED = {Status.ACCEPTED: 201, Status.UNMATCHED: 201, Status.DUPLICATE: 200}
 _REFUSED = {Status.CONFLICT: 409, Status.INVALID: 422}
@@ -72,42 +70,3 @@ class UsageController(Controller):
         state.limits.charge_events(request, len(events))
         outcomes = await services.ingest.ask(request.user.tenant, events)
         return json_answer(BatchOutcome(outcomes), 200)
-
-
-class UnmatchedView(TypedDict):
-    """What about a stored event is not known, or not right, yet: the reason, and what it is about."""
-
-    source: str
-    id: str
-    reason: str
-    subject: str
-
-
-class UnmatchedPage(TypedDict):
-    """A page of such events."""
-
-    items: list[UnmatchedView]
-    next_cursor: str | None
-
-
-class UnmatchedController(Controller):
-    """What was stored and cannot be billed yet."""
-
-    path = "/v1/unmatched-events"
-    tags = ("usage",)
-
-    @get("/", operation_id="ListUnmatchedEvents", scopes=any_of(Scope.READ), sync_to_thread=True)
-    def list(
-        self, request: ApiRequest, state: State, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
-    ) -> UnmatchedPage:
-        """Return events with what about them is not known, or not right, yet."""
-        services: Services = state.services
-        after = read_cursor(services, request.user.tenant, "unmatched", cursor)
-        with services.database.reading(request.user.tenant) as uow:
-            found = open_unmatched(uow, after=(after[0], after[1]) if after else ("", ""), limit=limit)
-        items = [
-            {"source": each.source, "id": each.event_id, "reason": each.reason.value, "subject": each.subject}
-            for each in found
-        ]
-        last = [found[-1].source, found[-1].event_id] if found else []
-        return page(services, request.user.tenant, "unmatched", items, limit, last)

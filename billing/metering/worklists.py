@@ -75,21 +75,50 @@ class Conflict(NamedTuple):
     code: str
 
 
+class RefusedBody(NamedTuple):
+    """A body that was refused: what is kept under its source and id, or of what it corrects, has another hash."""
+
+    source: str
+    event_id: str
+    refused_hash: bytes
+    kept_hash: bytes
+    code: str
+    recorded_at: datetime
+
+
+def refused_bodies(
+    uow: UnitOfWork, *, after: tuple[str, str, bytes] | None = None, limit: int = 1_000
+) -> list[RefusedBody]:
+    """Return the bodies that were refused, by (source, id, hash); `after` pages on."""
+    columns = [_CONFLICT.c[name] for name in RefusedBody._fields]
+    query = select(*columns).where(_CONFLICT.c.tenant == uow.tenant)
+    if after is not None:
+        query = query.where(later_than(columns[:3], after))
+    rows = uow.connection.execute(query.order_by(*columns[:3]).limit(limit))
+    return [RefusedBody(row[0], row[1], bytes(row[2]), bytes(row[3]), row[4], row[5]) for row in rows]
+
+
 def open_unmatched(
-    uow: UnitOfWork, *, reason: UnmatchedReason | None = None, after: EventKey = ("", ""), limit: int = 1_000
+    uow: UnitOfWork,
+    *,
+    reason: UnmatchedReason | None = None,
+    after: Sequence[str] | None = None,
+    limit: int = 1_000,
 ) -> list[Unmatched]:
-    """Return open unmatched entries, of one reason where given, by (source, id); `after` pages on."""
+    """Return open unmatched entries, of one reason where given, by (source, id, reason, subject); `after` pages on."""
     columns = [UNMATCHED.c[name] for name in Unmatched._fields]
+    order = columns[:4]
     query = (
         select(*columns)
         .where(
             UNMATCHED.c.tenant == uow.tenant,
             UNMATCHED.c.resolved_at.is_(None),
-            later_than([UNMATCHED.c.source, UNMATCHED.c.event_id], after),
         )
-        .order_by(UNMATCHED.c.source, UNMATCHED.c.event_id, UNMATCHED.c.reason, UNMATCHED.c.subject)
+        .order_by(*order)
         .limit(limit)
     )
+    if after is not None:
+        query = query.where(later_than(order, after))
     if reason is not None:
         query = query.where(UNMATCHED.c.reason == reason.value)
     return [

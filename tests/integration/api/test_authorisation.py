@@ -37,6 +37,8 @@ SCOPES: dict[str, set[str]] = {
     "SetUsageAlert": {"finance"},
     "RemoveUsageAlert": {"finance"},
     "ListUnmatchedEvents": {"read"},
+    "ListEventConflicts": {"read"},
+    "ExplainEvent": {"read"},
     "ListCustomers": {"read"},
     "ReadCustomer": {"read"},
     "SaveCustomer": {"finance"},
