@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from billing import price_epochs
 from billing.audit import Actor
 from billing.demand_models import window_of
+from billing.publishing import SecondPersonError
 from billing.repositories.demand_models import StoredModel
 from billing.repositories.inserting import insert_new
 from billing.repositories.paging import earlier_than
@@ -68,6 +69,11 @@ class KeptProposal:
         if self.published_at is not None:
             return EpochState.PUBLISHED
         return EpochState.OPEN if fitting == (self.book_hash, self.epoch) else EpochState.STALE
+
+    def check_other(self, name: str) -> None:
+        """Raise SecondPersonError where whoever decides proposed it."""
+        if self.proposed_by == name:
+            raise SecondPersonError("needs a second person", field="proposal", value=name)
 
     def content(self, path: str) -> Any:  # noqa: ANN401
         """Return one section of the sealed document, like `proposal` or `changes`."""

@@ -18,7 +18,6 @@ from billing import price_epochs
 from billing.epoch_proposals import EpochState, next_to_publish, proposal, proposals, publish_proposal
 from billing.people import Role
 from billing.posted_prices import sheet_results, take_curves
-from billing.publishing import SecondPersonError
 from billing.repositories.demand_models import DemandModelRepository
 from billing.repositories.price_books import PriceBookRepository, StoredBook
 from billing.unit_of_work import UnitOfWork
@@ -66,8 +65,7 @@ class DemandPages(Controller):
         with services.database.writing(request.user.tenant) as uow:
             actor = actor_of(request, services.now(uow))
             found = proposal(uow, text(data, "book"), text(data, "proposal"))
-            if found.proposed_by == actor.name:
-                raise SecondPersonError("needs a second person", field="proposal", value=actor.name)
+            found.check_other(actor.name)
             publish_proposal(uow, found.document, services.signer, actor)
         return go_to(_DEMAND)
 

@@ -202,7 +202,7 @@ class DemandController(Controller):
     @post(
         "/{book_key:str}/proposals/{proposal:str}/publish",
         operation_id="PublishEpoch",
-        scopes=_PRICE_ADMIN,
+        scopes=any_of(Scope.PRICE_APPROVE),
         status_code=200,
         answer=EpochInForceView,
     )
@@ -214,12 +214,17 @@ class DemandController(Controller):
         state: State,
         idempotency_key: OptionalKey = None,
     ) -> ASGIResponse:
-        """Put a proposed epoch in force, just as it was proposed; new quotes use it at once."""
+        """Put a proposed epoch in force, just as it was proposed; new quotes use it at once.
+
+        One's own takes a key that has both price scopes.
+        """
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            kept = epoch_proposals.proposal(uow, book_key, proposal)
-            sheets = publish_proposal(uow, kept.document, services.signer, actor_of(request, services.now(uow)))
+            kept, actor = epoch_proposals.proposal(uow, book_key, proposal), actor_of(request, services.now(uow))
+            if Scope.PRICE_ADMIN not in request.user.key.scopes:
+                kept.check_other(actor.name)
+            sheets = publish_proposal(uow, kept.document, services.signer, actor)
             return 200, epoch_view(book_key, sheets)
 
         return await in_thread(services, request, idempotency_key, work, needs_key=False)

@@ -78,7 +78,7 @@ SCOPES: dict[str, set[str]] = {
     "ProposeEpoch": {"price_admin"},
     "ListEpochProposals": {"price_admin"},
     "ReadEpochProposal": {"price_admin"},
-    "PublishEpoch": {"price_admin"},
+    "PublishEpoch": {"price_approve"},
     "StopAdaptivePrices": {"price_admin"},
     "ListInvoices": {"read", "finance"},
     "ReadInvoice": {"read", "finance"},

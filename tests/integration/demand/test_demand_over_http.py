@@ -42,12 +42,12 @@ def test_a_proposed_epoch_is_shown_published_and_stopped(door: Door, sold: Shop)
     assert door.call("GET", mine).json() == whole
     assert door.call("GET", f"{GATEWAY}/proposals").json()["items"] == [whole["proposal"]]
 
-    published = door.call("POST", f"{mine}/publish").json()
+    published = door.call("POST", f"{mine}/publish", token=door.token("price_approve", name="second")).json()
     assert [(sheet["epoch"], sheet["model"]) for sheet in published["sheets"]] == [(2, sold.model_hash())]
     refused = door.call("POST", f"{mine}/publish")
     assert (refused.status_code, refused.json()["code"]) == (409, "stale_proposal")
     shown = door.call("GET", mine).json()["proposal"]
-    assert (shown["state"], shown["published_by"]) == ("published", "test")
+    assert (shown["state"], shown["published_by"]) == ("published", "second")
 
     door.wait(hours=1)
     for number in range(2):
@@ -65,6 +65,19 @@ def test_a_proposed_epoch_is_shown_published_and_stopped(door: Door, sold: Shop)
     with door.database.reading(TENANT) as uow:
         actions = [entry.action for entry in audit.entries(uow) if entry.action.startswith("price_epoch")]
     assert actions == ["price_epoch.publish", "price_epoch.stop"]
+
+
+def test_an_epoch_is_put_in_force_by_another_name_or_a_key_of_both_scopes(door: Door, sold: Shop) -> None:
+    made = door.call("POST", f"{GATEWAY}/proposals", {}, token=door.token("price_admin")).json()
+    publish = f"{GATEWAY}/proposals/{made['proposal']['id']}/publish"
+    for scopes, status, code in (
+        (("price_admin",), 403, "forbidden"),
+        (("price_approve",), 422, "second_person_needed"),
+    ):
+        answer = door.call("POST", publish, token=door.token(*scopes))
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert sold.model_hash()
+    assert door.call("POST", publish, token=door.token("price_admin", "price_approve")).status_code == 200
 
 
 def test_curves_are_drawn_from_what_was_posted_or_say_what_is_lacking(door: Door, sold: Shop) -> None:
