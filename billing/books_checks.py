@@ -158,7 +158,8 @@ def closed_usage_is_billed(uow: UnitOfWork) -> Iterator[Finding]:
         for draft in charge_customers(uow, [customer], run, instead=as_known).drafts:
             for row in draft.rows:
                 feature = f"{row.subscription} {row.feature} from {row.segment_start.isoformat()}"
-                yield Finding("usage", f"customer {customer}", f"{feature}: {plain(row.amount)} is not billed")
+                what = "is not billed" if row.amount >= 0 else "is billed beyond what is due"
+                yield Finding("usage", f"customer {customer}", f"{feature}: {plain(abs(row.amount))} {what}")
 
 
 def _run_again(month: BillingMonth) -> Run:

@@ -103,3 +103,17 @@ def test_what_is_wrong_is_named(company: Company) -> None:
         found = findings(company, statement)
         named = [each.row for each in found if each.check == check]
         assert any(each == row or (not row and each) for each in named), (statement, found)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"), [("0", "is billed beyond what is due"), ("999999", "is not billed")]
+)  # fmt: skip
+def test_what_is_billed_too_much_or_too_little_is_said_without_a_sign(
+    company: Company, data: str, problem: str
+) -> None:
+    disarm(company.database)
+    statement = f"update usage_event set data = '{{\"tokens\"\\:{data}}}' where event_id = 'e1'"  # noqa: S608
+    [said] = [each.problem for each in findings(company, statement) if each.check == "usage"]
+    amount = said.partition(": ")[2].partition(" ")[0]
+    assert said.endswith(problem)
+    assert Decimal(amount) > 0
