@@ -107,16 +107,12 @@ class CanonicalJson(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+_BEFORE_OFFSET = len("2026-01-31T23:59:59.000000")
+
 BIG_SERIAL = BigInteger().with_variant(Integer(), _SQLITE)
 """An autoincrementing 64-bit key on both databases."""
 
 
 def utc_text(instant: datetime) -> str:
     """Return the one text of an instant: 2026-01-31T23:59:59.000000Z."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if instant.year >= 1000 else _padded(instant)  # noqa: PLR2004
-
-
-def _padded(instant: datetime) -> str:
-    """Strftime does not pad the year on every platform."""
-    at = instant.astimezone(UTC)
-    return f"{at.year:04d}-{at:%m-%dT%H:%M:%S.%f}Z"
+    return f"{instant.astimezone(UTC).isoformat(timespec='microseconds')[:_BEFORE_OFFSET]}Z"

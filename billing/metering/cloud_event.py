@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
+from models.column_types import utc_text
 from models.values.canonical_json import Json, canonical_bytes
 from models.values.errors import DomainError, InvalidValueError, LimitExceededError
 from models.values.ids import MAX_KEY_CHARS, check_external_id
@@ -104,7 +105,7 @@ def event_of(
     if corrects is not None or cancels:
         _check_correction(source, event_id, corrects, cancels, data)
     occurred_at = _instant(time, now)
-    text = time if len(time) == _TIME_TEXT_CHARS and time[10] + time[26] == "TZ" else time_text(occurred_at)
+    text = time if len(time) == _TIME_TEXT_CHARS and time[10] + time[26] == "TZ" else utc_text(occurred_at)
     encoded = _canonical_data(data)
     body = canonical_body(source, event_id, event_type, customer, text, encoded, corrects, cancels)
     return CloudEvent(
@@ -139,11 +140,6 @@ def canonical_body(
     return _ENCODER.encode(
         _CorrectingBody(cancels, corrects[1], corrects[0], raw, event_id, source, customer, time, event_type)
     )
-
-
-def time_text(instant: datetime) -> str:
-    """Return the text of a UTC instant: 2026-01-31T23:59:59.000000Z."""
-    return f"{instant.isoformat(timespec='microseconds')[:26]}Z"
 
 
 def document_of(event: CloudEvent) -> dict[str, Any]:

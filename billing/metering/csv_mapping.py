@@ -21,8 +21,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from billing.metering.cloud_event import CloudEvent, event_of, time_text
+from billing.metering.cloud_event import CloudEvent, event_of
 from billing.metering.parsing import InvalidEvent
+from models.column_types import utc_text
 from models.values.errors import DomainError, InvalidValueError
 from models.values.period import as_utc, parse_instant, parse_zone
 
@@ -173,7 +174,7 @@ def _with_offset(text: str, zone: str | None) -> str:
     if zone == "UTC":
         return f"{text}Z"
     naive = parse_instant(f"{text}Z", "time").replace(tzinfo=None)
-    return time_text(as_utc(naive.replace(tzinfo=parse_zone(zone)), "time").astimezone(UTC))
+    return utc_text(as_utc(naive.replace(tzinfo=parse_zone(zone)), "time").astimezone(UTC))
 
 
 def mapping_schema() -> Mapping[str, Any]:

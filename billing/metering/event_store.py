@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from billing.metering.cloud_event import CloudEvent, EventKey, time_text
+from billing.metering.cloud_event import CloudEvent, EventKey
 from billing.unit_of_work import UnitOfWork
+from models.column_types import utc_text
 from models.values.ids import bucket_of
 
 COLUMNS = (
@@ -130,7 +131,7 @@ def rows_of(
 
 
 def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
-    rows = rows_of(uow.tenant, events, [event.time_text for event in events], time_text(recorded_at))
+    rows = rows_of(uow.tenant, events, [event.time_text for event in events], utc_text(recorded_at))
     cursor = _driver(uow).cursor()
     # Rows are never deleted, so new ones come after the last: a range of rowids tells which were added.
     last = cursor.execute("select coalesce(max(rowid), 0) from usage_event").fetchone()[0]

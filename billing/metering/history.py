@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 from sqlalchemy import Select, Text, and_, exists, func, or_, select, type_coerce
 
-from billing.metering.cloud_event import CloudEvent, EventKey, time_text
+from billing.metering.cloud_event import CloudEvent, EventKey
 from billing.unit_of_work import UnitOfWork
+from models.column_types import utc_text
 from models.tables.base import table_of
 from models.tables.usage import UsageEventRow
 from models.values.period import Period
@@ -149,7 +150,7 @@ def _cloud_event(row: Any) -> CloudEvent:  # noqa: ANN401 - a row of usage_event
         row.event_type,
         row.customer,
         row.occurred_at,
-        time_text(row.occurred_at),
+        utc_text(row.occurred_at),
         row.data,
         json.dumps(row.data, sort_keys=True, ensure_ascii=False, separators=(",", ":")),
         bytes(row.body_hash),

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from billing.metering import event_store
 from billing.metering.alerts import raise_alerts
 from billing.metering.batch import Batch, read, take_apart
-from billing.metering.cloud_event import CloudEvent, EventKey, time_text
+from billing.metering.cloud_event import CloudEvent, EventKey
 from billing.metering.corrections import Relations, relate
 from billing.metering.directory import MeterDirectory
 from billing.metering.event_store import Place
@@ -36,6 +36,7 @@ from billing.metering.worklists import (
     resolve_events,
 )
 from billing.unit_of_work import UnitOfWork
+from models.column_types import utc_text
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -119,7 +120,7 @@ class _Writer:
         """Count the hours that corrections touch anew, with all that was just added to them; return them by type."""
         by_type: dict[str, set[CustomerHour]] = {}
         for effect in relations.effects.values():
-            hours = {(effect.customer, time_text(instant)[:HOUR_CHARS]) for instant in effect.instants}
+            hours = {(effect.customer, utc_text(instant)[:HOUR_CHARS]) for instant in effect.instants}
             by_type.setdefault(effect.event_type, set()).update(hours)
         for event_type, places in by_type.items():
             recount(self._uow, places, self._known.counters.get(event_type, ()))

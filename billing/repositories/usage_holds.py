@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, insert, select, update
 
 from billing.holds import HoldState
-from billing.metering.cloud_event import event_of, time_text
+from billing.metering.cloud_event import event_of
 from billing.metering.history import StoredEvent
 from billing.unit_of_work import UnitOfWork
+from models.column_types import utc_text
 from models.tables.base import table_of
 from models.tables.customer import CustomerRow
 from models.tables.usage import UsageHoldRow
@@ -46,7 +47,7 @@ class ExpectedUsage:
             event_id=self.key,
             event_type=self.event_type,
             customer=self.customer,
-            time=time_text(at),
+            time=utc_text(at),
             data=self.data,
             now=at,
         )

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from billing.metering.cloud_event import CloudEvent, event_of, time_text
+from billing.metering.cloud_event import CloudEvent, event_of
+from models.column_types import utc_text
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 _START = datetime(2026, 3, 4, tzinfo=UTC)
@@ -17,7 +18,7 @@ values = st.one_of(
     st.sampled_from([0, "0", "0.000000000000000000000001", "99999999999999999999999999", 2**53 - 1]),
 )
 times = st.builds(
-    lambda hours, micros: time_text(_START + timedelta(hours=hours, microseconds=micros)),
+    lambda hours, micros: utc_text(_START + timedelta(hours=hours, microseconds=micros)),
     st.integers(0, 3),
     st.integers(0, 3_599_999_999),
 )
