@@ -231,7 +231,8 @@ def _in_order(before: tuple[Turn, TakenBefore]) -> tuple[str, datetime, datetime
 
 
 def _falls(row: RatedUsage) -> bool:
-    return row.corrects is not None and row.amount < 0
+    """Whether a row takes back: a correction, or a change that is prorated behind one that is not."""
+    return row.amount < 0
 
 
 def _coupon_row(row: RatedUsage, coupon: Coupon, amount: Decimal) -> RatedUsage:

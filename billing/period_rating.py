@@ -163,6 +163,8 @@ def _in_scope(feature: Feature, cycle: CyclePeriod, segment: Segment, scope: Sco
 
 def _counts_for_nothing(cycle: CyclePeriod, segment: Segment) -> bool:
     """Whether a segment is replaced on the day on which it begins, where days are what counts."""
+    if segment.counted == cycle.full:
+        return False
     rule = segment.phase.agreement.proration
     return not prorate(Decimal(1), used=segment.counted, full=cycle.full, rule=rule).used_units
 

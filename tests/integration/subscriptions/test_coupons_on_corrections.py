@@ -21,12 +21,13 @@ from billing.previews import preview_invoices
 from billing.progressive import bill_thresholds
 from billing.rated_usage import Kind
 from billing.repositories.price_books import PriceBookRepository
-from billing.subscriptions import Who, cancel, change_cycle, change_selection, unschedule
+from billing.subscriptions import Who, billed, cancel, change_cycle, change_selection, unschedule
 from billing.tax import TaxRate
 from billing.verification import verify
 from models.values.errors import RuleBrokenError
 from models.values.period import BillingCycle, Interval
 from pricing_engine.coupons import parse_coupon
+from pricing_engine.proration import MidPeriod
 from tests.billing_story import BOOK, NO_TAX, UTC_ZONE, Company, at, event, make
 
 AHEAD: dict[str, Any] = {
@@ -253,6 +254,41 @@ def test_what_falls_gives_back_no_coupon_that_was_on_something_else(company: Com
     company.close("2026-02", "2026-03-01T01:00")
     lines = [line for line in company.invoices("acme")[-1].lines if line.service.start < at("2026-02-01")]
     assert [(line.feature, line.kind, line.exact) for line in lines] == [("sso", Kind.RECURRING, Decimal(-600))]
+
+
+def test_what_falls_behind_a_change_that_is_not_prorated_counts_against_what_rises(company: Company) -> None:
+    """31 seats more are due in full, one day of them is given back: the coupon is on what is left, before and after."""
+    sold(company, {"percent_off": "50", **EVER})
+
+    def to_seats(day: str, seats: int, how: MidPeriod) -> None:
+        subscription = company.subscription("sub-acme")
+        with company.database.reading(company.tenant) as uow:
+            book = PriceBookRepository(uow).get(subscription.phases[0].agreement.book_hash).book
+        chosen = {"tokens": Decimal(1), "seats": Decimal(seats)}
+        make(company, billed(change_selection(subscription, book, chosen, at(day), Who(at(day))), how))
+
+    to_seats("2026-01-11", 62, MidPeriod.WHOLE)
+    to_seats("2026-01-31", 31, MidPeriod.PRORATED)
+    assert of_january(company) == [
+        ("seats", "recurring", Decimal(310)),
+        ("seats", "recurring", Decimal(-10)),
+        ("seats", "coupon", Decimal(-150)),
+    ]
+
+
+def test_what_is_taken_back_of_two_features_gives_back_the_coupon_of_each(company: Company) -> None:
+    """Of the one by a correction, of the other by a change behind one that is due in full."""
+    sold(company, {"percent_off": "50", **EVER}, selection={"seats": "32", "sso": "1"})
+    subscription = company.subscription("sub-acme")
+    with company.database.reading(company.tenant) as uow:
+        book = PriceBookRepository(uow).get(subscription.phases[0].agreement.book_hash).book
+    more = {"seats": Decimal(32), "sso": Decimal(1), "tokens": Decimal(1)}
+    whole = billed(change_selection(subscription, book, more, at("2026-01-02"), Who(at("2026-01-02"))), MidPeriod.WHOLE)
+    make(company, whole)
+    to(company, "2026-01-31", seats=1)
+    lines = of_january(company)
+    assert sum(amount for _, kind, amount in lines if kind == "recurring") == -30
+    assert sum(amount for _, kind, amount in lines if kind == "coupon") == 15
 
 
 def test_a_note_over_what_a_coupon_gave_back_leaves_that_alone_and_stops_no_close(company: Company) -> None:
