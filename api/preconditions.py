@@ -38,6 +38,9 @@ class _Revised(msgspec.Struct):
     revision: str
 
 
+_REVISED = msgspec.json.Decoder(_Revised)
+
+
 def check_match(if_match: str | None, revision: str, *, as_read: bool = False) -> None:
     """Raise PreconditionRequiredError without the header, PreconditionFailedError where it names another revision.
 
@@ -54,7 +57,7 @@ def check_match(if_match: str | None, revision: str, *, as_read: bool = False) -
 
 def tagged(answer: ASGIResponse) -> ASGIResponse:
     """Return an answer that shows a `revision`, with it as the ETag."""
-    answer.headers["ETag"] = _etag(msgspec.json.decode(answer.body, type=_Revised).revision)
+    answer.headers["ETag"] = _etag(_REVISED.decode(answer.body).revision)
     return answer
 
 

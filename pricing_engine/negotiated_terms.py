@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from models.values.errors import InvalidValueError
+from models.values.forms import build_form
 from models.values.ids import check_key
 from models.values.quantity import parse_decimal, plain
 from pricing_engine.catalog import HUNDRED, TariffField, Value
@@ -67,6 +68,9 @@ def term_document(term: NegotiatedTerm) -> dict[str, Any]:
     if term.tariff is not None:
         document["tariff"] = tariff_document(term.tariff)
     return document
+
+
+build_form(NegotiatedTerm)
 
 
 def parse_term(document: object) -> NegotiatedTerm:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from models.values.errors import DomainError, InvalidValueError
+from models.values.forms import build_form
 from models.values.ids import check_key
 from models.values.money import Currency, currency
 from models.values.quantity import plain
@@ -63,6 +64,9 @@ class Change:
     path: str
     before: Any
     after: Any
+
+
+build_form(PriceBook)
 
 
 def parse_price_book(document: object) -> PriceBook:

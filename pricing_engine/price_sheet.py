@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from models.values.errors import InvalidValueError, NotFoundError
+from models.values.forms import build_form
 from models.values.quantity import EXACT, plain
 from pricing_engine.catalog import Feature, Value
 from pricing_engine.demand.guardrails import PriceLadder
@@ -218,6 +219,9 @@ def opened_price_sheet(opened: Opened) -> PriceSheet:
     prices = [opened.content(f"prices/{feature}") for feature in document["features"]]
     body = {name: value for name, value in document.items() if name != "features"}
     return parse_price_sheet({**body, "prices": prices})
+
+
+build_form(PriceSheet)
 
 
 def parse_price_sheet(document: object) -> PriceSheet:

@@ -26,6 +26,7 @@ from billing.webhooks.events import announce
 from models.tables.base import table_of
 from models.tables.usage import UsageAlertRaisedRow, UsageAlertRow
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError, RuleBrokenError
+from models.values.forms import build_form
 from models.values.ids import check_external_id
 from models.values.period import BillingCycle, Interval, Period, parse_zone
 from models.values.quantity import plain
@@ -181,6 +182,9 @@ def raised_alerts(uow: UnitOfWork, customer: str) -> list[RaisedAlert]:
 
 def _alerts(uow: UnitOfWork, customers: Collection[str]) -> list[Alert]:
     return [_alert(row) for row in _OF_CUSTOMERS(uow, customers)]
+
+
+build_form(Meter)
 
 
 def _alert(row: Row[Any]) -> Alert:

@@ -25,6 +25,7 @@ from billing.metering.cloud_event import CloudEvent, event_of
 from billing.metering.parsing import InvalidEvent
 from models.column_types import utc_text
 from models.values.errors import DomainError, InvalidValueError
+from models.values.forms import build_form
 from models.values.period import as_utc, parse_instant, parse_zone
 
 _HAS_OFFSET = re.compile(r"([Zz]|[+-]\d\d:\d\d)$")
@@ -114,6 +115,9 @@ class CsvMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 )
 
         return to_event
+
+
+build_form(CsvMapping)
 
 
 def parse_mapping(document: object, name: str) -> CsvMapping:

@@ -155,9 +155,12 @@ class _Key(msgspec.Struct):
     source: str = ""
 
 
+_KEY = msgspec.json.Decoder(_Key)
+
+
 def _readable_key(raw: bytes | msgspec.Raw) -> tuple[str, str]:
     try:
-        key = msgspec.json.decode(raw, type=_Key)
+        key = _KEY.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "", ""
     return key.source[:120], key.id[:120]
