@@ -1,6 +1,7 @@
 """What is done with an invoice, over HTTP as by command: the act, what the collector is told, the audit entry.
 
-Each returns the document afterwards and raises what the act raises; `by` is who asks, and when.
+Each returns the document afterwards and raises what the act raises; `by` is who asks, and when. The ledger's lock comes
+first, so that the entry tells what this act has changed and no other.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from billing import audit
 from billing.audit import Actor
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.invoicing import Collect, finalise, give_up, void
+from billing.repositories import journals
 from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.invoices import InvoiceRepository
-from billing.settlements import Money, is_refunded, pay
+from billing.settlements import Money, is_paid, is_refunded, pay
 from billing.stripe.following import follow
 from billing.stripe.money_back import is_asked_for
 from billing.stripe.refunding import refund_invoice
@@ -37,6 +39,7 @@ def finalise_drafts(
     uow: UnitOfWork, names: Sequence[str], by: Actor, collect: Collect | None = None
 ) -> list[InvoiceView]:
     """Give drafts their numbers and post them; what is finalised stays as it is."""
+    journals.lock(uow)
     before = [_document(uow, name) for name in names]
     finalise(uow, [each["id"] for each in before], by.at, collect=collect)
     return [_recorded(uow, by, "invoice.finalise", each) for each in before]
@@ -44,6 +47,7 @@ def finalise_drafts(
 
 def void_invoice(uow: UnitOfWork, name: str, reason: str, by: Actor) -> InvoiceView:
     """Void an invoice of which nothing is paid."""
+    journals.lock(uow)
     before = _document(uow, name)
     void(uow, before["id"], reason, by.at)
     follow(uow, before["id"], by.at)
@@ -52,6 +56,7 @@ def void_invoice(uow: UnitOfWork, name: str, reason: str, by: Actor) -> InvoiceV
 
 def write_off_invoice(uow: UnitOfWork, name: str, by: Actor) -> InvoiceView:
     """Give up what is open of an invoice."""
+    journals.lock(uow)
     before = _document(uow, name)
     give_up(uow, before["id"], by.at)
     follow(uow, before["id"], by.at)
@@ -69,14 +74,19 @@ def pay_invoice(
     paid_at: datetime | None = None,
 ) -> InvoiceView:
     """Record a payment, once by its `key`. Raises InvalidValueError for one that is still to come, too."""
+    journals.lock(uow)
     before = _document(uow, name)
+    is_known = is_paid(uow, key)
     at = paid_at or by.at
     if at > by.at:
         raise InvalidValueError("must not be later than now", field="paid_at", value=at)
     money = Money(key, minor_of(amount, "amount", currency(before["currency"])), at, check_key(processor, "processor"))
     pay(uow, before["id"], money, by.at)
     follow(uow, before["id"], by.at)
-    return _recorded(uow, by, "invoice.pay", before)
+    after = _document(uow, before["id"])
+    if not is_known:  # What is paid beyond an invoice leaves that as it is, and is credit.
+        audit.record(uow, by, "invoice.pay", ("invoice", before["id"]), before=before, after=after)
+    return after
 
 
 def credit_invoice(
@@ -90,6 +100,7 @@ def credit_invoice(
     issued_on: date | None = None,
 ) -> CreditNoteView:
     """Issue a credit note, once by its `key`: net amounts by line number, or all that is creditable."""
+    journals.lock(uow)
     invoice = InvoiceRepository(uow).get(name)
     nets = None if lines is None else _nets(lines, currency(invoice.currency))
     is_known = CreditNoteRepository(uow).with_key(key) is not None
@@ -105,6 +116,7 @@ def refund_of_invoice(
     uow: UnitOfWork, name: str, key: str, amount: str, by: Actor, *, processor: str | None = None
 ) -> RefundView:
     """Pay money back, once by its `key`; what Stripe collected it is asked to, unless a `processor` has done so."""
+    journals.lock(uow)
     invoice = InvoiceRepository(uow).get(name)
     minor = minor_of(amount, "amount", currency(invoice.currency))
     whose = None if processor is None else check_key(processor, "processor")

@@ -62,8 +62,7 @@ def checks_of(
     earlier = [month.key for month in months if month.key < key and month.state != "closed"]
     later = [month.key for month in months if month.key > key]
     drafts = InvoiceRepository(uow).drafts_due(now)
-    billed = [each for each in every if each.ends_at is None or each.ends_at > _midnight(first_day(key))]
-    untaxed = _without_rate(uow, billed, rates or BuiltInRates(), issued_on or until)
+    untaxed = _without_rate(uow, every, _midnight(first_day(key)), rates or BuiltInRates(), issued_on or until)
     return (
         _check("the month is over everywhere", last.isoformat(), "ends at {}", passed=now >= last),
         _clocks_agree(latest, now),
@@ -86,14 +85,16 @@ def _clocks_agree(latest: datetime | None, now: datetime) -> Check:
     return _check("clocks agree", value, "the last event was recorded at {}", passed=agree)
 
 
-def _without_rate(uow: UnitOfWork, subscriptions: Sequence[Subscription], rates: TaxRates, on: date) -> list[str]:
-    """Return, as customer and what is lacking, whose invoices would bear a tax that nobody knows the rate of."""
+def _without_rate(
+    uow: UnitOfWork, subscriptions: Sequence[Subscription], since: datetime, rates: TaxRates, on: date
+) -> list[str]:
+    """Return, as customer and what is lacking, who would bear for time after `since` a tax of an unknown rate."""
     customers = CustomerRepository(uow).many({each.customer for each in subscriptions})
     sellers = {entity.key: entity for entity in CustomerRepository(uow).legal_entities()}
     books: dict[str, PriceBook] = {}
     categories: dict[str, set[str]] = {}
     for subscription in subscriptions:
-        for stretch in subscription.stretches():
+        for stretch in [each for each in subscription.stretches() if each.period.end > since]:
             agreement = stretch.phase.agreement
             if agreement.book_hash not in books:
                 books[agreement.book_hash] = PriceBookRepository(uow).get(agreement.book_hash).book

@@ -137,6 +137,11 @@ def check_refundable(invoice: Invoice) -> None:
         )
 
 
+def is_paid(uow: UnitOfWork, key: str) -> bool:
+    """Whether a payment by this key is recorded."""
+    return InvoiceRepository(uow).settlement(f"payment:{key}") is not None
+
+
 def is_refunded(uow: UnitOfWork, key: str) -> bool:
     """Whether a refund by this key is recorded."""
     return InvoiceRepository(uow).settlement(f"refund:{key}") is not None

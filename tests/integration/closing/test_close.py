@@ -14,7 +14,8 @@ from billing.invoicing import finalise, void
 from billing.ledger import balance
 from billing.repositories.closes import CloseRepository
 from billing.repositories.invoices import InvoiceRepository
-from billing.subscriptions import Who, cancel
+from billing.repositories.price_books import PriceBookRepository
+from billing.subscriptions import Who, cancel, move_to_book
 from billing.tax import FixedRate
 from billing.verification import verify
 from models.values.errors import RuleBrokenError
@@ -80,6 +81,12 @@ def test_a_tax_rate_that_nobody_knows_stops_a_close_before_it_begins(company: Co
         assert CloseRepository(uow).find("2026-01") is None
     company.close("2026-01", "2026-02-01T01:00", rates=FixedRate("vat", Decimal(23)))
     assert company.invoices("acme")[0].tax_minor == 230
+    plain = company.publish(repriced("seats", {"model": "unit", "unit_amount": "10"}, 3))
+    with company.database.reading(company.tenant) as uow:
+        prices = PriceBookRepository(uow).get(plain).book
+    moved = move_to_book(company.subscription("sub-acme"), plain, prices, at("2026-02-01"), Who(at("2026-02-01")))
+    make(company, moved)
+    assert not company.close("2026-02", "2026-03-01T01:00", rates=None).was_closed  # What is behind stops no month.
 
 
 def test_a_month_before_one_that_was_closed_is_not_closed(company: Company) -> None:

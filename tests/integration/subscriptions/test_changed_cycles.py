@@ -112,7 +112,7 @@ def test_two_cycles_that_begin_at_once_are_two_periods_of_what_is_credited(compa
     """A quarter and a year begin with January: a note on the one says nothing of the other."""
     book = company.publish()
     prices = parse_price_book(BOOK)
-    subscription = company.subscribe("acme", book, {"seats": "1", "support": "1"}, cycle=QUARTERLY)
+    company.subscribe("acme", book, {"seats": "1", "support": "1"}, cycle=QUARTERLY)
     company.close("2025-12", "2026-01-01T01:00")
     [invoice] = company.invoices("acme")
     with company.database.writing(company.tenant) as uow:
@@ -133,7 +133,6 @@ def test_two_cycles_that_begin_at_once_are_two_periods_of_what_is_credited(compa
     to("2026-02-12", "2026-06-10", seats=2)
     company.close("2026-06", "2026-07-01T01:00")
     support = [line.exact for each in company.invoices("acme") for line in each.lines if line.feature == "support"]
-    assert subscription.id == "sub-acme"
     assert sum(support) == 62 + Decimal("37.2")  # The 62 that a note gave back, and what was added in May.
 
 
