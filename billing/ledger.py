@@ -167,20 +167,21 @@ def _append(uow: UnitOfWork, drafts: list[JournalDraft], recorded_at: datetime) 
     recorded = max(utc_text(recorded_at), last.recorded_at)
     number, previous = last.journal, last.hash
     times: dict[datetime, str] = {}
-    heads = {account: leg_head(account) for account in states}
+    known = {account: (state.id, leg_head(account)) for account, state in states.items()}
     batch = Batch()
     numbers = {}
     for draft in drafts:
         number += 1
         effective = times.get(draft.effective_at) or times.setdefault(draft.effective_at, utc_text(draft.effective_at))
-        legs = LEG_END.join([f"{heads[account]}{amount}" for account, amount in draft.legs])
+        legs = []
+        for leg, (account, amount) in enumerate(draft.legs):
+            account_id, head_text = known[account]
+            legs.append(f"{head_text}{amount}")
+            batch.entries.append((number, leg, account_id, account.asset, amount))
         columns = (number, draft.key, draft.kind, effective, recorded, draft.reverses, draft.memo)
-        stored = canonical(uow.tenant, *columns, legs)
+        stored = canonical(uow.tenant, *columns, LEG_END.join(legs))
         following = chain(previous, stored)
         batch.journals.append((*columns, stored))
-        batch.entries.extend(
-            (number, leg, states[account].id, account.asset, amount) for leg, (account, amount) in enumerate(draft.legs)
-        )
         batch.seals.append((number, previous, following))
         numbers[draft.key] = number
         previous = following

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, func, select, text, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, bindparam, func, select, text, type_coerce
 
 from billing.chart_of_accounts import Account, kind_of
 from billing.journals import GENESIS
@@ -65,6 +65,13 @@ _ENTRY = ("journal:bigint", "leg:int", "account:bigint", "asset:text", "amount:n
 _SEAL = ("journal:bigint", "previous_hash:bytea", "hash:bytea")
 _ACCOUNT = ("id:bigint", "code:text", "asset:text", "party:text", "detail:text")
 _BALANCE = ("account:bigint", "balance:numeric", "bounded:boolean")
+_HEAD = (
+    select(SEAL.c.journal, SEAL.c.hash, JOURNAL.c.recorded_at)
+    .join(JOURNAL, (JOURNAL.c.tenant == SEAL.c.tenant) & (JOURNAL.c.id == SEAL.c.journal))
+    .where(SEAL.c.tenant == bindparam("tenant"))
+    .order_by(SEAL.c.journal.desc())
+    .limit(1)
+)
 
 
 def lock(uow: UnitOfWork) -> None:
@@ -81,14 +88,7 @@ def lock(uow: UnitOfWork) -> None:
 
 def head(uow: UnitOfWork) -> Head:
     """Return the end of the chain."""
-    query = (
-        select(SEAL.c.journal, SEAL.c.hash, JOURNAL.c.recorded_at)
-        .join(JOURNAL, (JOURNAL.c.tenant == SEAL.c.tenant) & (JOURNAL.c.id == SEAL.c.journal))
-        .where(SEAL.c.tenant == uow.tenant)
-        .order_by(SEAL.c.journal.desc())
-        .limit(1)
-    )
-    row = uow.connection.execute(query).first()
+    row = uow.connection.execute(_HEAD, {"tenant": uow.tenant}).first()
     return Head(0, GENESIS, "") if row is None else Head(row[0], bytes(row[1]), utc_text(row[2]))
 
 
