@@ -7,7 +7,8 @@ journal and every account on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -54,8 +55,8 @@ class _Progress:
     """Where the walk along the chain is: the accounts, what their entries come to, the link last passed."""
 
     names: dict[int, Account]
-    heads: dict[int, tuple[str, str]]
-    balances: dict[int, int]
+    heads: Mapping[int, tuple[str, str]]
+    balances: defaultdict[int, int]
     journals: int = 0
     entries: int = 0
     hash: bytes = GENESIS
@@ -67,7 +68,7 @@ def verify(uow: UnitOfWork, checks: Sequence[Check] = ()) -> Report:
 
     Where the ledger's own rows are damaged the rest is not looked at: it would say the same again.
     """
-    progress = _Progress({}, {}, {})
+    progress = _Progress({}, {}, defaultdict(int))
     findings = _first(_chain(uow, progress))
     if not findings:
         findings = _first(_balances(uow, progress))
@@ -103,7 +104,8 @@ def pages(uow: UnitOfWork) -> Iterator[Finding]:
 def _chain(uow: UnitOfWork, progress: _Progress) -> Iterator[Finding]:
     """Yield the first row that is not what was posted, and stop there: all that follows hangs on it."""
     progress.names = audit.accounts(uow)
-    progress.heads = {number: (name.asset, leg_head(name)) for number, name in progress.names.items()}
+    heads = {number: (name.asset, leg_head(name)) for number, name in progress.names.items()}
+    progress.heads = defaultdict(lambda: _NO_HEAD, heads)
     counts = audit.counts(uow)
     for journals, seals, entries in audit.stretches(uow, counts.journals):
         try:
@@ -121,7 +123,7 @@ def _chain(uow: UnitOfWork, progress: _Progress) -> Iterator[Finding]:
         yield Finding("chain", "journal_seal", f"{counts.seals - counts.journals} seals belong to no journal")
 
 
-def _check_stretch(  # noqa: C901  One loop on purpose: it runs once for every journal there is.
+def _check_stretch(
     tenant: str,
     journals: list[AuditedJournal],
     seals: list[AuditedSeal],
@@ -129,10 +131,8 @@ def _check_stretch(  # noqa: C901  One loop on purpose: it runs once for every j
     progress: _Progress,
 ) -> str:
     """Walk on over some journals. Return what is wrong with journal number `progress.journals`, or nothing."""
-    heads, balances = progress.heads, progress.balances
+    legs_of, unsound = _read_entries(entries, progress)
     expected, passed, latest = progress.journals, progress.hash, progress.recorded_at
-    rest = iter((*entries, _NO_ENTRY))
-    of_journal, leg, account, asset, amount = next(rest)
     pairs = zip(journals, seals, strict=False)  # The counts tell where one is longer.
     for (number, key, kind, effective_at, recorded_at, reverses, memo, stored), (seal, previous, sealed) in pairs:
         expected += 1
@@ -143,24 +143,9 @@ def _check_stretch(  # noqa: C901  One loop on purpose: it runs once for every j
             return "is not sealed"
         if previous != passed:
             return "its seal does not follow the one before"
-        legs, leg_count = "", 0
-        first, total = asset, 0  # Nearly every journal is in one asset.
-        others: dict[str, int] = {}
-        while of_journal == number:
-            account_asset, head = heads.get(account, _NO_HEAD)
-            if asset != account_asset or leg != leg_count:
-                return f"entry {leg} has a wrong number, account or asset"
-            legs = f"{legs}{LEG_END}{head}{amount}" if leg_count else f"{head}{amount}"
-            leg_count += 1
-            units = int(amount)
-            if asset == first:
-                total += units
-            else:
-                others[asset] = others.get(asset, 0) + units
-            balances[account] = balances.get(account, 0) + units
-            of_journal, leg, account, asset, amount = next(rest)
-        if total or (others and any(others.values())):
-            return "its entries do not sum to zero"
+        if unsound and number in unsound:
+            return unsound[number]
+        legs = legs_of.get(number, "")
         rebuilt = canonical(tenant, number, key, kind, effective_at, recorded_at, reverses, memo, legs)
         if rebuilt != stored:
             return "its columns or entries differ from its bytes"
@@ -172,6 +157,39 @@ def _check_stretch(  # noqa: C901  One loop on purpose: it runs once for every j
     progress.hash, progress.recorded_at = passed, latest
     progress.entries += len(entries)
     return ""
+
+
+def _read_entries(entries: list[AuditedEntry], progress: _Progress) -> tuple[dict[int, str], dict[int, str]]:
+    """Return by journal its legs as they are hashed, and what is wrong with them where something is.
+
+    The amounts are added to the balances of their accounts.
+    """
+    heads, balances = progress.heads, progress.balances
+    legs_of: dict[int, str] = {}
+    unsound: dict[int, str] = {}
+    current, legs, count = 0, "", 0
+    first, total = "", 0  # Nearly every journal is in one asset, `first`.
+    others: dict[str, int] = {}
+    for journal, leg, account, asset, amount in (*entries, _NO_ENTRY):
+        account_asset, head = heads[account]
+        if journal == current:
+            legs = f"{legs}{LEG_END}{head}{amount}"
+            count += 1
+        else:
+            legs_of[current] = legs
+            if total or (others and any(others.values())):
+                unsound.setdefault(current, "its entries do not sum to zero")
+            if others:
+                others = {}
+            current, legs, count, first, total = journal, f"{head}{amount}", 0, asset, 0
+        if asset != account_asset or leg != count:
+            unsound.setdefault(journal, f"entry {leg} has a wrong number, account or asset")
+        if asset == first:
+            total += amount
+        else:
+            others[asset] = others.get(asset, 0) + amount
+        balances[account] += amount
+    return legs_of, unsound
 
 
 def _balances(uow: UnitOfWork, progress: _Progress) -> Iterator[Finding]:

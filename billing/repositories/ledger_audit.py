@@ -15,7 +15,7 @@ from billing.chart_of_accounts import Account
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import DomainError
 
-_CHUNK = 1_000
+_CHUNK = 400
 _ISO = '\'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\''
 
 
@@ -32,7 +32,7 @@ AuditedSeal = tuple[int, bytes, bytes]
 """Journal, previous hash, hash."""
 
 AuditedEntry = tuple[int, int, int, str, int]
-"""Journal, leg, account, asset, amount; on PostgreSQL the amount as text."""
+"""Journal, leg, account, asset, amount."""
 
 Stretch = tuple[list[AuditedJournal], list[AuditedSeal], list[AuditedEntry]]
 """Rows of some consecutive journals, in order."""
@@ -66,7 +66,10 @@ def stretches(uow: UnitOfWork, until: int) -> Iterator[Stretch]:
     entries = f"select journal, leg, account, asset, {amount} from entry {of.format('journal')}, leg"  # noqa: S608
     for after in range(0, until, _CHUNK):
         values = (uow.tenant, after, min(after + _CHUNK, until))
-        yield _rows(uow, journals, values), _rows(uow, seals, values), _rows(uow, entries, values)
+        legs = _rows(uow, entries, values)
+        if not uow.is_sqlite:  # Decimals, unless asked for as text.
+            legs = [(*leg, int(amount)) for *leg, amount in legs]
+        yield _rows(uow, journals, values), _rows(uow, seals, values), legs
 
 
 def accounts(uow: UnitOfWork) -> dict[int, Account]:
