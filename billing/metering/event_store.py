@@ -133,13 +133,22 @@ def rows_of(
 def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
     rows = rows_of(uow.tenant, events, [event.time_text for event in events], utc_text(recorded_at))
     cursor = _driver(uow).cursor()
-    # Rows are never deleted, so new ones come after the last: a range of rowids tells which were added.
+    # Rows are never deleted, so new ones come after the last, in the order of `events`: the rowids beyond it tell
+    # which were added.
     last = cursor.execute("select coalesce(max(rowid), 0) from usage_event").fetchone()[0]
     cursor.executemany(_SQLITE_INSERT, rows)
     if cursor.rowcount == len(rows):
         return set()
-    added = set(cursor.execute("select source, event_id from usage_event where rowid > ?", (last,)).fetchall())
-    return {(event.source, event.event_id) for event in events} - added
+    cursor.execute("select source, event_id from usage_event where rowid > ? order by rowid", (last,))
+    added = iter(cursor.fetchall())
+    source, event_id = next(added, _NOTHING)
+    present = set()
+    for event in events:
+        if event.event_id == event_id and event.source == source:
+            source, event_id = next(added, _NOTHING)
+        else:
+            present.add(event.key)
+    return present
 
 
 def _append_postgresql(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
