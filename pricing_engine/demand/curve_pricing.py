@@ -27,6 +27,10 @@ _SHARES_UNTIL = 30.0
 """How many rarer outcomes weigh as much for profits in money as for shares. In money alone, the few curves on which a
 sale is worth most would lead at first: where few accept, to prices that nobody pays, with nothing sold to say so."""
 
+_COMMON_RATE, _LEAST_EXPLORED = 0.1, 0.1
+"""Where the rarer outcome is rarer than `_COMMON_RATE`, only as large a part of all offers may explore as its rate is
+of that, but `_LEAST_EXPLORED` always: a few percent of some thousand offers are too few sales to repay more."""
+
 Outcomes = tuple[Floats, Floats]
 """Prices (n,) that were offered, major units, and what became of them (n,), 0 or 1."""
 
@@ -77,8 +81,14 @@ class CurvePricing:
         if self._choice is None or abs(sellable_share / self._chosen_for - 1.0) > _LEARN_EVERY:
             chance = self._posterior.sample(_SAMPLED_CURVES).chance
             profit = (self._grid.prices - self._unit_cost) * np.minimum(chance, sellable_share)
-            self._choice, self._chosen_for = two_prices(self._weighed(profit)), sellable_share
+            self._choice = two_prices(self._weighed(profit), chance, self._most_explored())
+            self._chosen_for = sellable_share
         return self._choice
+
+    def _most_explored(self) -> float:
+        """Return the largest share of offers that may explore."""
+        rate = (self._posterior.rarer + 0.5) / (self._posterior.offers + 2.0)
+        return min(max(rate / _COMMON_RATE, _LEAST_EXPLORED), 1.0)
 
     def _weighed(self, profit: Floats) -> Floats:
         """Return profits (S, G) in money where much is known, as shares of the most of each curve where little is."""
