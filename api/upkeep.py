@@ -45,7 +45,7 @@ async def _every(seconds: float, services: Services, work: Work, stopping: async
 async def _logged(work: Work, tenant: str, seconds: float, stopping: asyncio.Event) -> None:
     try:
         await work(tenant, stopping)
-    except Exception:
+    except Exception:  # Not swallowed: logged whole, and one tenant's failure must not end the upkeep of all.
         _log.exception("upkeep of %s failed; it is tried again in %s seconds", tenant, seconds)
 
 

@@ -143,7 +143,7 @@ def _check_stretch(
             return "is not sealed"
         if previous != passed:
             return "its seal does not follow the one before"
-        if unsound and number in unsound:
+        if number in unsound:
             return unsound[number]
         legs = legs_of.get(number, "")
         rebuilt = canonical(tenant, number, key, kind, effective_at, recorded_at, reverses, memo, legs)
@@ -170,25 +170,29 @@ def _read_entries(entries: list[AuditedEntry], progress: _Progress) -> tuple[dic
     current, legs, count = 0, "", 0
     first, total = "", 0  # Nearly every journal is in one asset, `first`.
     others: dict[str, int] = {}
-    for journal, leg, account, asset, amount in (*entries, _NO_ENTRY):
-        account_asset, head = heads[account]
-        if journal == current:
-            legs = f"{legs}{LEG_END}{head}{amount}"
-            count += 1
-        else:
-            legs_of[current] = legs
-            if total or (others and any(others.values())):
-                unsound.setdefault(current, "its entries do not sum to zero")
-            if others:
-                others = {}
-            current, legs, count, first, total = journal, f"{head}{amount}", 0, asset, 0
-        if asset != account_asset or leg != count:
-            unsound.setdefault(journal, f"entry {leg} has a wrong number, account or asset")
-        if asset == first:
-            total += amount
-        else:
-            others[asset] = others.get(asset, 0) + amount
-        balances[account] += amount
+    journal = 0
+    try:
+        for journal, leg, account, asset, amount in (*entries, _NO_ENTRY):
+            account_asset, head = heads[account]
+            if journal == current:
+                legs = f"{legs}{LEG_END}{head}{amount}"
+                count += 1
+            else:
+                legs_of[current] = legs
+                if total or (others and any(others.values())):
+                    unsound.setdefault(current, "its entries do not sum to zero")
+                if others:
+                    others = {}
+                current, legs, count, first, total = journal, f"{head}{amount}", 0, asset, 0
+            if asset != account_asset or leg != count:
+                unsound.setdefault(journal, f"entry {leg} has a wrong number, account or asset")
+            if asset == first:
+                total += amount
+            else:
+                others[asset] = others.get(asset, 0) + amount
+            balances[account] += amount
+    except TypeError as error:  # A damaged file gives text for an amount; what stands before is looked at all the same.
+        unsound.setdefault(journal, f"holds what cannot stand there: {error}")
     return legs_of, unsound
 
 

@@ -32,7 +32,7 @@ class TwoPrices:
     share: float
 
 
-def two_prices(profit: Floats, chance: Floats, most: float = 1.0) -> TwoPrices:
+def two_prices(profit: Floats, chance: Floats, most: float) -> TwoPrices:
     """Choose among G prices by their profit and chance of acceptance (S, G) under S equally likely demand curves.
 
     `most`: the largest share of offers that may explore, 0 to 1; what is short of 1 is the weight of the mutual

@@ -109,6 +109,21 @@ def test_the_first_bad_row_is_named(database: Database) -> None:
     assert (finding.check, finding.row) == ("chain", "journal 31")
 
 
+def test_an_amount_that_is_no_number_names_its_journal(tmp_path: Path, sqlite_template: Path) -> None:
+    """PostgreSQL keeps nothing but numbers in the column."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    database = Database(f"sqlite:///{path}")
+    fill(database, 20, seed=5)
+    disarm(database)
+    with database.writing(TENANT) as uow:
+        uow.connection.execute(text("update entry set amount = 'much' where journal = 9 and leg = 1"))
+    with database.reading(TENANT) as uow:
+        [finding] = verify(uow).findings
+    database.close()
+    assert (finding.row, finding.problem.partition(":")[0]) == ("journal 9", "holds what cannot stand there")
+
+
 def test_entries_without_a_journal_are_found_though_they_sum_to_zero(database: Database) -> None:
     fill(database, 50, seed=4)
     disarm(database)
