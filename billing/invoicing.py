@@ -194,20 +194,23 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
 
 
 def give_up(uow: UnitOfWork, invoice: str, at: datetime) -> Invoice:
-    """Write off what is open of an invoice. Raises RuleBrokenError unless it is finalised and open."""
+    """Write off what is open of an invoice, again where one that was given up is open once more.
+
+    Again without that changes nothing. Raises RuleBrokenError unless it is finalised and open.
+    """
     journals.lock(uow)
     repository = InvoiceRepository(uow)
     found = repository.get(invoice)
-    if found.state is InvoiceState.UNCOLLECTIBLE:
+    if found.state is InvoiceState.UNCOLLECTIBLE and found.open_minor <= 0:
         return found
-    if found.state is not InvoiceState.FINALISED or found.open_minor <= 0:
+    if found.state not in {InvoiceState.FINALISED, InvoiceState.UNCOLLECTIBLE} or found.open_minor <= 0:
         raise RuleBrokenError(
             "only what is open is given up", field="invoice", value=found.state.value, code="nothing_open"
         )
     per_minor = currency(found.currency).units_per_minor
     lost = WriteOff(found.customer, found.currency, found.open_minor * per_minor)
     earlier = [each for each in repository.settlements([found.id]).get(found.id, []) if each.kind == "write_off"]
-    key = f"write_off:{found.id}:{len(earlier) + 1}"  # A debt that was paid after all and refunded may be lost again.
+    key = f"write_off:{found.id}:{len(earlier) + 1}"  # What was paid, before or after, and refunded is lost again.
     ledger.post(uow, [journal(key, at, lost)], recorded_at=at)
     repository.add_settlements([Settlement(found.id, key, "write_off", found.open_minor, at)], at)
     repository.move(found.id, InvoiceState.UNCOLLECTIBLE, found.total_minor)

@@ -109,11 +109,11 @@ class InvoiceRules(Telling):
         if code is None:
             self.model.void(invoice)
 
-    @precondition(lambda self: self.issued("finalised"))
+    @precondition(lambda self: self.issued("finalised", "uncollectible"))
     @rule(pick=picks)
     def write_off(self, pick: int) -> None:
-        """Give up what is open."""
-        invoice = chosen(self.issued("finalised"), pick)
+        """Give up what is open, of a debt that was given up what was paid back since."""
+        invoice = chosen(self.issued("finalised", "uncollectible"), pick)
         self.write(lambda uow: give_up(uow, invoice.id, self.now).state)
         invoice.written_off += invoice.open
         invoice.settled, invoice.state = invoice.total, "uncollectible"

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from billing.books_checks import BOOKS_CHECKS
+from billing.chart_of_accounts import Account
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.invoices import Invoice, InvoiceState
 from billing.invoicing import give_up, void
+from billing.ledger import balance
 from billing.ledger_checks import CHECKS
 from billing.settlements import Money, grant_customer_credit, pay, pay_back, refund
 from billing.stripe.refunding import refund_invoice
@@ -21,6 +23,7 @@ from tests.billing_story import Company, at
 
 NOW = at("2026-02-10")
 TOTAL = 3_000
+CENT = 10**6
 
 
 @pytest.fixture
@@ -133,6 +136,24 @@ def test_what_was_paid_of_a_debt_given_up_is_paid_back(company: Company, invoice
     write(company, lambda uow: (grant_customer_credit(uow, "acme", "USD", Money("in", 100, NOW), NOW), invoice)[1])
     after = write(company, lambda uow: refund_invoice(uow, invoice.id, "r3", 100, NOW).invoice)
     assert (after.state, after.open_minor) == (InvoiceState.UNCOLLECTIBLE, 400), "out of credit"
+    assert sound(company)
+
+
+def test_what_was_paid_back_of_a_debt_given_up_is_given_up_too_and_all_of_it_can_be_paid(
+    company: Company, invoice: Invoice
+) -> None:
+    with company.database.writing(company.tenant) as uow:
+        pay(uow, invoice.id, Money("pi", 1_000, NOW), NOW)
+        give_up(uow, invoice.id, NOW)
+    write(company, lambda uow: refund_invoice(uow, invoice.id, "r1", 400, NOW).invoice)
+    for _ in range(2):
+        after = write(company, lambda uow: give_up(uow, invoice.id, NOW))
+        assert (after.state, after.open_minor) == (InvoiceState.UNCOLLECTIBLE, 0)
+        with company.database.reading(company.tenant) as uow:
+            assert balance(uow, Account("bad_debt", "USD")) == (TOTAL - 1_000 + 400) * CENT
+            assert balance(uow, Account("receivable", "USD", "acme")) == 0
+    after = write(company, lambda uow: pay(uow, invoice.id, Money("pi2", TOTAL - 600, NOW), NOW))
+    assert (after.state, after.open_minor) == (InvoiceState.PAID, 0)
     assert sound(company)
 
 
