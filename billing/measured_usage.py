@@ -7,9 +7,10 @@ what a later part of a period costs is the difference of two cumulative amounts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 from billing.metering.counters import Counter, Number, Reading, counter_of, operation_of, text_of
@@ -17,7 +18,7 @@ from billing.metering.history import StoredEvent
 from billing.metering.totals import add, read_or_none
 from models.values.period import Period
 from models.values.quantity import EXACT
-from pricing_engine.aggregation import Aggregation, AggregationKind, GroupKey, aggregate
+from pricing_engine.aggregation import QUOTIENT_DIGITS, Aggregation, AggregationKind, GroupKey, aggregate, round_units
 from pricing_engine.catalog import Meter
 from pricing_engine.rating import Usage, UsageGroup
 from pricing_engine.tariffs.bucketed import Bucketed
@@ -60,6 +61,11 @@ class Measured:
             events = tuple(EventUsage(value=value, time=at) for at, value in self.listed)
             return Usage(units=self.units, event_count=self.event_count, events=events)
         return Usage(units=self.units, event_count=self.event_count)
+
+    def averaged_over(self, part: Fraction) -> Measured:
+        """Return the mean over a longer time, of which this is the mean over a part and the rest is nothing."""
+        groups = tuple((key, round_units(Fraction(units) * part, QUOTIENT_DIGITS)) for key, units in self.groups)
+        return replace(self, units=_total(units for _, units in groups), groups=groups)
 
     def by_group(self, group_by: tuple[str, ...]) -> tuple[UsageGroup, ...]:
         """Return the units of each group, under the names of the properties it is kept apart by."""

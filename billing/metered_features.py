@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 
 from billing.measured_usage import NOTHING, Measured, Window, window_of
 from billing.phases import CyclePeriod, Segment
@@ -17,6 +18,7 @@ from billing.price_source import PriceSource
 from billing.rated_usage import Scope
 from models.values.period import Period
 from models.values.quantity import EXACT
+from pricing_engine.aggregation import AggregationKind
 from pricing_engine.catalog import FeatureKind, Meter
 from pricing_engine.feature_price import FeaturePrice
 from pricing_engine.pricing import RatedFeature
@@ -72,7 +74,7 @@ def metered_features(
             usage = NOTHING
             if scope is not Scope.ADVANCE and end > segment.period.start:
                 window = window_of(meter, price.tariff.tariff, Period(chain[0].period.start, end))
-                usage = measured.get((agreement.book_hash, window), NOTHING)
+                usage = _over_cycle(measured.get((agreement.book_hash, window), NOTHING), meter, window, cycle)
             elif before is not None:
                 usage = before[1]
             rating = rate(price.tariff, usage.usage(price.tariff.tariff, meter.group_by), book.money)
@@ -88,6 +90,14 @@ def metered_features(
                 )
             before = rated, usage
     return found
+
+
+def _over_cycle(usage: Measured, meter: Meter, window: Window, cycle: CyclePeriod) -> Measured:
+    """Return what counts of a window's usage: a mean weighted by time counts by its part of the full period."""
+    lasted = Period(window.start, window.end)
+    if meter.aggregation != AggregationKind.WEIGHTED_SUM or lasted == cycle.full:
+        return usage
+    return usage.averaged_over(Fraction(lasted.microseconds, cycle.full.microseconds))
 
 
 def chains(cycle: CyclePeriod, source: PriceSource) -> Iterator[tuple[str, list[Segment]]]:
