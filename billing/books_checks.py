@@ -16,13 +16,12 @@ from billing.chart_of_accounts import Account
 from billing.metering.directory import PriceBookDirectory
 from billing.metering.totals import count_events, stored_cells
 from billing.months import day_after
-from billing.recognition import Through, deferred_at
+from billing.recognition import deferred_at, recognised_through
 from billing.repositories import accruals, books_audit, ledger_audit
 from billing.repositories.closes import BillingMonth, CloseRepository
 from billing.repositories.subscriptions import SubscriptionRepository
 from billing.unit_of_work import UnitOfWork
 from billing.verification import Check, Finding
-from models.values.ids import bucket_of
 from models.values.money import currency, from_minor
 from models.values.quantity import EXACT, plain
 
@@ -110,7 +109,8 @@ def invoices_are_posted(uow: UnitOfWork) -> Iterator[Finding]:
 
 def deferred_is_what_is_not_earned(uow: UnitOfWork) -> Iterator[Finding]:
     """Check deferred revenue against what of all that was billed ahead is for service after the last close."""
-    expected = {account: -units for account, units in deferred_at(uow, _recognised_through(uow)).items()}
+    through = recognised_through(uow, SubscriptionRepository(uow).customers())
+    expected = {account: -units for account, units in deferred_at(uow, through).items()}
     yield from _compare(uow, "deferred", {"deferred_revenue"}, expected)
 
 
@@ -173,19 +173,6 @@ def _run_again(month: BillingMonth) -> Run:
         known_before=None,
         effective_at=month.known_at,
     )
-
-
-def _recognised_through(uow: UnitOfWork) -> Mapping[str, Through]:
-    """Return by customer the last month whose close has recognised what was billed ahead."""
-    closes = CloseRepository(uow)
-    posted = closes.posted()
-    buckets = {customer: bucket_of(uow.tenant, customer) for customer in SubscriptionRepository(uow).customers()}
-    through: dict[str, Through] = {}
-    for month in closes.all():
-        for customer, bucket in buckets.items():
-            if (month.key, bucket) in posted:
-                through[customer] = Through(day_after(month.key), month.known_at)
-    return through
 
 
 def _compare(uow: UnitOfWork, check: str, codes: set[str], expected: Mapping[Account, int]) -> Iterator[Finding]:

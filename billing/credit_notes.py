@@ -16,11 +16,13 @@ from fractions import Fraction
 
 from billing import ledger
 from billing.carrying import Parts
+from billing.chart_of_accounts import Account
 from billing.coupons import Turn, turn_of
 from billing.invoices import Invoice, InvoiceLine, InvoiceState
 from billing.posting_rules import CreditNote as CreditNoteFact
 from billing.posting_rules import journal
 from billing.rated_usage import Group, Kind, group_of
+from billing.recognition import deferred_at, recognised_through
 from billing.repositories import journals
 from billing.repositories.charges import ChargeRepository
 from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
@@ -173,9 +175,8 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
         state = InvoiceState.PAID if now_settled == invoice.total_minor else invoice.state
         invoices.move(invoice.id, state, now_settled)
     invoices.log("credit_note", [(note.id, note.period)])
-    ledger.post(
-        uow, [journal(f"credit_note:{note.id}", _instant(note), _fact(invoice, note, settled))], recorded_at=recorded_at
-    )
+    fact = _fact(invoice, note, settled, _unearned(uow, invoice, note))
+    ledger.post(uow, [journal(f"credit_note:{note.id}", _instant(note), fact)], recorded_at=recorded_at)
     settled_by = invoice_events(invoices.get(invoice.id), before=invoice.state, by=f"credit_note:{note.id}")
     announce(uow, [credit_note_issued(note), *settled_by], recorded_at)
     return note
@@ -262,14 +263,31 @@ def _numbered(uow: UnitOfWork, invoice: Invoice, request: CreditRequest, lines: 
     )
 
 
-def _fact(invoice: Invoice, note: CreditNote, settled_minor: int) -> CreditNoteFact:
+def _unearned(uow: UnitOfWork, invoice: Invoice, note: CreditNote) -> Parts:
+    """Return by feature what a note takes off what is deferred: what it stands at less what is left with the note."""
+    by_line = {line.line: line for line in invoice.lines}
+    credited = [by_line[each.line] for each in note.lines]
+    places = {
+        Account("deferred_revenue", note.currency, note.customer, line.feature) for line in credited if line.in_advance
+    }
+    if not places:
+        return ()
+    left = deferred_at(uow, recognised_through(uow, [note.customer]))
+    stands = journals.account_states(uow, sorted(places))
+    return tuple((account.detail, -state.balance - left.get(account, 0)) for account, state in stands.items())
+
+
+def _fact(invoice: Invoice, note: CreditNote, settled_minor: int, unearned: Parts) -> CreditNoteFact:
     per_minor = currency(note.currency).units_per_minor
     by_line = {line.line: line for line in invoice.lines}
-    earned: Parts = tuple((by_line[each.line].feature, each.net_minor * per_minor) for each in note.lines)
+    earned: Parts = (
+        *((by_line[each.line].feature, each.net_minor * per_minor) for each in note.lines),
+        *((feature, -units) for feature, units in unearned),
+    )
     taxes: Parts = tuple(
         (by_line[each.line].tax_code, each.tax_minor * per_minor) for each in note.lines if each.tax_minor
     )
-    return CreditNoteFact(note.customer, note.currency, earned, (), taxes, settled_minor * per_minor)
+    return CreditNoteFact(note.customer, note.currency, earned, unearned, taxes, settled_minor * per_minor)
 
 
 def _instant(note: CreditNote) -> datetime:

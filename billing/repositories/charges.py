@@ -249,8 +249,10 @@ class ChargeRepository:
         for row in sorted(counted, key=lambda row: (order[row.charge], row.position)):
             yield row.charge, row.position, _rated(row)
 
-    def billed_ahead(self, subscriptions: Collection[str], since: datetime) -> dict[str, list[RatedUsage]]:
-        """Return by subscription, in order of the runs, the rows of what was billed for service after `since`.
+    def billed_ahead(
+        self, subscriptions: Collection[str], since: datetime
+    ) -> dict[str, list[tuple[str, int, RatedUsage]]]:
+        """Return by subscription, in order of the runs, (charge, position, row) of what was billed for after `since`.
 
         Of each stretch that was billed in advance all rows, with earlier ones, corrections and coupons.
         """
@@ -269,9 +271,9 @@ class ChargeRepository:
             & (_RATED.c.segment_start == keys.c.segment_start)
             & (_RATED.c.cycle_end > keys.c.segment_start),  # Always so; the index finds them by it.
         )
-        found: dict[str, list[RatedUsage]] = {}
-        for _, _, row in self._in_order(query.where(_RATED.c.tenant == self._uow.tenant)):
-            found.setdefault(row.subscription or "", []).append(row)
+        found: dict[str, list[tuple[str, int, RatedUsage]]] = {}
+        for charge, position, row in self._in_order(query.where(_RATED.c.tenant == self._uow.tenant)):
+            found.setdefault(row.subscription or "", []).append((charge, position, row))
         return found
 
     def _run_order(self, charges: Collection[str], before_period: str | None) -> dict[str, tuple[datetime, str]]:

@@ -11,6 +11,7 @@ import pytest
 from billing.chart_of_accounts import Account
 from billing.closing import reopen
 from billing.coupons import define_coupon, grant_coupon
+from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.ledger import balance
 from billing.repositories.price_books import PriceBookRepository
@@ -106,6 +107,42 @@ def test_a_coupon_counts_over_all_stretches_that_its_period_is_cut_into(company:
         company.close(month, now)
         earned = of_year(31, days)
         assert standing(company) == (31 * 10**8 - earned, earned)
+
+
+def credit(company: Company, key: str, net_minor: int | None = None) -> None:
+    """Credit a part of the only line of acme's first invoice on 10 February, or what is left of it."""
+    invoice, now = company.invoices("acme")[0], at("2026-02-10T09:00")
+    nets = None if net_minor is None else {1: net_minor}
+    with company.database.writing(company.tenant) as uow:
+        issue_credit_note(uow, CreditRequest(key, invoice.id, "goodwill", now.date(), nets), now)
+
+
+def test_a_credit_note_takes_off_what_is_deferred_its_part(company: Company) -> None:
+    company.subscribe("acme", company.publish(), {"support": "1"}, cycle=YEARLY)
+    company.close("2026-01", "2026-02-01T01:00")
+    credit(company, "half", 3100)
+    assert standing(company) == (of_year(31, 334), of_year(31, 31))
+    company.close("2026-02", "2026-03-01T01:00")
+    assert standing(company) == (of_year(31, 306), of_year(31, 59))
+    credit(company, "rest")
+    assert standing(company) == (0, 0)
+    company.close("2026-03", "2026-04-01T01:00")
+    assert standing(company) == (0, 0)
+
+
+def test_of_what_a_note_left_the_part_until_a_cancellation_is_earned(company: Company) -> None:
+    subscription = company.subscribe("acme", company.publish(), {"support": "1"}, cycle=YEARLY)
+    with company.database.writing(company.tenant) as uow:
+        define_coupon(uow, parse_coupon({"key": "half", "percent_off": "50"}), None, at("2026-01-01"))
+        grant_coupon(uow, "acme", "half", at("2026-01-01"), at("2026-01-01"))
+    company.close("2026-01", "2026-02-01T01:00")
+    credit(company, "a tenth", 310)
+    deferred, earned = standing(company)
+    assert (deferred + earned, deferred) == (279 * 10**7, of_year(31, 334) * 9 // 10)
+    make(company, cancel(subscription, at("2026-02-10T18:00"), Who(at("2026-02-10T18:00"))))
+    company.close("2026-02", "2026-03-01T01:00")
+    billed = sum((invoice.exact for invoice in company.invoices("acme")), Decimal(0)) - Decimal("3.10")
+    assert standing(company) == (0, round_to_ledger_units(billed, currency("USD")))
 
 
 def test_a_month_that_is_closed_again_recognises_again(company: Company) -> None:
