@@ -50,7 +50,7 @@ CHART: dict[str, AccountKind] = {
         AccountKind("bank", _A, "money on our bank account"),
         AccountKind("customer_credit", _L, "money we owe a customer, by customer", bounded=True),
         AccountKind("wallet", _L, "prepaid and unused, by customer and wallet", bounded=True),
-        AccountKind("prepaid_usage", _L, "credit used for usage before its invoice, which it pays", bounded=True),
+        AccountKind("prepaid_usage", _L, "credit used before its invoice, which it pays, by feature", bounded=True),
         AccountKind("deferred_revenue", _L, "billed, not yet earned, by customer", bounded=True),
         AccountKind("tax_payable", _L, "tax charged for the state, by tax code"),
         AccountKind("partner_payable", _L, "a partner's share, not yet paid out, by partner"),

@@ -50,7 +50,7 @@ def burned(taking: Taking, feature: str) -> list[Fact]:
         earned = PrepaidUse(grant.customer, grant.cost_asset, grant.wallet, feature, taking.cost_units)
         return [earned, *_units(grant, -taking.units)]
     rule = PrepaidBurn if grant.kind is GrantKind.PAID else PromotionalBurn
-    return [rule(grant.customer, grant.asset, grant.wallet, taking.units)]
+    return [rule(grant.customer, grant.asset, grant.wallet, feature, taking.units)]
 
 
 def applied(taking: Taking) -> list[Fact]:

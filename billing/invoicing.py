@@ -167,7 +167,7 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
         if each.kind in _GIVEN_BACK
     ]
     reversals = [_credit_journal(each, found) for each in given_back if each.kind in _CREDITS]
-    to_wallets = give_back(uow, found, settlements, at)
+    to_wallets = give_back(uow, found, at)
     ledger.post(uow, reversals if to_wallets is None else [*reversals, to_wallets], recorded_at=at)
     repository.add_settlements(given_back, at)
     charges = ChargeRepository(uow)

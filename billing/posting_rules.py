@@ -111,6 +111,15 @@ class _OfWallet(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class _Burn(Fact):
+    customer: str
+    asset: str
+    wallet: str
+    feature: str
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Share(Fact):
     partner: str
     asset: str
@@ -374,21 +383,26 @@ class PrepaidGrantInvoiced(Fact):
 
 
 @_rule
-class PrepaidBurn(_OfWallet):
+class PrepaidBurn(_Burn):
     """Prepaid credit is used for usage before its invoice; it waits there for that invoice."""
 
     def moves(self) -> Iterator[Move]:
-        yield Move(
-            _wallet(self.asset, self.customer, self.wallet), _prepaid_usage(self.asset, self.customer), self.units
-        )
+        used = _prepaid_usage(self.asset, self.customer, self.feature)
+        yield Move(_wallet(self.asset, self.customer, self.wallet), used, self.units)
 
 
 @_rule
-class PrepaidUsageApplied(_OfCustomer):
+class PrepaidUsageApplied(Fact):
     """What credit was used for before is invoiced, and paid by it."""
 
+    customer: str
+    asset: str
+    by_feature: Parts
+
     def moves(self) -> Iterator[Move]:
-        yield Move(_prepaid_usage(self.asset, self.customer), _receivable(self.asset, self.customer), self.units)
+        for feature, units in self.by_feature:
+            used = _prepaid_usage(self.asset, self.customer, feature)
+            yield Move(used, _receivable(self.asset, self.customer), units)
 
 
 @_rule
@@ -452,13 +466,13 @@ class PromotionalGrant(_OfWallet):
 
 
 @_rule
-class PromotionalBurn(_OfWallet):
+class PromotionalBurn(_Burn):
     """Promotional credit is used for usage before its invoice: revenue we give up."""
 
     def moves(self) -> Iterator[Move]:
         yield _units(promotional(self.asset), self.customer, self.wallet, -self.units)
         discount = Account("discount", self.asset, "", self.wallet)
-        yield Move(discount, _prepaid_usage(self.asset, self.customer), self.units)
+        yield Move(discount, _prepaid_usage(self.asset, self.customer, self.feature), self.units)
 
 
 @_rule
@@ -539,8 +553,8 @@ def _receivable(asset: str, customer: str) -> Account:
     return Account("receivable", asset, customer)
 
 
-def _prepaid_usage(asset: str, customer: str) -> Account:
-    return Account("prepaid_usage", asset, customer)
+def _prepaid_usage(asset: str, customer: str, feature: str) -> Account:
+    return Account("prepaid_usage", asset, customer, feature)
 
 
 def _deferred(asset: str, customer: str, feature: str) -> Account:

@@ -1,19 +1,21 @@
 """What prepaid credit pays of an invoice when it is finalised: after tax, before the customer's other credit.
 
-First what credit was used for before (`wallets.burn`, a settled hold), then what grants hold free, in burn order. A
-wallet that is limited to features pays for their lines only, tax included. Whole minor units are taken; what a grant
-has below them stays in it. A void gives the same back as new grants on the same terms.
+First what credit was used for before (`wallets.burn`, a settled hold): for its feature, then, where that comes to
+less, for whatever else there is. Then what grants hold free, in burn order. A wallet that is limited to features pays
+for their lines only, tax included. Whole minor units are taken; what a grant has below them stays in it. A void gives
+the same back as new grants on the same terms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 
-from billing import credit_facts
+from billing import credit_facts, ledger
 from billing.burn_down import Grant, Taking, burn_order, take, total
-from billing.chart_of_accounts import Account
+from billing.carrying import Parts
 from billing.invoices import Invoice
 from billing.journals import JournalDraft
 from billing.metering.sets import members
@@ -25,14 +27,21 @@ from billing.repositories.wallets import BURN, GRANT, WALLET
 from billing.unit_of_work import UnitOfWork
 from models.values.money import currency
 
+_USED = "prepaid_usage"
+
 
 @dataclass(frozen=True, slots=True)
 class Prepayment:
-    """What pays one invoice, in minor units: `used` before it was made, and what is taken from grants now."""
+    """What pays one invoice: ledger units `used` before it was made, by feature, and what is taken from grants now."""
 
     invoice: Invoice
-    used_minor: int
+    used: Parts
     takings: tuple[Taking, ...]
+
+    @property
+    def used_minor(self) -> int:
+        """What was used before."""
+        return sum(units for _, units in self.used) // currency(self.invoice.currency).units_per_minor
 
     @property
     def taken_minor(self) -> int:
@@ -56,15 +65,17 @@ def prepay(uow: UnitOfWork, invoices: Sequence[Invoice]) -> tuple[list[Invoice],
         grant.id: grant
         for grant in rows.grants(uow, members(uow, WALLET.c.customer, customers), GRANT.c.remaining > GRANT.c.held)
     }
-    accounts = {_used_account(each) for each in invoices}
-    used = {account: -state.balance for account, state in journals.account_states(uow, accounts).items()}
+    used: dict[tuple[str, str], Counter[str]] = {}
+    for account, state in journals.account_states(uow, journals.accounts_of(uow, _USED, customers)).items():
+        used.setdefault((account.party, account.asset), Counter())[account.detail] = -state.balance
     paid: list[Invoice] = []
     settlements: list[Settlement] = []
     drafts: list[JournalDraft] = []
     for invoice in invoices:
-        one = plan(invoice, used.get(_used_account(invoice), 0), list(grants.values()))
+        mine = used.get((invoice.customer, invoice.currency), Counter())
+        one = plan(invoice, mine, list(grants.values()))
         if one.amount_minor:
-            used[_used_account(invoice)] = used.get(_used_account(invoice), 0) - _units(invoice, one.used_minor)
+            mine.subtract(dict(one.used))
             for taking in one.takings:
                 left = taking.grant.remaining - taking.units
                 grants[taking.grant.id] = replace(taking.grant, remaining=left)
@@ -75,16 +86,15 @@ def prepay(uow: UnitOfWork, invoices: Sequence[Invoice]) -> tuple[list[Invoice],
     return paid, settlements, drafts
 
 
-def plan(invoice: Invoice, used_units: int, grants: Sequence[Grant]) -> Prepayment:
-    """Plan what pays an invoice, of `used_units` used before and of grants. Pure.
+def plan(invoice: Invoice, used: Mapping[str, int], grants: Sequence[Grant]) -> Prepayment:
+    """Plan what pays an invoice, of ledger units used before, by feature, and of grants. Pure.
 
     Grants that were in force when the invoice could first be finalised pay, whenever it is.
     """
     per_minor = currency(invoice.currency).units_per_minor
-    used_minor = min(used_units // per_minor, max(invoice.total_minor, 0))
     left = _by_feature(invoice)
-    _pay(left, used_minor)
-    open_minor = max(invoice.total_minor, 0) - used_minor
+    used_now = _pay_used(left, used, max(invoice.total_minor, 0), per_minor)
+    open_minor = max(invoice.total_minor, 0) - sum(used_now.values()) // per_minor
     takings: list[Taking] = []
     for grant in sorted(grants, key=burn_order):
         mine = (grant.customer, grant.asset) == (invoice.customer, invoice.currency)
@@ -96,18 +106,17 @@ def plan(invoice: Invoice, used_units: int, grants: Sequence[Grant]) -> Prepayme
             _pay(left, minor, grant.features)
             open_minor -= minor
             takings.append(take(grant, minor * per_minor))
-    return Prepayment(invoice, used_minor, tuple(takings))
+    return Prepayment(invoice, tuple(used_now.items()), tuple(takings))
 
 
-def give_back(
-    uow: UnitOfWork, invoice: Invoice, settlements: Sequence[Settlement], at: datetime
-) -> JournalDraft | None:
+def give_back(uow: UnitOfWork, invoice: Invoice, at: datetime) -> JournalDraft | None:
     """Give back what prepaid credit paid of an invoice that is voided: what was used waits again, grants live anew."""
-    facts: list[Fact] = [
-        PrepaidUsageApplied(invoice.customer, invoice.currency, -_units(invoice, each.amount_minor))
-        for each in settlements
-        if each.key == _used_key(invoice)
-    ]
+    posted = ledger.find(uow, _key(invoice))
+    used = [leg for leg in (posted.draft.legs if posted is not None else ()) if leg.account.code == _USED]
+    facts: list[Fact] = []
+    if used:
+        parts = tuple((leg.account.detail, -leg.amount) for leg in used)
+        facts.append(PrepaidUsageApplied(invoice.customer, invoice.currency, parts))
     taken = {row.credit_grant: row.units for row in rows.burns(uow, BURN.c.key == _key(invoice))}
     of_invoice = rows.grants(uow, GRANT.c.id.in_(sorted(taken))) if taken else []
     for number, grant in enumerate(sorted(of_invoice, key=burn_order), start=1):
@@ -135,8 +144,8 @@ def _settlements(one: Prepayment) -> list[Settlement]:
 def _facts(one: Prepayment) -> list[Fact]:
     invoice = one.invoice
     facts = [fact for taking in one.takings for fact in credit_facts.applied(taking)]
-    if one.used_minor:
-        facts.append(PrepaidUsageApplied(invoice.customer, invoice.currency, _units(invoice, one.used_minor)))
+    if one.used:
+        facts.append(PrepaidUsageApplied(invoice.customer, invoice.currency, one.used))
     return facts
 
 
@@ -148,6 +157,25 @@ def _by_feature(invoice: Invoice) -> dict[str, int]:
     return {feature: max(minor, 0) for feature, minor in sums.items()}
 
 
+def _pay_used(left: dict[str, int], used: Mapping[str, int], open_minor: int, per_minor: int) -> dict[str, int]:
+    """Pay with what was used before, and return the ledger units of each feature: whole minor units in all."""
+    used_minor = min(sum(used.values()) // per_minor, open_minor)
+    own: dict[str, int] = {}
+    for feature in left:
+        if own_minor := min(used.get(feature, 0) // per_minor, left[feature], used_minor - sum(own.values())):
+            own[feature] = own_minor
+            left[feature] -= own_minor
+    others = used_minor - sum(own.values())
+    _pay(left, others)
+    taken = {feature: minor * per_minor for feature, minor in own.items()}
+    units = others * per_minor
+    for feature in sorted(used):
+        if more := min(used[feature] - taken.get(feature, 0), units):
+            taken[feature] = taken.get(feature, 0) + more
+            units -= more
+    return taken
+
+
 def _pay(left: dict[str, int], minor: int, features: frozenset[str] | None = None) -> None:
     """Lower what is left by feature, in the order of the lines."""
     for feature in left:
@@ -155,14 +183,6 @@ def _pay(left: dict[str, int], minor: int, features: frozenset[str] | None = Non
             part = min(left[feature], minor)
             left[feature] -= part
             minor -= part
-
-
-def _units(invoice: Invoice, minor: int) -> int:
-    return minor * currency(invoice.currency).units_per_minor
-
-
-def _used_account(invoice: Invoice) -> Account:
-    return Account("prepaid_usage", invoice.currency, invoice.customer)
 
 
 def _key(invoice: Invoice) -> str:

@@ -7,7 +7,7 @@ forms that row-level security allows (it forbids COPY).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, bindparam, func, select, text,
 
 from billing.chart_of_accounts import Account, kind_of
 from billing.journals import GENESIS
+from billing.metering.sets import members
 from billing.unit_of_work import UnitOfWork
 from models.column_types import utc_text
 from models.tables.ledger import AccountRow, EntryRow, JournalRow, JournalSealRow
@@ -193,6 +194,14 @@ def account_states(uow: UnitOfWork, accounts: Iterable[Account]) -> dict[Account
         )
         rows = uow.connection.exec_driver_sql(statement, (*_arrays(names, len(Account._fields)), uow.tenant))
     return {Account(*row[:4]): AccountState(row[4], int(row[5])) for row in rows}
+
+
+def accounts_of(uow: UnitOfWork, code: str, parties: Collection[str]) -> list[Account]:
+    """Return the accounts of a code that some parties have."""
+    query = select(*[ACCOUNT.c[name] for name in Account._fields]).where(
+        ACCOUNT.c.tenant == uow.tenant, ACCOUNT.c.code == code, members(uow, ACCOUNT.c.party, parties)
+    )
+    return sorted(Account(*row) for row in uow.connection.execute(query))
 
 
 def last_account(uow: UnitOfWork) -> int:

@@ -90,12 +90,13 @@ class Books(UsageRules, SubscriptionRules, InvoiceRules, MoneyRules, WalletRules
         """Compare one customer's accounts: what was invoiced, carried and not yet invoiced is all that was due."""
         stands = {
             code: balances.get(Account(code, self.money.code, customer), 0)
-            for code in ("receivable", "customer_credit", "remainder", "unbilled", "prepaid_usage")
+            for code in ("receivable", "customer_credit", "remainder", "unbilled")
         }
         units = self.money.units_per_minor
         assert stands["receivable"] == self.model.receivable(customer) * units
         assert stands["customer_credit"] == -self.model.books[customer].credit * units
-        assert stands["prepaid_usage"] == -self.model.wallets.used.get(customer, 0)
+        for feature, used in self.model.wallets.used.get(customer, {}).items():
+            assert balances.get(Account("prepaid_usage", self.money.code, customer, feature), 0) == -used
         for wallet in (f"{customer}-any", f"{customer}-tokens"):
             for code, asset, kind in WALLET_ACCOUNTS:
                 account = Account(code, asset + self.money.code, customer, wallet)

@@ -196,7 +196,7 @@ class Invoice:
     state: str = "draft"
     order: int = 0
     finalise_from: datetime = FOREVER
-    prepaid: dict[int, int] = field(default_factory=dict)
+    prepaid: dict[int | str, Fraction] = field(default_factory=dict)
     lines: dict[int, tuple[int, int]] = field(default_factory=dict)
     says: dict[int, Row] = field(default_factory=dict)
     credited: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -408,7 +408,7 @@ class Model:
         invoice.prepaid = self.wallets.pay(
             invoice.customer, gross_by_feature, invoice.total, invoice.finalise_from, self.per_minor
         )
-        invoice.settle(sum(invoice.prepaid.values()))
+        invoice.settle(int(sum(invoice.prepaid.values())))
         invoice.from_credit = min(books.credit, invoice.open) if invoice.total > 0 else invoice.total
         books.credit -= invoice.from_credit
         invoice.settle(invoice.from_credit)

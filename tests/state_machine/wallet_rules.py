@@ -60,7 +60,7 @@ class WalletRules(Telling):
             assert code == "insufficient_credit"
             return
         assert code is None
-        self.model.wallets.burn(customer, parts)
+        self.model.wallets.burn(customer, feature, parts)
 
     @rule()
     def expire(self) -> None:
@@ -107,7 +107,7 @@ class WalletRules(Telling):
         assert code is None
         self.model.wallets.end(hold, "settled")
         hold.settled = units
-        self.model.wallets.burn(hold.customer, parts)
+        self.model.wallets.burn(hold.customer, "tokens", parts)
 
     @precondition(lambda self: self.model.wallets.holds)
     @rule(pick=picks)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -58,11 +59,11 @@ class Hold:
 
 @dataclass
 class Wallets:
-    """All grants by number, all holds by key, and by customer what was used before its invoice."""
+    """All grants by number, all holds by key, and by customer and feature what was used before its invoice."""
 
     grants: dict[int, Grant] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
-    used: dict[str, int] = field(default_factory=dict)
+    used: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def give(self, grant: Grant) -> None:
         """Add a grant with the next number."""
@@ -89,11 +90,12 @@ class Wallets:
                 parts[grant.sequence], units = part, units - part
         return parts
 
-    def burn(self, customer: str, parts: Mapping[int, int]) -> None:
+    def burn(self, customer: str, feature: str, parts: Mapping[int, int]) -> None:
         """Use credit for usage that is not invoiced yet."""
         for number, units in parts.items():
             self.grants[number].remaining -= units
-        self.used[customer] = self.used.get(customer, 0) + sum(parts.values())
+        used = self.used.setdefault(customer, {})
+        used[feature] = used.get(feature, 0) + sum(parts.values())
 
     def hold(self, key: str, customer: str, parts: dict[int, int], until: datetime) -> None:
         """Keep credit."""
@@ -143,42 +145,55 @@ class Wallets:
                 grant.rolled += kept
             grant.remaining -= grant.free
 
-    def pay(self, customer: str, left: dict[str, int], total: int, at: datetime, per_minor: int) -> dict[int, int]:
+    def pay(
+        self, customer: str, left: dict[str, int], total: int, at: datetime, per_minor: int
+    ) -> dict[int | str, Fraction]:
         """Pay an invoice in minor units, by feature what is left of it; return what each grant paid.
 
-        What was used before pays first, without looking at features. Number 0 stands for it.
+        What was used for a feature before pays first, and is returned under its name.
         """
-        paid: dict[int, int] = {}
-
-        def take(number: int, most: int, features: frozenset[str] | None) -> None:
-            payable = sum(each for key, each in left.items() if features is None or key in features)
-            minor = max(min(most, payable, total - sum(paid.values())), 0)
-            rest = minor
-            for key in left:
-                if features is None or key in features:
-                    part = min(left[key], rest)
-                    left[key] -= part
-                    rest -= part
-            if minor:
-                paid[number] = minor
-
-        take(0, self.used.get(customer, 0) // per_minor, None)
+        paid: dict[int | str, Fraction] = {
+            feature: Fraction(units, per_minor)
+            for feature, units in self._pay_used(customer, left, total, per_minor).items()
+        }
         of_customer = [each for each in self.grants.values() if each.customer == customer and each.in_force(at)]
         for grant in sorted(of_customer, key=lambda each: each.order):
-            take(grant.sequence, grant.free // per_minor, grant.features)
-        for number, minor in paid.items():
-            if number:
-                self.grants[number].remaining -= minor * per_minor
-            else:
-                self.used[customer] -= minor * per_minor
+            mine = [key for key in left if grant.features is None or key in grant.features]
+            open_minor = total - int(sum(paid.values()))
+            minor = max(min(grant.free // per_minor, sum(left[key] for key in mine), open_minor), 0)
+            if minor:
+                _lower(left, mine, minor)
+                paid[grant.sequence] = Fraction(minor)
+                grant.remaining -= minor * per_minor
         return paid
 
-    def give_back(self, customer: str, paid: Mapping[int, int], per_minor: int) -> None:
+    def _pay_used(self, customer: str, left: dict[str, int], total: int, per_minor: int) -> dict[str, int]:
+        """Pay for its own features, then for the others; return the units that were taken."""
+        used = self.used.setdefault(customer, {})
+        minor = max(min(sum(used.values()) // per_minor, total), 0)
+        taken: dict[str, int] = {}
+        for feature in left:
+            own = min(used.get(feature, 0) // per_minor, left[feature], minor)
+            _lower(left, [feature], own)
+            taken[feature] = own * per_minor
+            minor -= own
+        _lower(left, list(left), minor)
+        units = minor * per_minor
+        for feature in sorted(used):
+            more = min(used[feature] - taken.get(feature, 0), units)
+            taken[feature] = taken.get(feature, 0) + more
+            units -= more
+        for feature in used:
+            used[feature] -= taken.get(feature, 0)
+        return {feature: part for feature, part in taken.items() if part}
+
+    def give_back(self, customer: str, paid: Mapping[int | str, Fraction], per_minor: int) -> None:
         """Give back what paid an invoice, as grants on the same terms."""
-        self.used[customer] = self.used.get(customer, 0) + paid.get(0, 0) * per_minor
-        numbers = sorted((number for number in paid if number), key=lambda each: self.grants[each].order)
+        for feature in [name for name in paid if isinstance(name, str)]:
+            self.used[customer][feature] += int(paid[feature] * per_minor)
+        numbers = sorted((name for name in paid if isinstance(name, int)), key=lambda each: self.grants[each].order)
         for number in numbers:
-            units = paid[number] * per_minor
+            units = int(paid[number] * per_minor)
             grant = self.grants[number]
             self.give(replace(grant, remaining=units, held=0, rollover=min(grant.rollover, units), rolled=0))
 
@@ -189,3 +204,11 @@ class Wallets:
             for each in self.grants.values()
             if (each.customer, each.wallet, each.kind) == (customer, wallet, kind)
         )
+
+
+def _lower(left: dict[str, int], features: Iterable[str], minor: int) -> None:
+    """Pay for some features, one after the other."""
+    for feature in features:
+        part = min(left[feature], minor)
+        left[feature] -= part
+        minor -= part

@@ -94,7 +94,38 @@ def test_usage_that_credit_was_used_for_is_not_paid_twice(company: Company) -> N
     assert company.invoices("acme")[0].open_minor == 0
     assert left(company, "bought") == [5000 - 3960]
     with company.database.reading(company.tenant) as uow:
-        assert balance(uow, Account("prepaid_usage", "USD", "acme")) == 0
+        assert balance(uow, Account("prepaid_usage", "USD", "acme", "tokens")) == 0
+
+
+def used(company: Company, cents: int, feature: str = "tokens") -> None:
+    """Use credit for a feature before its invoice."""
+    request = BurnRequest(feature, "acme", "USD", feature, cents * CENT, at("2026-01-15"))
+    with company.database.writing(company.tenant) as uow:
+        wallets.burn(uow, request, recorded_at=at("2026-01-15"))
+
+
+def test_what_was_used_for_a_feature_pays_for_that_one(company: Company) -> None:
+    give(company, "tokens", 1000, features=("tokens",))
+    give(company, "seats", 5000, features=("seats",))
+    used(company, 360, "seats")
+    company.close("2026-01", "2026-02-01T01:00")
+    assert company.invoices("acme")[0].state is InvoiceState.PAID
+    assert left(company, "tokens", "seats") == [640, 5000 - 3600]
+
+
+def test_what_was_used_beyond_what_its_feature_comes_to_pays_for_others_and_a_void_takes_that_back(
+    company: Company,
+) -> None:
+    give(company, "tokens", 1000, features=("tokens",))
+    used(company, 500)
+    for month, now in (("2026-01", "2026-02-01T01:00"), ("2026-02", "2026-03-01T01:00")):
+        company.close(month, now)
+        invoice = company.invoices("acme")[-1]
+        assert (invoice.settled_minor, left(company, "tokens")) == (500, [500])
+        with company.database.writing(company.tenant) as uow:
+            assert balance(uow, Account("prepaid_usage", "USD", "acme", "tokens")) == 0
+            void(uow, invoice.id, "wrong address", at(now))
+            assert balance(uow, Account("prepaid_usage", "USD", "acme", "tokens")) == -500 * CENT
 
 
 def test_what_is_below_a_minor_unit_stays_in_the_grant(company: Company) -> None:

@@ -46,7 +46,7 @@ def test_the_expiring_promotional_grant_pays_first_and_lowers_the_price(opened: 
         assert wallets.free_credit(uow, "acme", "USD", "chat", NOON + DAY) == 80
     assert _balance(opened, "wallet", detail="main") == -80
     assert _balance(opened, "units_held", promotional("USD"), detail="main") == 0
-    assert _balance(opened, "prepaid_usage") == -50
+    assert _balance(opened, "prepaid_usage", detail="chat") == -50
     assert _balance(opened, "discount", party="", detail="main") == 30
 
 

@@ -107,13 +107,13 @@ _VAT: Parts = (("vat", 19),)
         (DisputeWon("acme", "USD", "stripe", 9), {"processor_clearing/stripe": 9}, {"disputed": 9}),
         (DisputeLost("acme", "USD", 9), {"dispute_loss": 9}, {"disputed": 9}),
         (PrepaidGrant("acme", "USD", "main", "stripe", 9), {"processor_clearing/stripe": 9}, {"wallet/main": 9}),
-        (PrepaidBurn("acme", "USD", "main", 9), {"wallet/main": 9}, {"prepaid_usage": 9}),
+        (PrepaidBurn("acme", "USD", "main", "chat", 9), {"wallet/main": 9}, {"prepaid_usage/chat": 9}),
         (PrepaidExpiry("acme", "USD", "main", 9), {"wallet/main": 9}, {"breakage": 9}),
         (CreditUnits("acme", "XTOKENS.0", "main", -9), {"units_held/main": 9}, {"units_issued/main": 9}),
         (PromotionalGrant("acme", "USD", "main", 9), {"units_issued/main": 9}, {"units_held/main": 9}),
-        (PromotionalBurn("acme", "USD", "main", 9), {"units_held/main": 9, "discount/main": 9},
-         {"units_issued/main": 9, "prepaid_usage": 9}),
-        (PrepaidUsageApplied("acme", "USD", 9), {"prepaid_usage": 9}, {"receivable": 9}),
+        (PromotionalBurn("acme", "USD", "main", "chat", 9), {"units_held/main": 9, "discount/main": 9},
+         {"units_issued/main": 9, "prepaid_usage/chat": 9}),
+        (PrepaidUsageApplied("acme", "USD", (("chat", 9),)), {"prepaid_usage/chat": 9}, {"receivable": 9}),
         (PromotionalApplied("acme", "USD", "main", 9), {"units_held/main": 9, "discount/main": 9},
          {"units_issued/main": 9, "receivable": 9}),
         (WriteOff("acme", "USD", 100, _VAT), {"bad_debt": 100, "tax_payable/vat": 19}, {"receivable": 119}),
@@ -133,6 +133,6 @@ def test_what_each_rule_debits_and_credits(fact: Fact, debits: dict[str, int], c
 
 
 def test_promotional_units_are_an_asset_of_their_own() -> None:
-    legs = dict(legs_of(PromotionalBurn("acme", "USD", "main", 9)))
+    legs = dict(legs_of(PromotionalBurn("acme", "USD", "main", "chat", 9)))
     assert legs[Account("units_held", "promo:USD", "acme", "main")] == 9
-    assert legs[Account("prepaid_usage", "USD", "acme")] == -9
+    assert legs[Account("prepaid_usage", "USD", "acme", "chat")] == -9
