@@ -113,7 +113,7 @@ def finalise(
             )
     settled = _carry(uow, drafts)
     numbered = _number(uow, settled)
-    prepaid, from_wallets, wallet_journals = prepay(uow, numbered)
+    prepaid, from_wallets, wallet_journals = prepay(uow, numbered, recorded_at)
     paid, settlements = _apply_credit(uow, prepaid)
     repository.finalise(paid, recorded_at)
     repository.add_settlements([*from_wallets, *settlements], recorded_at)

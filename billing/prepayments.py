@@ -25,6 +25,7 @@ from billing.repositories import wallets as rows
 from billing.repositories.invoices import Settlement
 from billing.repositories.wallets import BURN, GRANT, WALLET
 from billing.unit_of_work import UnitOfWork
+from billing.wallets import announce_low
 from models.values.money import currency
 
 _USED = "prepaid_usage"
@@ -54,7 +55,9 @@ class Prepayment:
         return self.used_minor + self.taken_minor
 
 
-def prepay(uow: UnitOfWork, invoices: Sequence[Invoice]) -> tuple[list[Invoice], list[Settlement], list[JournalDraft]]:
+def prepay(
+    uow: UnitOfWork, invoices: Sequence[Invoice], recorded_at: datetime
+) -> tuple[list[Invoice], list[Settlement], list[JournalDraft]]:
     """Let prepaid credit pay finalised invoices in the order given; the ledger's lock is held.
 
     Returns the invoices with what is settled of them, the settlements, and the journals to be posted with theirs.
@@ -80,6 +83,7 @@ def prepay(uow: UnitOfWork, invoices: Sequence[Invoice]) -> tuple[list[Invoice],
                 left = taking.grant.remaining - taking.units
                 grants[taking.grant.id] = replace(taking.grant, remaining=left)
             rows.take(uow, _key(invoice), "burn", one.takings, invoice.finalise_from)
+            announce_low(uow, _key(invoice), one.takings, recorded_at, recorded_at)
             settlements += _settlements(one)
             drafts.append(journal(_key(invoice), _instant(invoice), *_facts(one)))
         paid.append(replace(invoice, settled_minor=invoice.settled_minor + one.amount_minor))

@@ -17,6 +17,7 @@ from sqlalchemy import Row
 from billing import credit_facts, ledger
 from billing.burn_down import Grant, InsufficientCreditError, Taking, plan_burn, rolled_over, take, total
 from billing.carrying import Parts
+from billing.metering.sets import members
 from billing.posting_rules import Fact, journal
 from billing.repositories import journals
 from billing.repositories import wallets as rows
@@ -26,6 +27,7 @@ from billing.repositories.wallets import BURN, GRANT, WALLET
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import wallet_low
 from billing.webhooks.events import announce
+from models.column_types import utc_text
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError
 from models.values.money import currency
 
@@ -175,7 +177,7 @@ def write_burn(uow: UnitOfWork, request: BurnRequest, takings: Sequence[Taking],
     if facts:
         rows.take(uow, request.key, "burn", takings, request.at)
         _post(uow, f"burn:{request.key}", request.at, facts, recorded_at, request.memo)
-        _announce_low(uow, request, takings, recorded_at)
+        announce_low(uow, request.key, takings, request.at, recorded_at)
 
 
 def expire_credit(uow: UnitOfWork, *, at: datetime, recorded_at: datetime) -> list[Taking]:
@@ -184,14 +186,18 @@ def expire_credit(uow: UnitOfWork, *, at: datetime, recorded_at: datetime) -> li
     A grant that pays an invoice yet to be finalised is left until then: see `prepayments.plan`.
     """
     journals.lock(uow)
-    takings = []
+    takings: list[Taking] = []
+    gone: list[Taking] = []
     over = rows.grants(uow, GRANT.c.expires_at <= at, GRANT.c.remaining > GRANT.c.held)
     drafts = InvoiceRepository(uow).drafts_from({grant.customer for grant in over})
     closing = [month.finalise_from for month in CloseRepository(uow).all() if month.state == "closing"]
     for grant in over:
         to_pay = [*closing, *drafts.get((grant.customer, grant.asset), ())]
         if grant.expires_at is not None and not any(map(grant.in_force, to_pay)):
-            takings += _expire(uow, grant, grant.expires_at, recorded_at)
+            kept, lapsed = _expire(uow, grant, grant.expires_at, recorded_at)
+            takings += [*kept, *lapsed]
+            gone += lapsed
+    announce_low(uow, f"expiry:{utc_text(at)}", gone, at, recorded_at)
     return takings
 
 
@@ -213,6 +219,7 @@ def refund_credit(
     taking = take(grants[0], units)
     rows.take(uow, key, "refund", [taking], at)
     _post(uow, f"credit-refund:{key}", at, credit_facts.refunded(taking, processor), recorded_at)
+    announce_low(uow, key, [taking], at, recorded_at)
 
 
 def balances(uow: UnitOfWork, customer: str, at: datetime) -> list[WalletBalance]:
@@ -240,38 +247,40 @@ def due_top_ups(uow: UnitOfWork, customer: str, at: datetime) -> list[WalletBala
     ]
 
 
-def _expire(uow: UnitOfWork, grant: Grant, expires_at: datetime, recorded_at: datetime) -> list[Taking]:
-    """End what is free of a grant. As holds on it end, a grant may expire in pieces; each has its own key."""
-    piece = f"{grant.id}:{grant.units - grant.remaining}"
-    before = rows.burns(uow, BURN.c.credit_grant == grant.id, BURN.c.kind == "rollover")
-    living_on = rolled_over(grant, sum(row.units for row in before))
-    takings = []
-    if living_on is not None:
-        kept = take(grant, living_on.units)
-        rows.take(uow, f"rollover:{piece}", "rollover", [kept], expires_at)
-        rows.add_grant(uow, replace(living_on, sequence=rows.next_sequence(uow)), recorded_at)
-        takings.append(kept)
-        grant = replace(
-            grant, remaining=grant.remaining - kept.units, cost_remaining=grant.cost_remaining - kept.cost_units
-        )
-    if grant.free > 0:
-        lapsed = take(grant, grant.free)
-        rows.take(uow, f"expiry:{piece}", "expiry", [lapsed], expires_at)
-        _post(uow, f"expiry:{piece}", expires_at, credit_facts.expired(lapsed), recorded_at)
-        takings.append(lapsed)
-    return takings
-
-
-def _announce_low(uow: UnitOfWork, request: BurnRequest, takings: Sequence[Taking], recorded_at: datetime) -> None:
-    """Tell of each wallet that these takings brought below its threshold."""
+def announce_low(uow: UnitOfWork, by: str, takings: Sequence[Taking], at: datetime, recorded_at: datetime) -> None:
+    """Tell of each wallet that these takings brought below its threshold; `by` names them."""
     taken: Counter[str] = Counter()
     for taking in takings:
         taken[taking.grant.wallet] += taking.units
-    watched = rows.wallets(uow, WALLET.c.id.in_(taken), WALLET.c.top_up_below.is_not(None))
-    if watched:
-        low = [each for each in due_top_ups(uow, request.customer, request.at) if each.wallet.id in taken]
+    watched = rows.wallets(uow, members(uow, WALLET.c.id, taken), WALLET.c.top_up_below.is_not(None)) if taken else []
+    for customer in sorted({row.customer for row in watched}):
+        low = [each for each in due_top_ups(uow, customer, at) if each.wallet.id in taken]
         fallen = [each for each in low if each.free + taken[each.wallet.id] >= (each.wallet.top_up_below or 0)]
-        announce(uow, [wallet_low(each, request.key) for each in fallen], recorded_at)
+        announce(uow, [wallet_low(each, by) for each in fallen], recorded_at)
+
+
+def _expire(
+    uow: UnitOfWork, grant: Grant, expires_at: datetime, recorded_at: datetime
+) -> tuple[list[Taking], list[Taking]]:
+    """End what is free of a grant; return what lives on and what is gone.
+
+    As holds on it end, a grant may expire in pieces; each has its own key.
+    """
+    piece = f"{grant.id}:{grant.units - grant.remaining}"
+    before = rows.burns(uow, BURN.c.credit_grant == grant.id, BURN.c.kind == "rollover")
+    living_on = rolled_over(grant, sum(row.units for row in before))
+    kept, lapsed = [], []
+    if living_on is not None:
+        kept = [take(grant, living_on.units)]
+        rows.take(uow, f"rollover:{piece}", "rollover", kept, expires_at)
+        rows.add_grant(uow, replace(living_on, sequence=rows.next_sequence(uow)), recorded_at)
+        left, cost_left = grant.remaining - kept[0].units, grant.cost_remaining - kept[0].cost_units
+        grant = replace(grant, remaining=left, cost_remaining=cost_left)
+    if grant.free > 0:
+        lapsed = [take(grant, grant.free)]
+        rows.take(uow, f"expiry:{piece}", "expiry", lapsed, expires_at)
+        _post(uow, f"expiry:{piece}", expires_at, credit_facts.expired(lapsed[0]), recorded_at)
+    return kept, lapsed
 
 
 def _the_wallet(uow: UnitOfWork, wallet: str) -> Wallet:

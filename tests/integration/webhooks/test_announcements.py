@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -126,6 +128,29 @@ def test_a_wallet_is_low_when_it_falls_below_and_not_while_it_stays_there(databa
         assert types(database)["wallet.low"] == told_so_far, key
     (data,) = [data for kind, data in told(database) if kind == "wallet.low"]
     assert (data["wallet"], data["free_units"], data["top_up_below_units"]) == ("main", "49", "50")
+
+
+def test_a_wallet_is_low_whatever_took_its_credit(database: Database, company: Company) -> None:
+    """An invoice, an expiry, what is paid back: each takes a wallet from 100 dollars below its threshold, once."""
+    subscribe(database)
+    company.subscribe("buyer", company.publish(), {"seats": "6"})
+    hundred = grant("", 100 * 10**8)
+    with database.writing("default") as uow:
+        for name in ("pays", "expires", "goes"):
+            features = ("seats",) if name == "pays" else ("chat",)
+            wallet = Wallet(name, "buyer", "USD", features=features, top_up_below=50 * 10**8, top_up_units=100)
+            wallets.open_wallet(uow, wallet, recorded_at=NOW)
+            ends = NOW + timedelta(days=9) if name == "expires" else None
+            given = replace(hundred, id=name, wallet=name, starts_at=at("2026-01-01"), expires_at=ends)
+            wallets.grant_credit(uow, given, recorded_at=NOW, processor="stripe")
+    company.close("2026-01", "2026-02-02")
+    later = NOW + timedelta(days=10)
+    for _ in range(2):
+        with database.writing("default") as uow:
+            wallets.expire_credit(uow, at=later, recorded_at=later)
+            wallets.refund_credit(uow, "r", "goes", units=60 * 10**8, processor="stripe", at=later, recorded_at=later)
+    low = [(data["wallet"], data["free_units"]) for kind, data in told(database) if kind == "wallet.low"]
+    assert sorted(low) == [("expires", "0"), ("goes", str(40 * 10**8)), ("pays", str(40 * 10**8))]
 
 
 def test_nothing_is_told_of_a_change_that_did_not_happen(database: Database, company: Company) -> None:
