@@ -15,7 +15,7 @@ from billing.repositories.paging import earlier_than
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.invoice import ChargeRow, CreditNoteLineRow, CreditNoteRow, InvoiceLineSourceRow
-from models.values.errors import NotFoundError
+from models.values.errors import ConflictError, NotFoundError
 
 _NOTE = table_of(CreditNoteRow)
 _LINE = table_of(CreditNoteLineRow)
@@ -90,9 +90,14 @@ class CreditNoteRepository:
         return found
 
     def find(self, note: str) -> CreditNote | None:
-        """Return one credit note by id or number, or None."""
+        """Return one credit note by id or number, or None. Raises ConflictError for a number that several have."""
         query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, or_(_NOTE.c.id == note, _NOTE.c.number == note))
-        return next(iter(self._read(self._uow.connection.execute(query).all())), None)
+        found = self._read(self._uow.connection.execute(query).all())
+        if len(found) > 1:
+            raise ConflictError(
+                "is the number of several: name it by its id", field="credit_note", value=note, code="ambiguous_number"
+            )
+        return found[0] if found else None
 
     def with_key(self, key: str) -> CreditNote | None:
         """Return the credit note with an idempotency key."""

@@ -27,7 +27,7 @@ from models.tables.invoice import (
     NumberSeriesRow,
     SettlementRow,
 )
-from models.values.errors import NotFoundError
+from models.values.errors import ConflictError, NotFoundError
 from models.values.period import Period
 
 _INVOICE = table_of(InvoiceRow)
@@ -143,10 +143,17 @@ class InvoiceRepository:
         return found
 
     def find(self, invoice: str) -> Invoice | None:
-        """Return one invoice by id or number, or None."""
+        """Return one invoice by id or number, or None. Raises ConflictError for a number that several have."""
         for column in (_INVOICE.c.id, _INVOICE.c.number):
             query = select(_INVOICE).where(_INVOICE.c.tenant == self._uow.tenant, column == invoice)
             found = self._read(self._uow.connection.execute(query).all())
+            if len(found) > 1:
+                raise ConflictError(
+                    "is the number of several: name it by its id",
+                    field="invoice",
+                    value=invoice,
+                    code="ambiguous_number",
+                )
             if found:
                 return found[0]
         return None

@@ -12,12 +12,12 @@ from sqlalchemy.exc import DatabaseError
 
 from billing.chart_of_accounts import Account
 from billing.credit_notes import CreditRequest, issue_credit_note, plan_credit
-from billing.customers import LegalEntity
+from billing.customers import Customer, LegalEntity
 from billing.database import Database
 from billing.invoices import Invoice, InvoiceState
 from billing.invoicing import finalise, give_up, void
 from billing.ledger import balance
-from billing.repositories.credit_notes import CreditedLine, CreditNote
+from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, grant_customer_credit, pay, refund
@@ -64,6 +64,35 @@ def test_numbers_run_without_gap_in_each_entity_kind_and_year(database: Database
             )
         ]  # fmt: skip
     assert taken == [[1, 2, 3], [1, 2], [1], [1], [4, 5], [3]]
+
+
+def test_a_number_that_two_entities_gave_names_no_document(company: Company, invoice: Invoice) -> None:
+    """Nothing is paid, refunded or shown by such a number: it would be one or the other."""
+    with company.database.writing(company.tenant) as uow:
+        CustomerRepository(uow).save_legal_entity(LegalEntity("second", "Second Ltd", "DE"))
+        beta = Customer("beta", "second", "beta GmbH", "DE", "USD")
+        CustomerRepository(uow).save([beta], NOW)
+    book = company.subscription("sub-acme").phases[0].agreement.book_hash
+    company.subscribe("beta", book, {"seats": "3"}, "2026-02-01")
+    company.close("2026-02", "2026-03-01T01:00")
+    (other,) = company.invoices("beta")
+    assert other.number == invoice.number
+    with company.database.writing(company.tenant) as uow:
+        notes = [
+            issue_credit_note(uow, CreditRequest(each.id, each.id, "sorry", NOW.date(), {1: 1}), NOW)
+            for each in (invoice, other)
+        ]
+    assert notes[0].number == notes[1].number
+    for find, name in (
+        (lambda uow: InvoiceRepository(uow).get(other.number), other.number),
+        (lambda uow: pay(uow, other.number, Money("p", 1, NOW), NOW), other.number),
+        (lambda uow: CreditNoteRepository(uow).get(notes[0].number), notes[0].number),
+    ):
+        with pytest.raises(ConflictError) as refused, company.database.writing(company.tenant) as uow:
+            find(uow)
+        assert (refused.value.code, refused.value.value) == ("ambiguous_number", name)
+    with company.database.reading(company.tenant) as uow:
+        assert InvoiceRepository(uow).get(other.id).customer == "beta"
 
 
 def test_a_payment_settles_and_a_repeat_changes_nothing(company: Company, invoice: Invoice) -> None:
