@@ -12,7 +12,8 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from billing.charges import ChargeDraft
-from billing.coupons import HeldCoupon, TakenBefore, Turn, apply_held_coupons, held_coupons, taken_before
+from billing.coupon_discounts import HeldCoupon, TakenBefore, Turn, apply_held_coupons
+from billing.coupons import held_coupons, taken_before
 from billing.measured_usage import Measured, UsageMeasurer, Window
 from billing.metered_features import windows_of
 from billing.metering.history import EventReader, effective_events

@@ -17,7 +17,7 @@ from fractions import Fraction
 from billing import ledger
 from billing.carrying import Parts
 from billing.chart_of_accounts import Account
-from billing.coupons import Turn, turn_of
+from billing.coupon_discounts import Turn, turn_of
 from billing.invoices import Invoice, InvoiceLine, InvoiceState
 from billing.posting_rules import CreditNote as CreditNoteFact
 from billing.posting_rules import journal

@@ -17,7 +17,8 @@ from msgspec import structs
 
 from billing.charging import Run, charge_customers, known_subscriptions, price_source
 from billing.closing import issue_of, run_again
-from billing.coupons import HeldCoupon, apply_held_coupons, held_coupons, taken_before
+from billing.coupon_discounts import HeldCoupon, apply_held_coupons
+from billing.coupons import held_coupons, taken_before
 from billing.customers import Customer, LegalEntity
 from billing.invoices import Invoice, InvoiceState, draft_invoice
 from billing.invoicing import feature_names

@@ -9,7 +9,7 @@ from typing import Any
 
 from billing.chart_of_accounts import Account
 from billing.closing import reopen
-from billing.coupons import HeldCoupon, apply_held_coupons
+from billing.coupon_discounts import HeldCoupon, apply_held_coupons
 from billing.credit_notes import CreditRequest, issue_credit_note, plan_credit
 from billing.dunning import Debt, Stage, standing
 from billing.explanation import events_behind, explain_line

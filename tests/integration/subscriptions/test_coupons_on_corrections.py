@@ -117,8 +117,21 @@ def test_an_upgrade_is_discounted_by_what_it_adds(company: Company) -> None:
     sold(company, {"percent_off": "50", **EVER})
     to(company, "2026-01-01T01:00", sso=1)
     assert of_january(company) == [
-        ("seats", "recurring", -310), ("sso", "recurring", 620), ("sso", "coupon", -155)
+        ("seats", "recurring", -310), ("sso", "recurring", 620), ("sso", "coupon", -310), ("seats", "coupon", 155)
     ]  # fmt: skip
+
+
+def test_what_rises_in_place_of_something_takes_its_coupon_on(company: Company) -> None:
+    """The coupon was for once; of what seats had of it the part goes on to what stands in their place, and no more."""
+    sold(company, {"percent_off": "50"})
+    to(company, "2026-01-01T01:00", sso=1)
+    assert of_january(company) == [
+        ("seats", "recurring", -310), ("sso", "recurring", 620), ("sso", "coupon", -155), ("seats", "coupon", 155)
+    ]  # fmt: skip
+    late = Who(at("2026-02-03"))
+    make(company, cancel(company.subscription("sub-acme"), at("2026-01-01T02:00"), late))
+    company.close("2026-02", "2026-03-01T01:00")
+    assert sum(invoice.total_minor for invoice in company.invoices("acme")) == 0
 
 
 def test_a_coupon_on_one_feature_does_not_mind_the_others(company: Company) -> None:
