@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -50,7 +51,30 @@ MONTHS = [date(2026, month, 1) for month in range(1, 8)]
 ENDS = 125
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NONE = Decimal(0)
-PRICES = parse_price_book(BOOK)
+SOLD: dict[str, Any] = {
+    **BOOK,
+    "meters": [
+        *BOOK["meters"],
+        {"key": "peak", "event_type": "llm.request", "aggregation": "max", "value_property": "tokens"},
+        {"key": "models", "event_type": "llm.request", "aggregation": "unique_count", "value_property": "model"},
+        {"key": "level", "event_type": "llm.request", "aggregation": "latest", "value_property": "tokens"},
+    ],
+    "features": [
+        *BOOK["features"],
+        *(
+            {
+                "key": key,
+                "name": key.title(),
+                "kind": "metered",
+                "meter": key,
+                "tariff": {"model": "unit", "unit_amount": "0.07"},
+            }
+            for key in ("peak", "models", "level")
+        ),
+    ],
+}
+"""What is sold: also by the highest value, the last one, and the number of different ones."""
+PRICES = parse_price_book(SOLD)
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,7 @@ class Use:
 
     hour: int
     tokens: int
+    model: str
     late: int
     how: str
 
@@ -126,6 +151,7 @@ def uses() -> st.SearchStrategy[Use]:
         Use,
         hour=st.integers(0, (ENDS + 3) * 24),
         tokens=st.integers(0, 3_000),
+        model=st.sampled_from(["large", "small", "tiny"]),
         late=st.sampled_from([0, 0, 1, 35, 60]),
         how=st.sampled_from(["so", "so", "twice", "wrong"]),
     )
@@ -138,7 +164,14 @@ stories = st.builds(
     cycle=cycles(),
     selection=st.fixed_dictionaries(
         {"tokens": st.just("1500")},
-        optional={"seats": st.sampled_from(["1", "3"]), "sso": st.just("1"), "support": st.just("1")},
+        optional={
+            "peak": st.just("0"),
+            "models": st.just("0"),
+            "level": st.just("0"),
+            "seats": st.sampled_from(["1", "3"]),
+            "sso": st.just("1"),
+            "support": st.just("1"),
+        },
     ),
     minimum=st.sampled_from([NONE, NONE, Decimal(25)]),
     percent_off=st.sampled_from(["", "50", "33"]),
@@ -257,12 +290,12 @@ def ended(company: Company, now: datetime) -> None:
 
 
 def used(number: int, use: Use) -> Act:
-    sent = event(number, "acme", used_at(use).isoformat(), use.tokens)
+    sent = event(number, "acme", used_at(use).isoformat(), use.tokens, model=use.model)
     return lambda company, now: company.ingest([sent], now.isoformat())
 
 
 def corrected(number: int, use: Use) -> Act:
-    sent = event(f"{number}-right", "acme", used_at(use).isoformat(), use.tokens)
+    sent = event(f"{number}-right", "acme", used_at(use).isoformat(), use.tokens, model=use.model)
     sent |= {"correctssource": "test", "correctsid": f"e{number}"}
     return lambda company, now: company.ingest([sent], now.isoformat())
 
@@ -302,7 +335,7 @@ def told(company: Company, story: Story, acts: list[tuple[datetime, Act]], thres
             grant_coupon(uow, "acme", "off", FIRST, FIRST)
     company.subscribe(
         "acme",
-        company.publish(),
+        company.publish(SOLD),
         story.selection,
         day(story.starts).isoformat(),
         cycle=story.cycle,
