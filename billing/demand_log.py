@@ -15,6 +15,7 @@ from billing.unit_of_work import UnitOfWork
 from models.values.quantity import EXACT
 from pricing_engine.demand.quote_log import (
     BILLED,
+    CUSTOMER_SEGMENT,
     DRAW,
     QUANTITIES,
     REST,
@@ -42,6 +43,7 @@ _SCHEMA: dict[str, Any] = {
     BILLED: pl.List(pl.Float64),
     REST: pl.Float64,
     REST_COST: pl.Float64,
+    CUSTOMER_SEGMENT: pl.String,
 }
 """What demand is learned from is an estimate's input: amounts are floats here, and nothing is posted from them."""
 
@@ -57,8 +59,10 @@ def read_quote_log(
 ) -> pl.DataFrame:
     """Return the quotes of any version of `book` made in [after, before) in its currency, as they stood at `before`.
 
-    With `silence_is_refusal` a quote that ran out of time counts as declined. The columns are those of `quote_log`, and
-    what other prices of the book's adaptive features would have come to. `progress` is told every thousand.
+    With `silence_is_refusal` a quote that ran out of time counts as declined. Quotes of a segment that the book does
+    not declare are those of the default one: what has no prices of its own is not learned either. The columns are those
+    of `quote_log`, and what other prices of the book's adaptive features would have come to. `progress` is told every
+    thousand.
     """
     versions = sorted({release.content_hash for release in PriceBookRepository(uow).releases(book.key)})
     adaptive = frozenset(feature.key for feature in book.features if feature.adaptive)
@@ -69,6 +73,8 @@ def read_quote_log(
         if number % _REPORTED == 0:
             progress(number)
     log = pl.DataFrame(columns, schema=_SCHEMA)
+    priced_as = {name: book.segmentation.priced_as(name) for name in log[CUSTOMER_SEGMENT].unique()}
+    log = log.with_columns(segment=pl.col(CUSTOMER_SEGMENT).replace(priced_as))
     if silence_is_refusal:
         refused = pl.col("outcome").replace(str(QuoteOutcome.EXPIRED), str(QuoteOutcome.DECLINED))
         log = log.with_columns(outcome=refused)
@@ -93,6 +99,7 @@ def quote_row(quote: StoredQuote, adaptive: frozenset[str], at: datetime) -> dic
         "quote_id": quote.id,
         "quoted_at": quote.created_at,
         "segment": head["segment"],
+        CUSTOMER_SEGMENT: head["segment"],
         "features": [line["feature"] for line, _ in asked],
         "price": float(quote.total),
         "unit_cost": float(_sum(costs)),

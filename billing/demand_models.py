@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -57,11 +57,17 @@ def keep_model(
     *,
     card: Mapping[str, Any] | None = None,
 ) -> StoredModel:
-    """Store a model fitted on a window under the next version of its book; the same model again changes nothing."""
+    """Store a model fitted on a window under the next version of its book.
+
+    The same model again changes nothing, unless its card tells of another check of its segments.
+    """
     models = DemandModelRepository(uow)
     known = models.find(book_key, posterior.content_hash)
     if known is not None:
-        return known
+        if card is None or known.card is None or card["proxies"] == known.card.get("proxies"):
+            return known
+        models.judge(known, card)
+        return replace(known, card=card)
     newest = models.newest(book_key)
     model = StoredModel(
         book_key=book_key,

@@ -6,7 +6,7 @@ stand to each other: q(draft) / q(today), both under one draw of the posterior, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,12 +21,18 @@ _DRAWS = 200
 
 
 def with_response(
-    simulation: Simulation, posteriors: Mapping[str, FeaturePosterior], *, seed: int, draws: int = _DRAWS
+    simulation: Simulation,
+    posteriors: Mapping[str, FeaturePosterior],
+    *,
+    seed: int,
+    draws: int = _DRAWS,
+    priced_as: Callable[[str], str] = str,
 ) -> Simulation:
     """Return the simulation with expected amounts, by the `posteriors` of each currency; 90 percent intervals.
 
     Customers of a segment or with a feature that the model has not seen, and those who pay nothing at today's or the
-    draft's prices, are taken as they were; totals say how many respond. The same seed gives the same result.
+    draft's prices, are taken as they were; totals say how many respond. `priced_as`: the segment whose prices one of
+    another segment gets. The same seed gives the same result.
     """
     rng = np.random.default_rng(seed)
     customers: dict[int, SimulatedCustomer] = dict(enumerate(simulation.customers))
@@ -38,7 +44,8 @@ def with_response(
             totals.append(total)
             continue
         rows = [simulation.customers[number] for number in own]
-        ratios, responds = _ratios(rows, posterior, rng, draws)
+        told_apart = [replace(each, segment=priced_as(each.segment)) for each in rows]
+        ratios, responds = _ratios(told_apart, posterior, rng, draws)
         nets = np.array([_major(each.draft, each.currency) for each in rows])
         costs = np.array([sum(float(amounts.cost) for amounts in each.features.values()) for each in rows])
         for number, net, ratio, known in zip(own, nets, ratios.T, responds, strict=True):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import polars as pl
+
 from billing import price_epochs
 from billing.audit import Actor
 from billing.database import Database
@@ -25,6 +27,7 @@ from billing.epoch_proposals import (
 )
 from billing.repositories.demand_models import StoredModel
 from billing.repositories.price_books import PriceBookRepository, StoredBook, StoredSheet
+from billing.segment_checks import segment_check
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.diagnostics import DRIFT_ALARM_Z, Drift
@@ -36,13 +39,17 @@ from pricing_engine.sealing import Signer
 
 @dataclass(frozen=True, slots=True)
 class WatchOrder:
-    """How to watch. `epoch`: how long prices stay; `learn_from`: how old quotes may be; `is_automatic`: may publish."""
+    """How to watch. `epoch`: how long prices stay; `learn_from`: how old quotes may be; `is_automatic`: may publish.
+
+    `attributes`: of customers, to check segments with: see `segment_check`.
+    """
 
     epoch: timedelta = timedelta(days=7)
     learn_from: timedelta = timedelta(days=365)
     silence_is_refusal: bool = False
     is_automatic: bool = False
     proposing: EpochOrder = field(default_factory=EpochOrder)
+    attributes: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         """Refuse spans that are none."""
@@ -135,11 +142,12 @@ def _fit(database: Database, tenant: str, book: StoredBook, order: WatchOrder, a
     window = LogWindow(actor.at - order.learn_from, actor.at, order.silence_is_refusal)
     with database.reading(tenant) as uow:
         log = window.read(uow, book.book)
+        proxies = segment_check(uow, book.book, order.attributes, actor.at)
     try:
         posterior = learn(log)
     except NoQuotesError:
         return None
-    card = card_document(log, posterior)
+    card = card_document(log, posterior, proxies)
     return database.write(tenant, lambda uow: keep_model(uow, book.book.key, posterior, window, actor.at, card=card))
 
 

@@ -13,7 +13,7 @@ from billing import audit
 from billing.audit import Actor
 from billing.publishing import add_sheet
 from billing.repositories.demand_models import DemandModelRepository, StoredModel
-from billing.repositories.price_books import DEFAULT_SEGMENT, PriceBookRepository, StoredBook, StoredSheet
+from billing.repositories.price_books import PriceBookRepository, StoredBook, StoredSheet
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, NotFoundError, RuleBrokenError
 from pricing_engine.demand.epoch_proposal import propose_epoch
@@ -24,6 +24,7 @@ from pricing_engine.demand.selections import selections_from_log
 from pricing_engine.price_book import PriceBook
 from pricing_engine.price_sheet import PriceSheet, list_price, list_price_sheet, price_sheet_document
 from pricing_engine.sealing import Signer, open_sealed, verify_signature
+from pricing_engine.segmentation import DEFAULT_SEGMENT
 
 _REMEMBERED = timedelta(days=30)
 
@@ -48,7 +49,8 @@ def propose(
 
     There is a sheet for every segment of the model and for every one that has sheets; prices of a segment or feature
     that the model does not know stay at the list price. Without a model, or with one whose card says that it must not
-    be believed, all do. Raises RuleBrokenError where the book has no adaptive feature.
+    be believed, or that tells segments apart which the book does not declare, all do. Raises RuleBrokenError where the
+    book has no adaptive feature.
     """
     _check_adaptive(book.book)
     known = [stored.sheet for stored in PriceBookRepository(uow).sheets(book.content_hash)]
@@ -74,7 +76,7 @@ def propose(
     selections = None if posterior is None or log is None else selections_from_log(log, posterior)
     proposal = propose_epoch(
         posterior, selections, contexts, rails, epoch=next_epoch(known), seed=seed,
-        distrust="" if model is None else model.distrust,
+        distrust="" if model is None else model.distrust or _undeclared(model, book.book),
     )  # fmt: skip
     sheets = price_sheets(proposal, rails, book_hash=book.content_hash, effective_from=at, holdout=holdout)
     before = {segment: history[segment][-1] for segment in segments}
@@ -162,6 +164,14 @@ def _put_in_force(
         after={segment: price_sheet_document(sheet) for segment, sheet in after.items()},
     )
     return stored
+
+
+def _undeclared(model: StoredModel, book: PriceBook) -> str:
+    """Return which segments a model tells apart that may have no prices of their own; empty where none."""
+    found = [each for each in model.posterior.segments if book.segmentation.priced_as(each) != each]
+    if not found:
+        return ""
+    return f"the model tells segments apart that the price book does not declare, fit again: {', '.join(found)}"
 
 
 def _check_adaptive(book: PriceBook) -> None:

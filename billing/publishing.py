@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import insert, select, update
 
-from billing.repositories.price_books import DEFAULT_SEGMENT, PriceBookRepository, Release, StoredBook, StoredSheet
+from billing.repositories.price_books import PriceBookRepository, Release, StoredBook, StoredSheet
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import price_book_published
 from billing.webhooks.events import announce
@@ -25,6 +25,7 @@ from pricing_engine.price_sheet import (
     price_sheet_sections,
 )
 from pricing_engine.sealing import Signer, seal
+from pricing_engine.segmentation import DEFAULT_SEGMENT
 
 _SUPPLY = table_of(FeatureSupplyRow)
 
@@ -108,10 +109,19 @@ def archive(uow: UnitOfWork, book_key: str, at: datetime, actor: str) -> None:
 
 
 def add_sheet(uow: UnitOfWork, sheet: PriceSheet, signer: Signer, at: datetime) -> StoredSheet:
-    """Store the price sheet of one epoch and segment under its hash."""
+    """Store the price sheet of one epoch and segment under its hash.
+
+    Raises RuleBrokenError where the book does not say what the segment is formed from.
+    """
+    books = PriceBookRepository(uow)
+    if books.get(sheet.book_hash).book.segmentation.priced_as(sheet.segment) != sheet.segment:
+        raise RuleBrokenError(
+            "has no prices of its own unless the price book says what it is formed from", field="price_sheet.segment",
+            value=sheet.segment, code="undeclared_segment",
+        )  # fmt: skip
     salt = signer.salt_for(SHEET_KIND, price_sheet_document(sheet))
     sheet_hash: str = seal(SHEET_KIND, price_sheet_sections(sheet), salt)["hash"]
-    PriceBookRepository(uow).add_sheet(sheet_hash, sheet, salt, at)
+    books.add_sheet(sheet_hash, sheet, salt, at)
     return StoredSheet(sheet_hash, salt, sheet)
 
 

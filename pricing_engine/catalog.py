@@ -18,6 +18,7 @@ from models.values.errors import InvalidValueError, NotFoundError, RuleBrokenErr
 from models.values.ids import check_key
 from models.values.quantity import MAX_INTEGER_DIGITS, parse_decimal
 from pricing_engine.demand.guardrails import PriceLadder, Rails
+from pricing_engine.segmentation import Segmentation
 from pricing_engine.tariffs.scaling import exact_sum
 from pricing_engine.tariffs.tariff import Tariff, price_can_fall
 from pricing_engine.tariffs.usage import Usage, parse_usage
@@ -262,6 +263,7 @@ class Catalog(Value, frozen=True):
     rules: tuple[Rule, ...] = ()
     bundles: tuple[Bundle, ...] = ()
     size_discounts: tuple[SizeDiscount, ...] = ()
+    segmentation: Segmentation = Segmentation()
 
     def __post_init__(self) -> None:
         """Refuse whatever makes the catalog as a whole contradictory."""

@@ -24,6 +24,7 @@ BOOK_KIND = "alacarte.price_book.v1"
 
 _COST_FIELDS = ("unit_cost", "cost_source")
 _AUDITOR_FIELDS = ("partner", "rails")
+_SEGMENTATION = "segmentation"
 _AT = re.compile(r"^(?P<rule>.*?) - at `\$(?P<path>.*)`$", re.DOTALL)
 
 
@@ -90,10 +91,13 @@ def price_book_document(book: PriceBook) -> dict[str, Any]:
 
 
 def price_book_sections(book: PriceBook) -> list[Section]:
-    """Split a book for sealing: prices for every reader, costs for transparent ones, rails for auditors."""
+    """Split a book for sealing: prices for every reader, costs for transparent ones, rails and segments for audit."""
     document = price_book_document(book)
     features = document.pop("features")
+    segmentation = document.pop("segmentation", None)
     sections = [Section("book", Disclosure.BUYER, {**document, "features": [each["key"] for each in features]})]
+    if segmentation:
+        sections.append(Section(_SEGMENTATION, Disclosure.AUDITOR, segmentation))
     for feature in features:
         path = f"features/{feature['key']}"
         hidden = {*_COST_FIELDS, *_AUDITOR_FIELDS}
@@ -115,7 +119,8 @@ def opened_price_book(opened: Opened) -> PriceBook:
     for key in document["features"]:
         parts = (opened.sections.get(f"features/{key}{part}", {}) for part in ("/cost", "/bounds"))
         features.append({**opened.content(f"features/{key}"), **{k: v for part in parts for k, v in part.items()}})
-    return parse_price_book({**document, "features": features})
+    segmentation = opened.sections.get(_SEGMENTATION, {})
+    return parse_price_book({**document, "features": features, "segmentation": segmentation})
 
 
 def diff_price_books(before: PriceBook, after: PriceBook) -> list[Change]:

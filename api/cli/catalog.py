@@ -12,11 +12,12 @@ from api.catalog_file import catalog_json_schema, read_catalog, write_catalog
 from api.cli.workspace import now_in, open_workspace
 from billing.audit import Actor, record
 from billing.publishing import archive, publish, sealed_book, sealed_sheet
-from billing.repositories.price_books import DEFAULT_SEGMENT, PriceBookRepository, StoredBook
+from billing.repositories.price_books import PriceBookRepository, StoredBook
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import NotFoundError
 from pricing_engine.price_book import Change, diff_price_books, price_book_document
 from pricing_engine.sealing import Disclosure, disclose
+from pricing_engine.segmentation import DEFAULT_SEGMENT
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

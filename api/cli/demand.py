@@ -25,6 +25,7 @@ def _register_epochs(actions: argparse._SubParsersAction[argparse.ArgumentParser
     _add_book(fit)
     fit.add_argument("--days", type=int, default=365, help="learn from quotes this young (default: 365)")
     fit.add_argument("--silence-is-refusal", action="store_true", help="count quotes that ran out of time as refused")
+    _add_attributes(fit)
 
     card = _action(actions, "card", "what a model rests on, how well it predicts, what should worry you")
     _add_book(card)
@@ -63,6 +64,7 @@ def _register_watching(actions: argparse._SubParsersAction[argparse.ArgumentPars
     watching.add_argument(
         "--silence-is-refusal", action="store_true", help="count quotes that ran out of time as refused"
     )
+    _add_attributes(watching)
     watching.add_argument("--holdout", default="0.05", help="share of customers kept on list prices (default: 0.05)")
     watching.add_argument("--seed", type=int, default=0, help="of the posterior draw (default: 0)")
     watching.add_argument(
@@ -105,6 +107,13 @@ def _add_design(action: argparse.ArgumentParser) -> None:
     action.add_argument("--model", type=int, help="its version (default: the newest)")
     action.add_argument("--seed", type=int, default=0, help="of the customers drawn (default: 0)")
     action.add_argument("--json", action="store_true", help="print figures as JSON")
+
+
+def _add_attributes(action: argparse.ArgumentParser) -> None:
+    action.add_argument(
+        "--attributes", type=Path, metavar="FILE",
+        help="check that segments tell no protected attribute: CSV with customer and a column an attribute, not kept",
+    )  # fmt: skip
 
 
 def _add_book(action: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from api.catalog_file import decode_json_object
+from api.cli.customer_attributes import read_attributes
 from api.cli.demand_text import (
     card_lines,
     evaluation_lines,
@@ -31,9 +32,10 @@ from billing.demand_watch import WatchOrder, drift_in_force, drift_sentence
 from billing.epoch_proposals import EpochOrder, draft_epoch, keep_proposal, publish_proposal
 from billing.repositories.demand_models import DemandModelRepository
 from billing.repositories.price_books import PriceBookRepository, StoredSheet
+from billing.segment_checks import segment_check
 from billing.unit_of_work import UnitOfWork
 from billing.whole_files import write_whole
-from models.values.errors import InvalidValueError, NotFoundError
+from models.values.errors import InvalidValueError, NotFoundError, RuleBrokenError
 from models.values.quantity import parse_decimal
 from pricing_engine.demand.learning import card_document, learn
 from pricing_engine.demand.publishing_gates import Gates
@@ -50,10 +52,13 @@ def fit(options: argparse.Namespace) -> int:
         with database.reading(settings.tenant) as uow:
             book = PriceBookRepository(uow).one_in_force(options.book, until).book
             log = _read(uow, book, window)
+            proxies = segment_check(uow, book, read_attributes(options.attributes), until)
         with _step("fitting"):
             posterior = learn(log)
         with _step("predicting quotes that taught nothing"):
-            card = card_document(log, posterior)
+            card = card_document(log, posterior, proxies)
+        if card is None and options.attributes is not None:
+            raise RuleBrokenError("too few decisions for a card to say it", field="attributes", code="no_model_card")
         model = database.write(
             settings.tenant, lambda uow: keep_model(uow, book.key, posterior, window, until, card=card)
         )
@@ -146,6 +151,7 @@ def watch(options: argparse.Namespace) -> int:
         learn_from=timedelta(days=options.days),
         silence_is_refusal=options.silence_is_refusal,
         is_automatic=options.automatic,
+        attributes=read_attributes(options.attributes),
         proposing=EpochOrder(holdout=holdout, seed=options.seed, gates=gates),
     )
     with open_workspace() as (settings, database), _step("watching"):

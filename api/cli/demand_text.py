@@ -32,6 +32,7 @@ def fit_lines(model: StoredModel, log: pl.DataFrame) -> list[str]:
         f"scale: {posterior.basis.scale}, by evidence",
         *_elasticities(elasticity_table(posterior, quotes, np.random.default_rng(0))),
         *([f"worth more or less together: {', '.join(pairs)}"] if pairs else []),
+        *segment_lines(model.card or {}),
         *warning_lines(model),
         f"model {model.version} of {model.book_key}: {model.content_hash}",
     ]
@@ -58,7 +59,25 @@ def card_lines(card: Mapping[str, Any], model: StoredModel) -> list[str]:
             f"{_rounded(row['quotes'])} quotes"
             for row in card["elasticities"]
         ],
+        *segment_lines(card),
         *warning_lines(model),
+    ]
+
+
+def segment_lines(card: Mapping[str, Any]) -> list[str]:
+    """Return which segments are told apart from nobody, and what the check for proxies found."""
+    undeclared = [f"{segment} ({quotes} quotes)" for segment, quotes in card.get("undeclared_segments", {}).items()]
+    lines = [f"priced as default, not declared in the price book: {', '.join(undeclared)}"] if undeclared else []
+    check = card.get("proxies")
+    if check is None:
+        return lines
+    found = [
+        f"{each['attribute']} tells {each['stands_for']} ({_rounded(each['association'])})" for each in check["found"]
+    ]
+    return [
+        *lines,
+        f"segments of {check['customers']} customers checked on {check['checked_at'][:10]} for "
+        f"{', '.join(check['protected'])}: {', '.join(found) or 'nothing tells them'}",
     ]
 
 

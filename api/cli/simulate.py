@@ -62,7 +62,9 @@ def _responded(uow: UnitOfWork, book: PriceBook, found: Simulation) -> Simulatio
     from billing.demand_response import with_response
 
     model = kept_model(uow, book.key)
-    return with_response(found, {book.currency: model.posterior}, seed=0)
+    return with_response(
+        found, {book.currency: model.posterior}, seed=0, priced_as=book.segmentation.priced_as
+    )  # fmt: skip
 
 
 def csv_text(found: Simulation) -> str:

@@ -125,7 +125,8 @@ class DemandController(Controller):
         if model is not None:
             from billing.demand_response import with_response
 
-            found = with_response(found, {draft.book.currency: model.posterior}, seed=0)
+            priced_as = draft.book.segmentation.priced_as
+            found = with_response(found, {draft.book.currency: model.posterior}, seed=0, priced_as=priced_as)
         return simulation_view(found, data.largest)
 
     @post("/{book_key:str}/proposals", operation_id="ProposeEpoch", scopes=_PRICE_ADMIN, answer=WholeProposalView)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, insert, select
+from sqlalchemy import RowMapping, Select, insert, select, update
 
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
@@ -67,6 +67,11 @@ class DemandModelRepository:
                 **{name: getattr(model, name) for name in _FIELDS},
             )
         )
+
+    def judge(self, model: ModelHead, card: Mapping[str, Any]) -> None:
+        """Give a model another card: its segments were checked once more."""
+        mine = (_MODEL.c.tenant == self._uow.tenant) & (_MODEL.c.book_key == model.book_key)
+        self._uow.connection.execute(update(_MODEL).where(mine, _MODEL.c.version == model.version).values(card=card))
 
     def find(self, book_key: str, content_hash: str) -> StoredModel | None:
         """Return a book's model by its hash, or None."""

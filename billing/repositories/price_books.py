@@ -18,6 +18,7 @@ from models.values.errors import ConflictError, InvalidValueError, NotFoundError
 from pricing_engine.price_book import PriceBook, parse_price_book, price_book_document
 from pricing_engine.price_sheet import PriceSheet, parse_price_sheet, price_sheet_document
 from pricing_engine.quoting import CompiledBook
+from pricing_engine.segmentation import DEFAULT_SEGMENT
 
 _BOOK = table_of(PriceBookRow)
 Document = TypeVar("Document")
@@ -257,8 +258,6 @@ class PriceBookRepository:
         )
         return [self.sheet(sheet_hash) for sheet_hash in hashes.all()]
 
-
-DEFAULT_SEGMENT = "default"
 
 # Made once: every quote asks both, and to build a statement takes longer than to run it.
 _RELEASES = (

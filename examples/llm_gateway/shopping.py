@@ -18,10 +18,11 @@ import msgspec
 from billing.database import Database
 from billing.publishing import add_sheet
 from billing.quotes import QuoteRequest, create_quote
-from billing.repositories.price_books import DEFAULT_SEGMENT, StoredBook
+from billing.repositories.price_books import StoredBook
 from examples.llm_gateway.world import SEED, Account
 from pricing_engine.price_sheet import PriceSheet, list_price_sheet
 from pricing_engine.sealing import Signer
+from pricing_engine.segmentation import DEFAULT_SEGMENT
 
 WEEKS = 10
 _PRICES = {"seats": ("6.4", "9.6"), "sso": ("32", "48")}

@@ -16,7 +16,7 @@ class DemandModelRow(TenantRow, table=True):
     """One fitted model. It learned from the quotes made in [learned_from, learned_until), as they stood at its end.
 
     `silence_is_refusal`: quotes that ran out of time were counted as refused. `card`: the model card as it was written
-    then, null where there were too few decisions for one.
+    then, or when its segments were checked last; null where there were too few decisions for one.
     """
 
     __tablename__ = "demand_model"

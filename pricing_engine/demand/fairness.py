@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy.stats import chi2_contingency
 
+from models.values.canonical_json import Json
 from models.values.errors import InvalidValueError
+from pricing_engine.demand.explanation import figure
+from pricing_engine.segmentation import Segmentation
 
 PROXY_ASSOCIATION = 0.3
 """Cramer's V from which an attribute counts as standing in for another: a medium association."""
+
+LEAST_CUSTOMERS = 50
+"""With fewer, an association may well be chance."""
+
+SEGMENT = "segment"
+"""What the segment itself is called where it is looked at like an attribute."""
+
+_MOST_GROUPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,42 @@ class Proxy:
     attribute: str
     stands_for: str
     association: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyCheck:
+    """What was found, when, looking at how many customers and which protected attributes."""
+
+    checked_at: datetime
+    customers: int
+    protected: tuple[str, ...]
+    found: tuple[Proxy, ...]
+
+    def still_used(self, segmentation: Segmentation) -> ProxyCheck:
+        """Return the check without what prices do not follow any more: what is found stays until checked again."""
+        used = {SEGMENT, *segmentation.attributes} if segmentation.formed_from else frozenset()
+        return replace(self, found=tuple(proxy for proxy in self.found if proxy.attribute in used))
+
+    def document(self) -> dict[str, Json]:
+        """Return the check as JSON."""
+        return {
+            "checked_at": self.checked_at.isoformat(),
+            "customers": self.customers,
+            "protected": list(self.protected),
+            "found": [
+                {"attribute": each.attribute, "stands_for": each.stands_for, "association": figure(each.association)}
+                for each in self.found
+            ],
+        }
+
+
+def read_proxy_check(document: Mapping[str, Any]) -> ProxyCheck:
+    """Return the check of a model card."""
+    found = [
+        Proxy(each["attribute"], each["stands_for"], float(each["association"])) for each in document["found"]
+    ]  # fmt: skip
+    checked_at = datetime.fromisoformat(document["checked_at"])
+    return ProxyCheck(checked_at, document["customers"], tuple(document["protected"]), tuple(found))
 
 
 def parity(log: pl.DataFrame, by: str) -> tuple[Parity, ...]:
@@ -64,20 +113,44 @@ def parity_ratio(groups: Sequence[Parity]) -> float:
     return max(indices) / min(indices) if indices else 1.0
 
 
-def find_proxies(
-    attributes: Mapping[str, Sequence[str]], protected: Mapping[str, Sequence[str]], least: float = PROXY_ASSOCIATION
-) -> tuple[Proxy, ...]:
-    """Return attributes that tell a protected attribute of the same customers, strongest first.
+def check_proxies(customers: pl.DataFrame, segmentation: Segmentation, at: datetime) -> ProxyCheck:
+    """Return which segments, or attributes they are formed from, tell an attribute that must not set prices.
 
-    All sequences hold one value a customer. Raises InvalidValueError where lengths differ.
+    `customers`: one row each, texts, null where unknown: `segment`, by which they are priced, and attributes. Raises
+    InvalidValueError where none of these is protected, or one is known of too few customers to tell anything.
     """
-    found = [
-        Proxy(name, other, strength)
-        for name, values in attributes.items()
-        for other, secret in protected.items()
-        if (strength := association(values, secret)) >= least
-    ]
-    return tuple(sorted(found, key=lambda proxy: (-proxy.association, proxy.attribute)))
+    protected = sorted(set(customers.columns) & segmentation.protected)
+    if not protected:
+        raise InvalidValueError("names no attribute that must not set prices", field="attributes")
+    for name in protected:
+        known = customers[name].count()
+        if known < LEAST_CUSTOMERS:
+            raise InvalidValueError(f"needs {LEAST_CUSTOMERS} customers of whom it is known", field=name, value=known)
+    telling = [SEGMENT, *(name for name in segmentation.attributes if name in customers.columns)]
+    grouped = customers.select(SEGMENT, *(_grouped(customers[name]) for name in {*telling[1:], *protected}))
+    return ProxyCheck(at, customers.height, tuple(protected), find_proxies(grouped, telling, protected))
+
+
+def find_proxies(
+    customers: pl.DataFrame, attributes: Sequence[str], protected: Sequence[str], least: float = PROXY_ASSOCIATION
+) -> tuple[Proxy, ...]:
+    """Return the columns that tell a protected one, strongest first, by the customers of whom both are known."""
+    found = []
+    for name in attributes:
+        for other in protected:
+            known = customers.select(a=name, b=other).drop_nulls()
+            if known.height > 1 and (strength := association(known["a"].to_list(), known["b"].to_list())) >= least:
+                found.append(Proxy(name, other, strength))
+    return tuple(sorted(found, key=lambda proxy: (-proxy.association, proxy.attribute, proxy.stands_for)))
+
+
+def _grouped(values: pl.Series) -> pl.Series:
+    """Return numbers of many values, like an income or an age, in tenths from the smallest to the largest."""
+    numbers = values.cast(pl.Float64, strict=False)
+    if numbers.null_count() > values.null_count() or numbers.n_unique() <= _MOST_GROUPS:
+        return values
+    tenth = (numbers.rank("min") - 1) * _MOST_GROUPS / numbers.count()
+    return tenth.floor().cast(pl.String)
 
 
 def association(first: Sequence[str], second: Sequence[str]) -> float:

@@ -9,23 +9,17 @@ Bounds that do not divide evenly are rounded inwards, so a rail is never broken 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from enum import StrEnum
 
-from models.values.errors import InvalidValueError, RuleBrokenError
+from models.values.errors import InvalidValueError
 from models.values.quantity import EXACT, parse_decimal
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _UP = Context(prec=60, rounding=ROUND_CEILING)
 _DOWN = Context(prec=60, rounding=ROUND_FLOOR)
-
-
-class ForbiddenAttributeError(RuleBrokenError):
-    """A segment would be formed from an attribute that must not set prices."""
-
-    code = "forbidden_attribute"
 
 
 class Rail(StrEnum):
@@ -100,8 +94,7 @@ class Rails:
     least 1/(1 + share), against the last epoch and against every price of the last 30 days.
     `segment_ratio`: dearest over cheapest segment of one feature, at most. `minimum_quotes`: with fewer
     quotes behind it the price stays at the list price. `jitter`: half-width of the exploration draw around
-    the price, on the log scale. `forbidden_attributes`: attributes and declared proxies (attribute ->
-    what it stands for) that must not form segments.
+    the price, on the log scale.
     """
 
     floor_margin: Decimal = _ZERO
@@ -113,8 +106,6 @@ class Rails:
     ladder: PriceLadder = field(default_factory=PriceLadder)
     minimum_quotes: int = 200
     jitter: Decimal = Decimal("0.05")
-    forbidden_attributes: frozenset[str] = frozenset()
-    proxies: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse with InvalidValueError a negative bound, a ratio below one, or a floor above the ceiling."""
@@ -262,17 +253,6 @@ def project_segments(
         else project(candidates[name], rails, _confined(contexts[name], base, EXACT.multiply(base, ratio)))
         for name, railed in alone.items()
     }
-
-
-def check_segment_attributes(attributes: Iterable[str], rails: Rails) -> None:
-    """Raise ForbiddenAttributeError for the first attribute that is forbidden or a declared proxy."""
-    for attribute in attributes:
-        if attribute in rails.forbidden_attributes:
-            raise ForbiddenAttributeError("must not set prices", field="segment", value=attribute)
-        if attribute in rails.proxies:
-            raise ForbiddenAttributeError(
-                f"stands for {rails.proxies[attribute]} and must not set prices", field="segment", value=attribute
-            )
 
 
 def _list_price(rail: Rail, bound: Decimal, candidate: Decimal, context: RailContext) -> RailedPrice:

@@ -9,6 +9,7 @@ import polars as pl
 
 from models.values.canonical_json import Json
 from pricing_engine.demand.diagnostics import Drift, drift
+from pricing_engine.demand.fairness import ProxyCheck
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.model_card import model_card
 from pricing_engine.demand.posterior_fit import find_pairs, fit_posterior
@@ -40,12 +41,14 @@ def in_money(log: pl.DataFrame, posterior: FeaturePosterior) -> FeaturePosterior
     return fit_posterior(design, Scale.ADDITIVE, pairs=posterior.pairs)
 
 
-def card_document(log: pl.DataFrame, posterior: FeaturePosterior) -> dict[str, Json] | None:
+def card_document(
+    log: pl.DataFrame, posterior: FeaturePosterior, proxies: ProxyCheck | None = None
+) -> dict[str, Json] | None:
     """Return the card of what was learned from a log, None for fewer decisions than could judge it."""
     if decisions(log).height < _LEAST_FOR_A_CARD:
         return None
     again = partial(fit_posterior, scale=posterior.basis.scale, pairs=posterior.pairs)
-    return model_card(log, posterior, seed=0, fit=again).document()
+    return model_card(log, posterior, seed=0, fit=again, proxies=proxies).document()
 
 
 def drift_from(posterior: FeaturePosterior, log: pl.DataFrame, window_quotes: int = 100) -> Drift:

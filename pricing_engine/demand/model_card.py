@@ -25,11 +25,11 @@ from pricing_engine.demand.diagnostics import (
 )
 from pricing_engine.demand.evaluation import Fit
 from pricing_engine.demand.explanation import figure
-from pricing_engine.demand.fairness import Parity, parity, parity_ratio
+from pricing_engine.demand.fairness import Parity, ProxyCheck, parity, parity_ratio
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Floats
-from pricing_engine.demand.quote_log import logged_draws, logged_quotes, outcome_counts
+from pricing_engine.demand.quote_log import CUSTOMER_SEGMENT, logged_draws, logged_quotes, outcome_counts
 
 _DRAWS = 200
 _FOLDS = 5
@@ -50,7 +50,10 @@ class ElasticityRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One version's card; `warnings` is empty for a model that may price by itself within its rails."""
+    """One version's card; `warnings` is empty for a model that may price by itself within its rails.
+
+    `undeclared`: quotes by segments that were not told apart. `proxies`: None where nobody looked for any.
+    """
 
     model_hash: str
     first_quote: datetime
@@ -65,6 +68,8 @@ class ModelCard:
     elasticities: tuple[ElasticityRow, ...]
     segments: tuple[Parity, ...]
     channels: tuple[Parity, ...]
+    undeclared: Mapping[str, int]
+    proxies: ProxyCheck | None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -79,6 +84,7 @@ class ModelCard:
             "predictions are off by more than 5 points": self.calibration.expected_error > _MISCALIBRATED,
             "segments pay more than 25 percent apart for the same": parity_ratio(self.segments) > _UNEQUAL,
             "channels pay more than 25 percent apart for the same": parity_ratio(self.channels) > _UNEQUAL,
+            self._standing_in: bool(self._standing_in),
         }
         return tuple(text for text, holds in found.items() if holds)
 
@@ -87,12 +93,21 @@ class ModelCard:
         """Why no price may follow from the model; empty where prices may, within their rails.
 
         Its slope is not that of price where prices moved with demand that the log does not show; and where nobody can
-        tell, dearer quotes that sold better say so.
+        tell, dearer quotes that sold better say so. It must set none where segments tell what must not set prices.
         """
+        if self._standing_in:
+            return self._standing_in
         if self.confounding.verdict is Verdict.CONFOUNDED:
             return _CONFOUNDED
         unexplained = self.confounding.verdict is Verdict.UNTESTABLE and self.effect.wrong_sign
         return _WRONG_SIGN if unexplained else ""
+
+    @property
+    def _standing_in(self) -> str:
+        """Say which segments or attributes stand in for protected ones; empty where none was found."""
+        found = [] if self.proxies is None else self.proxies.found
+        telling = [f"{each.attribute} tells {each.stands_for} ({figure(each.association, 2)})" for each in found]
+        return f"segments stand in for what must not set prices: {', '.join(telling)}" if telling else ""
 
     def document(self) -> dict[str, Json]:
         """Return the card as JSON; estimates have 6 digits."""
@@ -144,6 +159,8 @@ class ModelCard:
             ],
             "segments": _parities(self.segments),
             "channels": _parities(self.channels),
+            "undeclared_segments": dict(self.undeclared),
+            "proxies": None if self.proxies is None else self.proxies.document(),
         }
 
 
@@ -155,12 +172,14 @@ def model_card(
     instruments: Floats | None = None,
     fit: Fit = fit_posterior,
     drift_window: int = 100,
+    proxies: ProxyCheck | None = None,
 ) -> ModelCard:
     """Write the card of `posterior`, fitted on the checked quote log `log` by `fit`.
 
     Calibration and drift come from cross-fitted predictions, so no quote judges a model it taught.
     `instruments` (decisions in order of time, J): see `diagnostics.confounding`; by default the log's draws. Prices
     that were all drawn at random clear the log without; where there is no instrument either, it is untestable.
+    `proxies`: what was found of attributes that stand in for protected ones.
     """
     quotes = logged_quotes(log, features=posterior.features, units=posterior.units)
     rng = np.random.default_rng(seed)
@@ -178,8 +197,10 @@ def model_card(
         placebo=placebo(design, rng),
         confounding=_confounding(log, quotes, instruments),
         elasticities=elasticity_table(posterior, quotes, np.random.default_rng(seed)),
-        segments=parity(log, "segment"),
+        segments=parity(log, CUSTOMER_SEGMENT if CUSTOMER_SEGMENT in log.columns else "segment"),
         channels=parity(log, "channel"),
+        undeclared=_undeclared(log),
+        proxies=proxies,
     )
 
 
@@ -201,6 +222,14 @@ def elasticity_table(
         low, high = np.quantile(values, [0.05, 0.95])
         table.append(ElasticityRow(segment, (float(low), float(np.mean(values)), float(high)), float(rows.sum())))
     return tuple(table)
+
+
+def _undeclared(log: pl.DataFrame) -> dict[str, int]:
+    """Return how many quotes there are of each segment that is priced as another."""
+    if CUSTOMER_SEGMENT not in log.columns:
+        return {}
+    moved = log.filter(pl.col(CUSTOMER_SEGMENT) != pl.col("segment"))
+    return dict(sorted(moved[CUSTOMER_SEGMENT].value_counts().iter_rows()))
 
 
 def _cross_fitted(quotes: LoggedQuotes, fit: Fit, rng: np.random.Generator) -> Floats:

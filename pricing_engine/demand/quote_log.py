@@ -67,6 +67,9 @@ QUANTITIES = "quantities"
 DRAW = "draw"
 """The optional column: by how much a known draw moved the log of the price, 0 for quotes without one."""
 
+CUSTOMER_SEGMENT = "customer_segment"
+"""The optional column: the segment a customer belongs to, where its quotes are priced as those of another."""
+
 BILLED, REST, REST_COST = "billed", "rest", "rest_cost"
 """Optional columns, major units, that say what the same selection would come to at other feature prices: how many times
 each feature's price enters the total, and what features without a price to set add to total and cost."""

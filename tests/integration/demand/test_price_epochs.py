@@ -37,13 +37,14 @@ SALT = b"proposal salt, 32 bytes of it, secret"
 
 @pytest.fixture
 def book(database: Database) -> StoredBook:
-    """A book in force, with two customers of different segments."""
+    """A book in force that tells one segment apart, with two customers."""
     with database.writing(TENANT) as uow:
         customers = CustomerRepository(uow)
         customers.save_legal_entity(LegalEntity("hq", "Alacarte Ltd", "IE"))
         people = [Customer("acme", "hq", "ACME", "DE", "USD"), Customer("globex", "hq", "Globex", "DE", "USD")]
         customers.save(people, AT)
-        return publish(uow, price_book(), SIGNER, AT - timedelta(days=90), "ann")
+        segmentation = {"formed_from": {"eu": ["country"]}}
+        return publish(uow, price_book(segmentation=segmentation), SIGNER, AT - timedelta(days=90), "ann")
 
 
 def sheet_at(book: StoredBook, epoch: int, days: int, price: str, segment: str = "default") -> PriceSheet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -15,15 +16,26 @@ from hypothesis import strategies as st
 from models.values.canonical_json import canonical_bytes
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.explanation import explain_price
-from pricing_engine.demand.fairness import association, find_proxies, parity, parity_ratio
+from pricing_engine.demand.fairness import (
+    Proxy,
+    ProxyCheck,
+    association,
+    check_proxies,
+    find_proxies,
+    parity,
+    parity_ratio,
+    read_proxy_check,
+)
 from pricing_engine.demand.guardrails import Rail, RailedPrice, RailHit
 from pricing_engine.demand.model_card import ModelCard, model_card
 from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Scale
 from pricing_engine.demand.quote_log import check_quote_log, design_from_log
+from pricing_engine.segmentation import Segmentation
 from tests.unit.demand.worlds import world
 
 D = Decimal
+AT = datetime(2026, 3, 1, tzinfo=UTC)
 RNG = np.random.default_rng(1)
 TRUTH = world(RNG, features=3, segments=2)
 POSTERIOR = fit_posterior(TRUTH.quotes(RNG, 3_000), Scale.ADDITIVE)
@@ -98,9 +110,9 @@ def simulated_log(rng: np.random.Generator, count: int, *, effect: float = 0.4, 
     )
 
 
-def card_of(log: pl.DataFrame) -> ModelCard:
+def card_of(log: pl.DataFrame, proxies: ProxyCheck | None = None) -> ModelCard:
     fit = partial(fit_posterior, scale=Scale.ADDITIVE)
-    return model_card(log, fit(design_from_log(log)), seed=1, fit=fit)
+    return model_card(log, fit(design_from_log(log)), seed=1, fit=fit, proxies=proxies)
 
 
 def test_a_sound_model_has_a_clean_card_and_the_true_elasticity_on_it() -> None:
@@ -147,14 +159,64 @@ def test_parity_compares_like_with_like() -> None:
     assert any("channels" in warning for warning in card_of(dear).warnings)
 
 
+def customers_of(rng: np.random.Generator, count: int = 2_000) -> pl.DataFrame:
+    """Customers whose school and income follow their gender, and whose plan tells nothing."""
+    gender = rng.choice(["a", "b"], count)
+    return pl.DataFrame({
+        "segment": rng.choice(["default", "small"], count),
+        "gender": gender,
+        "school": np.where(rng.random(count) < 0.9, gender, rng.choice(["a", "b"], count)),
+        "income": [f"{value:.2f}" for value in rng.normal(50_000 + 20_000 * (gender == "a"), 5_000)],
+        "plan": rng.choice(["x", "y", "z"], count),
+    })  # fmt: skip
+
+
 def test_a_proxy_is_found_and_an_innocent_attribute_is_not() -> None:
-    rng = np.random.default_rng(10)
-    secret = rng.choice(["a", "b"], 2_000)
-    telling = np.where(rng.random(2_000) < 0.9, secret, rng.choice(["a", "b"], 2_000))
-    innocent = rng.choice(["x", "y", "z"], 2_000)
-    found = find_proxies({"school": telling.tolist(), "plan": innocent.tolist()}, {"origin": secret.tolist()})
-    assert [(proxy.attribute, proxy.stands_for) for proxy in found] == [("school", "origin")]
-    assert association(secret.tolist(), secret.tolist()) == pytest.approx(1.0, abs=1e-3)
+    customers = customers_of(np.random.default_rng(10))
+    found = find_proxies(customers, ["school", "plan"], ["gender"])
+    assert [(proxy.attribute, proxy.stands_for) for proxy in found] == [("school", "gender")]
+    gender = customers["gender"].to_list()
+    assert association(gender, gender) == pytest.approx(1.0, abs=1e-3)
     assert association(["a"] * 5, ["b"] * 5) == 0.0
     with pytest.raises(InvalidValueError):
         association(["a"], ["b", "c"])
+
+
+def test_segments_and_what_forms_them_are_checked_for_what_they_tell() -> None:
+    customers = customers_of(np.random.default_rng(11))
+    formed = Segmentation(formed_from={"small": ("income", "plan", "unheard_of")})
+    check = check_proxies(customers, formed, AT)
+    assert (check.customers, check.protected) == (2_000, ("gender",))
+    # Every income is another: it is looked at in tenths. No segment is formed from the school.
+    assert [(proxy.attribute, proxy.stands_for) for proxy in check.found] == [("income", "gender")]
+    assert read_proxy_check(check.document()).document() == check.document()
+    assert check.still_used(formed) == check
+    assert check.still_used(Segmentation(formed_from={"small": ("plan",)})).found == ()
+
+    follows = pl.when(pl.col("gender") == "a").then(pl.lit("small")).otherwise(pl.lit("default"))
+    check = check_proxies(customers.with_columns(segment=follows), formed, AT)
+    assert [proxy.attribute for proxy in check.found] == ["segment", "income"]
+    assert [each.attribute for each in check.still_used(Segmentation(formed_from={"x": ("plan",)})).found] == [
+        "segment"
+    ]
+    assert check.still_used(Segmentation()).found == ()
+    union = check_proxies(customers.with_columns(union=pl.col("plan")), Segmentation(forbidden=("union",)), AT)
+    assert (union.protected, union.found) == (("gender", "union"), ())
+
+    with pytest.raises(InvalidValueError, match="names no attribute"):
+        check_proxies(customers.drop("gender"), formed, AT)
+    few = pl.when(pl.int_range(pl.len()) < 49).then(pl.col("gender"))
+    with pytest.raises(InvalidValueError, match="needs 50 customers"):
+        check_proxies(customers.with_columns(gender=few), formed, AT)
+
+
+def test_a_model_whose_segments_stand_in_for_a_protected_attribute_is_not_to_be_believed() -> None:
+    log = simulated_log(np.random.default_rng(9), 600)
+    found = ProxyCheck(AT, 400, ("gender",), (Proxy("school", "gender", 0.8123),))
+    card = card_of(log, found)
+    assert "school tells gender (0.81)" in card.distrust
+    assert card.distrust in card.warnings
+    assert card.document()["proxies"] == found.document()
+    clear = card_of(log, replace(found, found=()))
+    assert (clear.distrust, clear.document()["proxies"]) == ("", {**found.document(), "found": []})
+    assert card_of(log).document()["proxies"] is None

@@ -10,13 +10,11 @@ import pytest
 
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.guardrails import (
-    ForbiddenAttributeError,
     PriceLadder,
     Rail,
     RailContext,
     RailHit,
     Rails,
-    check_segment_attributes,
     project,
     project_segments,
 )
@@ -144,15 +142,6 @@ def test_a_candidate_that_is_no_exact_number_is_refused() -> None:
     for candidate in (D("NaN"), D("Infinity"), D(-1), 9.5):
         with pytest.raises(InvalidValueError):
             project(candidate, FREE, RailContext(list_price=D(1)))  # type: ignore[arg-type]
-
-
-def test_forbidden_attributes_and_their_proxies_do_not_form_segments() -> None:
-    rails = Rails(forbidden_attributes=frozenset({"gender"}), proxies={"first_name": "gender"})
-    check_segment_attributes(["country", "plan"], rails)
-    with pytest.raises(ForbiddenAttributeError):
-        check_segment_attributes(["country", "gender"], rails)
-    with pytest.raises(ForbiddenAttributeError, match="stands for gender"):
-        check_segment_attributes(["first_name"], rails)
 
 
 def test_rails_load_without_numeric_libraries() -> None:
