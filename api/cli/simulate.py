@@ -21,12 +21,14 @@ from billing.simulating import DraftPrices, simulate
 from billing.simulation import FeatureAmounts, Interval, SimulatedCustomer, SimulatedTotal, Simulation
 from billing.unit_of_work import UnitOfWork
 from billing.whole_files import write_whole
-from models.values.money import currency, from_minor
-from models.values.quantity import plain
+from models.values.money import Currency, currency, from_minor, round_to_minor, shown_minor
 from pricing_engine.price_book import PriceBook
 
 _SHOWN = 5
-_COLUMNS = ("customer", "segment", "currency", "issued_net", "live_net", "draft_net", "difference", "not_sold")
+_COLUMNS = (
+    "customer", "segment", "currency", "issued_net", "live_net", "draft_net", "difference", "not_sold", "expected_low",
+    "expected", "expected_high",
+)  # fmt: skip
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,14 +70,18 @@ def _responded(uow: UnitOfWork, book: PriceBook, found: Simulation) -> Simulatio
 
 
 def csv_text(found: Simulation) -> str:
-    """Return one row a customer and currency, amounts in major units, net of tax."""
+    """Return one row a customer and currency, amounts in major units, net of tax.
+
+    What is expected where demand responds is empty for customers of whom no model speaks.
+    """
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(_COLUMNS)
     for each in found.customers:
         amounts = (each.issued.net_minor, each.live.net_minor, each.draft.net_minor, each.difference_minor)
-        shown = [_money(amount, each.currency) for amount in amounts]
-        rows.writerow([each.customer, each.segment, each.currency, *shown, " ".join(each.not_sold)])
+        shown = [shown_minor(amount, each.currency) for amount in amounts]
+        expected = [""] * 3 if each.expected is None else _to_minor(each.expected, currency(each.currency))
+        rows.writerow([each.customer, each.segment, each.currency, *shown, " ".join(each.not_sold), *expected])
     return out.getvalue()
 
 
@@ -105,44 +111,53 @@ def plot(found: Simulation, path: Path) -> None:
 def _print(found: Simulation) -> None:
     print(f"{found.period} under {found.draft}, usage as it was, net of tax")
     for total in found.totals:
-        _print_total(total, found.by_feature(total.currency), round(found.cost(total.currency), 2))
+        _print_total(total, found.by_feature(total.currency), found.cost(total.currency))
     for title, people in (("pay less", found.winners()), ("pay more", found.losers())):
         for each in people[:_SHOWN]:
-            print(f"{title}: {each.customer} {_money(each.difference_minor, each.currency)} {each.currency}")
+            print(f"{title}: {each.customer} {shown_minor(each.difference_minor, each.currency)} {each.currency}")
     for each in found.customers:
         if each.not_sold:
             print(f"not sold by the draft: {', '.join(each.not_sold)} of {each.customer}")
         if not each.reproduced:
-            issued, live = _money(each.issued.total_minor, each.currency), _money(each.live.total_minor, each.currency)
+            issued, live = (
+                shown_minor(each.issued.total_minor, each.currency),
+                shown_minor(each.live.total_minor, each.currency),
+            )
             print(f"differs: {each.customer} was invoiced {issued} {each.currency}, rated again {live}")
     if found.reproduced:
         print("rated again at the prices in force, the month equals its invoices to the cent")
 
 
 def _print_total(total: SimulatedTotal, features: Mapping[str, FeatureAmounts], cost: Decimal) -> None:
-    before, after = (_money(each.net_minor, total.currency) for each in (total.live, total.draft))
-    change = _money(total.draft.net_minor - total.live.net_minor, total.currency)
+    of = currency(total.currency)
+    spent = round_to_minor(cost, of)
+    before, after = total.live.net_minor, total.draft.net_minor
+    invoiced, draft, change, margin, margin_after, shown_cost = (
+        shown_minor(amount, of.code) for amount in (before, after, after - before, before - spent, after - spent, spent)
+    )
     print(
-        f"{total.currency}: invoiced {before}, draft {after}, change {change}; "
+        f"{of.code}: invoiced {invoiced}, draft {draft}, change {change}; "
         f"{total.customers} customers, {total.winners} pay less, {total.losers} pay more"
     )
-    print(f"margin {plain(Decimal(before) - cost)} -> {plain(Decimal(after) - cost)}, over a cost of {plain(cost)}")
+    print(f"margin {margin} -> {margin_after}, over a cost of {shown_cost}")
     if total.expected is not None and total.expected_margin is not None:
         print(
             f"where demand responds ({total.responding} of {total.customers} customers), expected: "
-            f"{_interval(total.expected)}; margin {_interval(total.expected_margin)}"
+            f"{_interval(total.expected, of)}; margin {_interval(total.expected_margin, of)}"
         )
     for feature, amounts in features.items():
         if amounts.live != amounts.draft:
-            print(f"  {feature}: {plain(round(amounts.live, 2))} -> {plain(round(amounts.draft, 2))}")
+            live, drafted = (shown_minor(round_to_minor(each, of), of.code) for each in (amounts.live, amounts.draft))
+            print(f"  {feature}: {live} -> {drafted}")
 
 
-def _interval(interval: Interval) -> str:
-    return f"{interval.mean:.2f}, 90 % {interval.low:.2f} to {interval.high:.2f}"
+def _interval(interval: Interval, of: Currency) -> str:
+    low, mean, high = _to_minor(interval, of)
+    return f"{mean}, 90 % {low} to {high}"
 
 
-def _money(minor: int, asset: str) -> str:
-    return plain(from_minor(minor, currency(asset)))
+def _to_minor(interval: Interval, of: Currency) -> list[str]:
+    return [f"{end:.{of.exponent}f}" for end in (interval.low, interval.mean, interval.high)]
 
 
 def _difference(customer: SimulatedCustomer) -> int:
