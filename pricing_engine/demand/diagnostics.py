@@ -117,8 +117,12 @@ class PriceEffect:
 
 
 def price_effect(design: QuoteDesign) -> PriceEffect:
-    """Measure the effect of price without the model's sign constraint."""
-    fit = fit_logit(_controls(design.chosen, design.segment, design.price), design.accepted, design.offered)
+    """Measure the effect of price without the model's sign constraint, by the quotes that cost anything."""
+    paid = design.price > 0
+    if not paid.any():
+        return PriceEffect(0.0, 0.0, 0.0)
+    controls = _controls(design.chosen[paid], design.segment[paid], design.price[paid])
+    fit = fit_logit(controls, design.accepted[paid], design.offered[paid])
     low, high = fit.interval(-1)
     return PriceEffect(low, float(fit.coef[-1]), high)
 
@@ -174,21 +178,24 @@ def confounding(quotes: LoggedQuotes, instruments: Floats | None) -> Confounding
     """Test prices for confounding by a control function (Rivers & Vuong 1988; Petrin & Train 2010).
 
     `instruments` (n, J): what moved prices without moving demand, such as the jitter that was drawn, or
-    cost. Raises InvalidValueError for rows that do not match.
+    cost. Quotes that cost nothing say nothing. Raises InvalidValueError for rows that do not match.
     """
-    weight = np.ones(len(quotes.price))
-    controls = _controls(quotes.chosen, quotes.segment, quotes.price)
-    naive = float(fit_logit(controls, quotes.accepted, weight).coef[-1])
+    if instruments is not None and len(instruments) != len(quotes.price):
+        raise InvalidValueError("needs one row a quote", field="instruments", value=len(instruments))
+    paid = quotes.price > 0
+    if not paid.any():
+        return Confounding(Verdict.UNTESTABLE, 0.0, 0.0, 0.0, 0.0)
+    accepted, weight = quotes.accepted[paid], np.ones(np.count_nonzero(paid))
+    controls = _controls(quotes.chosen[paid], quotes.segment[paid], quotes.price[paid])
+    naive = float(fit_logit(controls, accepted, weight).coef[-1])
     if instruments is None:
         return Confounding(Verdict.UNTESTABLE, 0.0, 0.0, naive, naive)
-    if len(instruments) != len(controls):
-        raise InvalidValueError("needs one row a quote", field="instruments", value=len(instruments))
-    residual, strength = _first_stage(controls, instruments)
+    residual, strength = _first_stage(controls, instruments[paid])
     if strength < _WEAK_INSTRUMENT_F:
         return Confounding(Verdict.UNTESTABLE, 0.0, strength, naive, naive)
-    if float(residual.var()) < 1e-9 * float(np.log(quotes.price).var()):  # Known draws explain every price.
+    if float(residual.var()) < 1e-9 * float(controls[:, -1].var()):  # Known draws explain every price.
         return Confounding(Verdict.CLEAR, 0.0, strength, naive, naive)
-    controlled = fit_logit(np.column_stack([residual, controls]), quotes.accepted, weight)
+    controlled = fit_logit(np.column_stack([residual, controls]), accepted, weight)
     z = controlled.z(0)
     verdict = Verdict.CONFOUNDED if abs(z) > CONFOUNDING_Z else Verdict.CLEAR
     return Confounding(verdict, z, strength, naive, float(controlled.coef[-1]))

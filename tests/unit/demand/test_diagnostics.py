@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pricing_engine.demand.design import LoggedQuotes, quote_design
+from pricing_engine.demand.design import LoggedQuotes, QuoteDesign, quote_design
 from pricing_engine.demand.diagnostics import (
     Verdict,
     calibration,
@@ -61,6 +63,24 @@ def test_a_confounded_log_is_flagged_and_its_naive_slope_is_wrong() -> None:
     assert found.flagged
     assert found.naive > -1.0  # Far from the truth; with keenness unseen, -3 shrinks to about -2.5.
     assert -3.3 < found.corrected < -1.9
+
+
+def test_quotes_that_cost_nothing_say_nothing_of_price() -> None:
+    """Every second quote is free: the verdict is that of the others, and no figure is lost to the log of nothing."""
+    paid, jitter = confounded_log(np.random.default_rng(2), known_to_seller=0.3)
+    free = np.arange(len(paid.price)) % 2 == 0
+    quotes = replace(paid, price=np.where(free, 0.0, paid.price))
+
+    def of(rows: np.ndarray) -> QuoteDesign:
+        return quote_design(quotes.chosen[rows], quotes.price[rows], quotes.accepted[rows], features=["a", "b"])
+
+    assert price_effect(of(np.ones_like(free))) == price_effect(of(~free))
+    assert not np.isnan(placebo(of(np.ones_like(free)), np.random.default_rng(1)).effect)
+    assert confounding(quotes, jitter).verdict is Verdict.CONFOUNDED
+    assert confounding(quotes, None).verdict is Verdict.UNTESTABLE
+    nothing = price_effect(of(free))
+    assert (nothing.seen, nothing.wrong_sign) == (False, False)
+    assert confounding(replace(quotes, price=np.zeros(len(free))), jitter).verdict is Verdict.UNTESTABLE
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.2])
