@@ -22,7 +22,7 @@ from pricing_engine.demand.proposal_document import PROPOSAL_KIND, EpochDraft, p
 from pricing_engine.demand.proposed_sheet import price_sheets
 from pricing_engine.demand.selections import selections_from_log
 from pricing_engine.price_book import PriceBook
-from pricing_engine.price_sheet import PriceSheet, list_price, list_price_sheet, price_sheet_document
+from pricing_engine.price_sheet import PriceSheet, list_price, list_price_sheet, price_sheet_document, rails_of
 from pricing_engine.sealing import Signer, open_sealed, verify_signature
 from pricing_engine.segmentation import DEFAULT_SEGMENT
 
@@ -72,7 +72,7 @@ def propose(
         }
         for feature in features
     }
-    rails = {feature.key: feature.rails.rails() for feature in features}
+    rails = {feature.key: rails_of(book.book, feature) for feature in features}
     selections = None if posterior is None or log is None else selections_from_log(log, posterior)
     proposal = propose_epoch(
         posterior, selections, contexts, rails, epoch=next_epoch(known), seed=seed,

@@ -94,7 +94,10 @@ class PartnerShare(Value, frozen=True):
 
 
 class FeatureRails(Value, frozen=True):
-    """Guard rails as a person writes them; shares are fractions (0.1 is 10 percent). See `Rails`."""
+    """Guard rails as a person writes them; shares are fractions (0.1 is 10 percent). See `Rails`.
+
+    Without a `ladder_step` it is one minor unit of the currency, where the list price is whole in it, else 0.01.
+    """
 
     floor_margin: Decimal = _ZERO
     floor: Decimal | None = None
@@ -102,7 +105,7 @@ class FeatureRails(Value, frozen=True):
     largest_step: Decimal | None = Decimal("0.1")
     largest_step_30_days: Decimal | None = Decimal("0.3")
     segment_ratio: Decimal | None = Decimal("1.25")
-    ladder_step: Decimal = Decimal("0.01")
+    ladder_step: Decimal | None = None
     ladder_ending: Decimal = _ZERO
     minimum_quotes: int = 200
     jitter: Decimal = Decimal("0.05")
@@ -112,8 +115,8 @@ class FeatureRails(Value, frozen=True):
         """Refuse what `Rails` refuses."""
         self.rails()
 
-    def rails(self) -> Rails:
-        """Return the rails the model obeys."""
+    def rails(self, ladder_step: Decimal = Decimal("0.01")) -> Rails:
+        """Return the rails the model obeys. `ladder_step`: where none is written."""
         return Rails(
             floor_margin=self.floor_margin,
             floor=self.floor,
@@ -121,7 +124,7 @@ class FeatureRails(Value, frozen=True):
             largest_step=self.largest_step,
             largest_step_30_days=self.largest_step_30_days,
             segment_ratio=self.segment_ratio,
-            ladder=PriceLadder(self.ladder_step, self.ladder_ending),
+            ladder=PriceLadder(ladder_step if self.ladder_step is None else self.ladder_step, self.ladder_ending),
             minimum_quotes=self.minimum_quotes,
             jitter=self.jitter,
         )

@@ -22,9 +22,10 @@ import msgspec
 
 from models.values.errors import InvalidValueError, NotFoundError
 from models.values.forms import build_form
+from models.values.money import from_minor
 from models.values.quantity import EXACT, plain
 from pricing_engine.catalog import Feature, Value
-from pricing_engine.demand.guardrails import PriceLadder
+from pricing_engine.demand.guardrails import PriceLadder, Rails
 from pricing_engine.price_book import PriceBook, with_tariff
 from pricing_engine.sealing import Disclosure, Opened, Section
 from pricing_engine.tariffs.tariff import Tariff, parse_tariff, tariff_document
@@ -110,7 +111,7 @@ def list_price_sheet(
             price=list_price(feature),
             lowest=list_price(feature),
             highest=list_price(feature),
-            ladder_step=feature.rails.ladder_step,
+            ladder_step=rails_of(book, feature).ladder.step,
             ladder_ending=feature.rails.ladder_ending,
         )
         for feature in book.features
@@ -119,6 +120,12 @@ def list_price_sheet(
     return PriceSheet(
         book_hash=book_hash, segment=segment, epoch=epoch, effective_from=at, prices=prices, fallback=fallback
     )
+
+
+def rails_of(book: PriceBook, feature: Feature) -> Rails:
+    """Return the rails of a feature of one price: without a ladder it moves by whole minor units, if it is sold so."""
+    minor = from_minor(1, book.money)
+    return feature.rails.rails() if list_price(feature) % minor else feature.rails.rails(minor)
 
 
 def list_price(feature: Feature) -> Decimal:

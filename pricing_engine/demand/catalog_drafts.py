@@ -27,7 +27,7 @@ from pricing_engine.demand.price_basis import Floats
 from pricing_engine.demand.tariff_choice import choose
 from pricing_engine.demand.tariff_design import Estimate, PriceRange, TariffDesign, design_tariff
 from pricing_engine.price_book import PriceBook
-from pricing_engine.price_sheet import PRICED_BY_ONE, book_at, list_price
+from pricing_engine.price_sheet import PRICED_BY_ONE, book_at, list_price, rails_of
 
 _LEAST_CUSTOMERS, _MOST_CUSTOMERS = 2_000, 100_000
 _MOST_INVITED = 500
@@ -103,7 +103,7 @@ def draft_tariff(book: PriceBook, posterior: FeaturePosterior, *, customers: int
     design = design_tariff(
         values, market.costs, features=[each.key for each in market.features], base=fitted.base,
         held_out=(held_out, judged.base),
-        ranges=[_range(each, unit) for each, unit in zip(market.features, market.units, strict=True)],
+        ranges=[_range(book, each, unit) for each, unit in zip(market.features, market.units, strict=True)],
     )  # fmt: skip
     today = market.totals(), _percents(book, len(market.features))
     earned = [
@@ -164,7 +164,8 @@ def draft_group_offer(
     profits = np.array([group_value(offer, [*draw[at_tier]], invited, cost_of).profit for draw in chances])
     listed = chances[:, prices.index(max(prices))]
     alone = invited * listed * (float(max(prices)) - float(unit_cost)) - once * (1.0 - (1.0 - listed) ** invited)
-    return GroupDraft(offer, expected, total, _quantiles(profits), _quantiles(profits - alone))
+    gains = np.where(np.isclose(profits, alone, rtol=1e-9), 0.0, profits - alone)  # No gain is no last digit of one.
+    return GroupDraft(offer, expected, total, _quantiles(profits), _quantiles(gains))
 
 
 def over_draws(terms: Floats) -> Estimate:
@@ -202,13 +203,13 @@ def _is_designed(feature: Feature) -> bool:
     return feature.tariff.model in PRICED_BY_ONE and list_price(feature) > 0
 
 
-def _range(feature: Feature, unit: Decimal) -> PriceRange:
+def _range(book: PriceBook, feature: Feature, unit: Decimal) -> PriceRange:
     """Return what may be asked for a feature's typical quantity: its ladder and rails, times the quantity."""
     if not feature.adaptive:
         # Nobody set a ladder: three significant digits of today's price.
         step = Decimal(1).scaleb(list_price(feature).adjusted() - _DIGITS)
         return PriceRange(PriceLadder(EXACT.multiply(step, unit)), EXACT.multiply(feature.unit_cost, unit))
-    rails = feature.rails.rails()
+    rails = rails_of(book, feature)
     margin_floor = EXACT.multiply(feature.unit_cost, EXACT.add(Decimal(1), rails.floor_margin))
     lowest = margin_floor if rails.floor is None else max(margin_floor, rails.floor)
     ladder = PriceLadder(EXACT.multiply(rails.ladder.step, unit), EXACT.multiply(rails.ladder.ending, unit))

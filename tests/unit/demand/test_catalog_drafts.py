@@ -20,7 +20,7 @@ from pricing_engine.demand.posterior_fit import fit_posterior
 from pricing_engine.demand.price_basis import Scale
 from pricing_engine.demand.tariff_choice import choose, is_legal
 from pricing_engine.price_book import PriceBook, parse_price_book, price_book_document
-from pricing_engine.price_sheet import list_price
+from pricing_engine.price_sheet import list_price, list_price_sheet, rails_of
 
 D = Decimal
 FEATURES = ("seats", "sso", "audit", "support")
@@ -122,6 +122,28 @@ def test_a_group_offer_gains_where_serving_anyone_costs_once() -> None:
     assert found.gain.low > 0
     assert found.profit.low < found.expected.profit < found.profit.high
     assert 0 < found.expected.closes <= 1
+
+
+def test_a_group_offer_at_the_list_price_gains_nothing_to_the_last_digit() -> None:
+    price = np.full(300, 6.0)
+    design = quote_design(np.ones((300, 1)), price, np.ones(300), features=["seats"], segments=["default"])
+    found = draft_group_offer(book(), fit_posterior(design), {"seats": D(1)}, invited=30, seed=1)
+    assert [tier.price for tier in found.offer.tiers] == [6]
+    assert (found.gain.low, found.gain.mean, found.gain.high) == (0, 0, 0)
+
+
+def test_without_a_ladder_prices_move_by_the_minor_unit_in_which_they_are_sold() -> None:
+    def step(currency: str, price: str, **rails: str) -> Decimal:
+        tariff = {"model": "unit", "unit_amount": price}
+        document = {**price_book_document(book(tariff=tariff, rails=rails)), "currency": currency}
+        priced = parse_price_book({**document, "features": document["features"][:1]})
+        [sheet] = list_price_sheet(priced, "a" * 64, "default", 0, priced.effective_from).prices
+        assert sheet.ladder_step == rails_of(priced, priced.features[0]).ladder.step
+        return sheet.ladder_step
+
+    assert [step("USD", "8"), step("KRW", "9000"), step("KWD", "1.25")] == [D("0.01"), D(1), D("0.001")]
+    assert step("KRW", "0.5") == D("0.01")
+    assert step("KRW", "9000", ladder_step="100") == 100
 
 
 def test_what_cannot_be_drafted_is_said() -> None:
