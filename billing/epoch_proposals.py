@@ -48,6 +48,11 @@ class EpochOrder:
     seed: int = 0
     gates: Gates = field(default_factory=Gates)
 
+    def __post_init__(self) -> None:
+        """Refuse a seed below zero."""
+        if self.seed < 0:
+            raise InvalidValueError("must be >= 0", field="seed", value=self.seed)
+
 
 @dataclass(frozen=True, slots=True)
 class KeptProposal:

@@ -41,14 +41,15 @@ from pricing_engine.demand.learning import card_document, learn
 from pricing_engine.demand.publishing_gates import Gates
 from pricing_engine.price_book import PriceBook
 
+_CENTURY = timedelta(days=36_525)
+
 
 def fit(options: argparse.Namespace) -> int:
     """Read, fit, judge, keep, and say what was learned and what should worry."""
-    if options.days < 1:
-        raise InvalidValueError("must be >= 1", field="days", value=options.days)
+    learn_from = _days(options.days)
     with open_workspace() as (settings, database):
         until = current_time(settings, database)
-        window = LogWindow(until - timedelta(days=options.days), until, options.silence_is_refusal)
+        window = LogWindow(until - learn_from, until, options.silence_is_refusal)
         with database.reading(settings.tenant) as uow:
             book = PriceBookRepository(uow).one_in_force(options.book, until).book
             log = _read(uow, book, window)
@@ -147,8 +148,8 @@ def watch(options: argparse.Namespace) -> int:
     gates = Gates(largest_risk=float(parse_decimal(options.largest_risk, "largest_risk", minimum=Decimal(0))))
     holdout = parse_decimal(options.holdout, "holdout", minimum=Decimal(0))
     order = WatchOrder(
-        epoch=timedelta(hours=options.epoch_hours),
-        learn_from=timedelta(days=options.days),
+        epoch=_span(timedelta(hours=1), options.epoch_hours, "epoch_hours"),
+        learn_from=_days(options.days),
         silence_is_refusal=options.silence_is_refusal,
         is_automatic=options.automatic,
         attributes=read_attributes(options.attributes),
@@ -159,6 +160,18 @@ def watch(options: argparse.Namespace) -> int:
         found = demand_watch.watch(database, settings.tenant, options.book, order, settings.signer(), actor)
     _print(watch_lines(found))
     return 1 if found.is_alarmed else 0
+
+
+def _days(count: int) -> timedelta:
+    return _span(timedelta(days=1), count, "days")
+
+
+def _span(unit: timedelta, count: int, field: str) -> timedelta:
+    """Return so many units, up to a century."""
+    most = _CENTURY // unit
+    if not 1 <= count <= most:
+        raise InvalidValueError(f"must be within 1..{most}", field=field, value=count)
+    return count * unit
 
 
 def _stop(settings: Settings, database: Database, options: argparse.Namespace, reason: str) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from api.catalog_file import write_catalog
+from api.cli.demand_text import warning_lines
 from api.cli.workspace import now_in, open_workspace
 from billing.demand_models import kept_model, window_of
 from billing.publishing import next_version
@@ -118,6 +119,8 @@ def _run(options: argparse.Namespace, work: Callable[[PriceBook, FeaturePosterio
         TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True), transient=True
     )  # fmt: skip
     bar.add_task("designing", total=None)
+    if options.seed < 0:
+        raise InvalidValueError("must be >= 0", field="seed", value=options.seed)
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow, bar:
         book = PriceBookRepository(uow).one_in_force(options.book, now_in(settings, uow)).book
         model = kept_model(uow, book.key, options.model)
@@ -130,11 +133,17 @@ def _run(options: argparse.Namespace, work: Callable[[PriceBook, FeaturePosterio
         document, lines, draft = work(book, posterior)
         if draft is not None:
             draft = next_version(uow, draft, now_in(settings, uow))
-    head = {"model": model.version, "scale": str(model.posterior.basis.scale), "currency": book.currency}
+    warnings = None if model.warnings is None else list(model.warnings)
+    head = {
+        "model": model.version,
+        "scale": str(model.posterior.basis.scale),
+        "warnings": warnings,
+        "currency": book.currency,
+    }
     if options.json:
         print(json.dumps({**head, **document}, ensure_ascii=False, indent=2))
     else:
-        print("\n".join(lines))
+        print("\n".join([*lines, *warning_lines(model)]))
     _write(draft, getattr(options, "out", None), is_told=not options.json)
     return 0
 

@@ -153,7 +153,7 @@ def sheet_lines(sheets: Sequence[StoredSheet]) -> list[str]:
 
 
 def _change_line(change: Mapping[str, Any]) -> str:
-    rails = "; ".join(f"{hit['rail']} at {hit['bound']}" for hit in change["rails"])
+    rails = "; ".join(f"{hit['rail']} at {figure(float(hit['bound']))}" for hit in change["rails"])
     worth = change.get("worth_90")
     reasons = [
         f"wanted {_rounded(change['wanted'])}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from models.values.canonical_json import Json
@@ -17,6 +18,7 @@ from pricing_engine.demand.epoch_proposal import EpochProposal, ProfitEffect, Pr
 from pricing_engine.demand.evaluation import PolicyEvaluation, PolicyValue
 from pricing_engine.demand.explanation import figure
 from pricing_engine.demand.feature_posterior import FeaturePosterior
+from pricing_engine.demand.guardrails import RailHit
 from pricing_engine.demand.price_basis import Scale
 from pricing_engine.price_sheet import PriceSheet, parse_price_sheet, price_sheet_document
 from pricing_engine.sealing import Disclosure, Opened, Section
@@ -80,9 +82,14 @@ class EpochDraft:
             "before": plain(self.before[price.segment].price_of(price.feature).price),
             "after": plain(price.railed.price),
             "wanted": plain(price.candidate),
-            "rails": [{"rail": str(hit.rail), "bound": plain(hit.bound)} for hit in price.railed.hits],
+            "rails": [{"rail": str(hit.rail), "bound": _bound(hit)} for hit in price.railed.hits],
             **_evidence(self.posterior, price.segment, price.feature),
         }
+
+
+def _bound(hit: RailHit) -> str:
+    """Return a bound with as many digits as a candidate has: one that does not divide evenly has no last one."""
+    return plain(Decimal(f"{hit.bound:.12g}"))
 
 
 def _evidence(posterior: FeaturePosterior | None, segment: str, feature: str) -> dict[str, Json]:

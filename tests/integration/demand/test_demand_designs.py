@@ -31,6 +31,7 @@ def test_a_design_is_written_as_the_next_version_of_the_book(shop: Shop, capsys:
     written = read_catalog(draft)
     assert written.version == shop.book.book.version + 1
     figures = json.loads(run("design-tariff", "--customers", "2000", "--json"))
+    assert figures["warnings"] == json.loads(run("card", "--json"))["warnings"]
     price = Decimal(figures["prices"]["seats"])
     assert list_price(written.feature("seats")) == price
     assert 5 < price < 8  # The best price is about 6.6.
@@ -45,5 +46,15 @@ def test_a_design_is_written_as_the_next_version_of_the_book(shop: Shop, capsys:
     assert float(offer["profit"]["low"]) < float(offer["profit"]["mean"]) < float(offer["profit"]["high"])
     assert float(offer["gain"]["high"]) > 0
     assert "pledges on, " in run("group-offer", "seats=1", "--invited", "30")
+    assert "seed: must be >= 0" in run("group-offer", "seats=1", "--invited", "30", "--seed", "-1", status=3)
     assert "stands twice" in run("group-offer", "seats=1", "seats=2", "--invited", "30", status=3)
     assert "sold at one price" in run("group-offer", "tokens=5", "--invited", "30", status=3)
+
+
+def test_a_design_says_what_speaks_against_its_model(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.sell(lambda _customer, _price: 0.5)
+    assert main(["demand", "fit", "--days", "36500"]) == 0
+    capsys.readouterr()
+    for command in (["design-tariff", "--customers", "2000"], ["group-offer", "seats=1", "--invited", "30"]):
+        assert main(["demand", *command]) == 0
+        assert "warning: no effect of price is seen" in capsys.readouterr().out

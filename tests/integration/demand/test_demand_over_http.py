@@ -31,7 +31,7 @@ def test_a_proposed_epoch_is_shown_published_and_stopped(door: Door, sold: Shop)
     whole = made.json()
     [seats] = [each for each in whole["changes"] if each["segment"] == "default"]
     assert (seats["feature"], seats["before"], seats["after"]) == ("seats", "8", "7.28")
-    assert [hit["rail"] for hit in seats["rails"]] == ["step", "ladder"]
+    assert [(hit["rail"], hit["bound"]) for hit in seats["rails"]] == [("step", "7.27272727273"), ("ladder", "7.28")]
     assert whole["epoch"]["holdout"] == "0.1"
     assert whole["epoch"]["evaluation"]["estimates"]["direct"]["refused"] == ""
     assert whole["proposal"]["state"] == "open"
