@@ -48,6 +48,7 @@ def card_lines(card: Mapping[str, Any], model: StoredModel) -> list[str]:
         *(["quotes that ran out of time count as declined"] if model.silence_is_refusal else []),
         f"scale: {card['scale']}",
         f"calibration on quotes that taught nothing: off by {_rounded(card['calibration']['expected_error'])}, "
+        f"of which chance {_rounded(card['calibration'].get('by_chance', '0'))}; "
         f"slope {_rounded(card['calibration']['slope'])}",
         f"drift: {len(drift['alarms'])} alarms in {len(drift['z'])} windows",
         f"effect of price on log odds: {_rounded(effect['effect'])} "

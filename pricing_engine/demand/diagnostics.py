@@ -34,13 +34,22 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`slope` 1 and `intercept` 0 are perfect; a slope below 1 means too certain. `log_score` a quote."""
+    """`slope` 1 and `intercept` 0 are perfect; a slope below 1 means too certain. `log_score` a quote.
+
+    `expected_error`: by how much bins are off on average; `by_chance`: by how much perfect predictions would be.
+    """
 
     bins: tuple[CalibrationBin, ...]
     expected_error: float
     slope: float
     intercept: float
     log_score: float
+    by_chance: float
+
+    @property
+    def excess_error(self) -> float:
+        """By how much predictions are off beyond what so few quotes make of perfect ones."""
+        return self.expected_error - self.by_chance
 
 
 def calibration(predicted: Floats, accepted: Floats, bins: int = 10) -> Calibration:
@@ -57,10 +66,16 @@ def calibration(predicted: Floats, accepted: Floats, bins: int = 10) -> Calibrat
         CalibrationBin(float(len(part)), float(chance[part].mean()), float(accepted[part].mean())) for part in parts
     )
     error = sum(row.quotes * abs(row.predicted - row.accepted) for row in table) / len(predicted)
+    by_chance = sum(_mean_deviation(chance[part]) for part in parts) / len(predicted)
     log_odds = np.log(chance / (1 - chance))
     fit = fit_logit(np.column_stack([np.ones(len(chance)), log_odds]), accepted, np.ones(len(chance)))
     score = float(np.mean(accepted * np.log(chance) + (1 - accepted) * np.log1p(-chance)))
-    return Calibration(table, error, float(fit.coef[1]), float(fit.coef[0]), score)
+    return Calibration(table, error, float(fit.coef[1]), float(fit.coef[0]), score, by_chance)
+
+
+def _mean_deviation(chance: Floats) -> float:
+    """Return by how much the number accepted is off on average, up or down, where chances are right: near normal."""
+    return float(np.sqrt(2 / np.pi * (chance * (1 - chance)).sum()))
 
 
 @dataclass(frozen=True, slots=True)

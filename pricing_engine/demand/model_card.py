@@ -81,7 +81,8 @@ class ModelCard:
             "an effect is seen of prices that were dealt out anew: distrust the log": self.placebo.seen,
             _CONFOUNDED: self.confounding.verdict is Verdict.CONFOUNDED,
             "nobody can tell whether prices moved with demand": self.confounding.verdict is Verdict.UNTESTABLE,
-            "predictions are off by more than 5 points": self.calibration.expected_error > _MISCALIBRATED,
+            "predictions are off by 5 points more than chance makes them": self.calibration.excess_error
+            > _MISCALIBRATED,
             "segments pay more than 25 percent apart for the same": parity_ratio(self.segments) > _UNEQUAL,
             "channels pay more than 25 percent apart for the same": parity_ratio(self.channels) > _UNEQUAL,
             self._standing_in: bool(self._standing_in),
@@ -123,6 +124,7 @@ class ModelCard:
             "distrust": self.distrust,
             "calibration": {
                 "expected_error": figure(self.calibration.expected_error),
+                "by_chance": figure(self.calibration.by_chance),
                 "slope": figure(self.calibration.slope),
                 "intercept": figure(self.calibration.intercept),
                 "log_score": figure(self.calibration.log_score),

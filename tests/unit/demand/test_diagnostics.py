@@ -112,7 +112,23 @@ def test_calibration_is_perfect_for_the_truth_and_shows_overconfidence() -> None
     assert sure.slope == pytest.approx(0.5, abs=0.04)
     assert sure.expected_error > 0.05
     assert true.log_score > sure.log_score
+    assert true.by_chance == pytest.approx(true.expected_error, abs=0.005)
     assert sum(row.quotes for row in true.bins) == 20_000
+
+
+def test_few_quotes_do_not_make_right_predictions_wrong() -> None:
+    """With 200 quotes ten bins of twenty are off by nine points by chance alone."""
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(200):
+        predicted = rng.uniform(0.2, 0.8, 200)
+        right = calibration(predicted, (rng.random(200) < predicted).astype(float))
+        wrong = calibration(predicted, (rng.random(200) < 1 - predicted).astype(float))
+        assert right.expected_error > 0.03
+        assert wrong.excess_error > 0.05
+        found.append(right.excess_error)
+    assert abs(float(np.mean(found))) < 0.01
+    assert float(np.mean(np.array(found) > 0.05)) < 0.03
 
 
 def test_drift_alarms_after_a_jump_and_not_before() -> None:
