@@ -12,7 +12,7 @@ import polars as pl
 from billing.demand_log import read_quote_log
 from billing.repositories.demand_models import DemandModelRepository, StoredModel
 from billing.unit_of_work import UnitOfWork
-from models.values.errors import NotFoundError
+from models.values.errors import NotFoundError, RuleBrokenError
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.price_book import PriceBook
 
@@ -46,6 +46,16 @@ def kept_model(uow: UnitOfWork, book_key: str, version: int | None = None) -> St
     if found is None:
         raise NotFoundError("nothing was fitted yet", field="model", code="unknown_demand_model")
     return found
+
+
+def trusted_model(uow: UnitOfWork, book_key: str, version: int | None = None) -> StoredModel:
+    """Return a book's model to work with. Raises NotFoundError, RuleBrokenError for one not to be believed."""
+    model = kept_model(uow, book_key, version)
+    if model.distrust:
+        raise RuleBrokenError(
+            f"must not be relied on: {model.distrust}", field="model", value=model.version, code="distrusted_model"
+        )
+    return model
 
 
 def keep_model(

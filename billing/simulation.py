@@ -11,7 +11,10 @@ from models.values.quantity import EXACT
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An expected amount in major units with its 90 percent interval. An estimate: not money that is posted."""
+    """An expected amount in major units with its 90 percent interval. An estimate: not money that is posted.
+
+    `mean`: with what lies beyond the interval taken to its end.
+    """
 
     low: float
     mean: float

@@ -18,11 +18,11 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from api.catalog_file import write_catalog
 from api.cli.demand_text import warning_lines
 from api.cli.workspace import now_in, open_workspace
-from billing.demand_models import kept_model, window_of
+from billing.demand_models import trusted_model, window_of
 from billing.publishing import next_version
 from billing.repositories.price_books import PriceBookRepository
 from billing.whole_files import write_whole
-from models.values.errors import InvalidValueError, RuleBrokenError
+from models.values.errors import InvalidValueError
 from models.values.quantity import parse_decimal, plain
 from pricing_engine.demand.catalog_drafts import draft_bundle, draft_group_offer, draft_tariff
 from pricing_engine.demand.explanation import figure
@@ -123,12 +123,7 @@ def _run(options: argparse.Namespace, work: Callable[[PriceBook, FeaturePosterio
         raise InvalidValueError("must be >= 0", field="seed", value=options.seed)
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow, bar:
         book = PriceBookRepository(uow).one_in_force(options.book, now_in(settings, uow)).book
-        model = kept_model(uow, book.key, options.model)
-        if model.distrust:
-            raise RuleBrokenError(
-                f"must not be designed from: {model.distrust}", field="model", value=model.version,
-                code="distrusted_model",
-            )  # fmt: skip
+        model = trusted_model(uow, book.key, options.model)
         posterior = in_money(window_of(model).read(uow, book), model.posterior)
         document, lines, draft = work(book, posterior)
         if draft is not None:

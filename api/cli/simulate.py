@@ -60,10 +60,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _responded(uow: UnitOfWork, book: PriceBook, found: Simulation) -> Simulation:
-    from billing.demand_models import kept_model  # NumPy and what it needs: not for every command.
+    from api.cli.demand_text import warning_lines  # NumPy and what it needs: not for every command.
+    from billing.demand_models import trusted_model
     from billing.demand_response import with_response
 
-    model = kept_model(uow, book.key)
+    model = trusted_model(uow, book.key)
+    for line in warning_lines(model):
+        print(line)
     return with_response(
         found, {book.currency: model.posterior}, seed=0, priced_as=book.segmentation.priced_as
     )  # fmt: skip

@@ -16,6 +16,7 @@ from models.values.errors import NotFoundError
 from pricing_engine.demand.feature_posterior import FeaturePosterior, read_posterior
 
 _MODEL = table_of(DemandModelRow)
+_LARGEST_VERSION = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,8 @@ class DemandModelRepository:
 
     def get(self, book_key: str, version: int) -> StoredModel:
         """Return one model of a book. Raises NotFoundError."""
-        found = self._first(self._of(book_key).where(_MODEL.c.version == version))
+        is_number = 0 < version <= _LARGEST_VERSION
+        found = self._first(self._of(book_key).where(_MODEL.c.version == version)) if is_number else None
         if found is None:
             raise NotFoundError("no such demand model", field="model", value=version, code="unknown_demand_model")
         return found

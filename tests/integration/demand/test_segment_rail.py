@@ -123,6 +123,7 @@ def test_segments_that_tell_a_protected_attribute_move_no_price_until_they_are_f
     told = run("propose", "--out", proposal)
     assert "list prices: segments stand in for" in told
     assert "seats: stays 8" in told
+    assert "distrusted_model" in run("group-offer", "seats=1", "--invited", "30", status=3)
 
     # What was found holds for models to come, without the file, until another check.
     shop.quote(1, datetime.now(UTC))

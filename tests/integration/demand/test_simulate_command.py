@@ -14,6 +14,7 @@ import yaml
 from api.cli.main import main
 from billing.database import Database
 from billing.demand_models import LogWindow, keep_model
+from billing.repositories.demand_models import DemandModelRepository
 from pricing_engine.demand.design import quote_design
 from pricing_engine.demand.posterior_fit import fit_posterior
 from tests.billing_story import BOOK, Company, repriced
@@ -68,7 +69,7 @@ def test_with_a_model_it_says_what_to_expect(
     )  # fmt: skip
     with database.writing("default") as uow:
         window = LogWindow(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
-        keep_model(uow, "gateway", fit_posterior(design), window, window.before)
+        kept = keep_model(uow, "gateway", fit_posterior(design), window, window.before)
     draft = folder / "draft.yaml"
     draft.write_text(yaml.safe_dump(repriced("seats", {"model": "unit", "unit_amount": "15"})))
     table = folder / "table.csv"
@@ -83,6 +84,11 @@ def test_with_a_model_it_says_what_to_expect(
     truth = 169 * 2 / (1 + np.exp(0.05 * 15))  # q(169) / q(154), where q(154) is a half.
     assert low < truth < high < 169
     assert low < mean < high
+
+    with database.writing("default") as uow:
+        DemandModelRepository(uow).judge(kept, {"warnings": [], "distrust": "prices moved with demand"})
+    assert main(["simulate", str(draft), "--demand"]) == 3
+    assert "distrusted_model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -119,3 +125,4 @@ def test_amounts_are_shown_in_their_currency(
     assert margin in told
     assert re.search(interval, told)
     assert "seats: 5000 -> 6000" in told
+    assert "warning: too few decisions for a model card" in told
