@@ -41,6 +41,12 @@ def objections(draft: EpochDraft, gates: Gates) -> tuple[str, ...]:
     if draft.warnings is None:
         found.append("the model has no card: too few decisions to judge it")
     found += draft.warnings or ()
+    effect = draft.proposal.effect
+    if effect is not None and effect.proposed < effect.at_list:
+        found.append(
+            f"within rails it earns less than list prices by the model itself: {_short(effect.proposed)} a quote "
+            f"against {_short(effect.at_list)}"
+        )
     if any(sheet.holdout == 0 for sheet in draft.sheets.values()):
         found.append("no customers are held out on list prices to compare with")
     if draft.evaluation is None:

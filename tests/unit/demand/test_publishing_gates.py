@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from models.values.errors import InvalidValueError
-from pricing_engine.demand.epoch_proposal import EpochProposal
+from pricing_engine.demand.epoch_proposal import EpochProposal, ProfitEffect
 from pricing_engine.demand.evaluation import Estimator, PolicyEvaluation, PolicyValue
 from pricing_engine.demand.proposal_document import EpochDraft
 from pricing_engine.demand.publishing_gates import Gates, objections
@@ -57,6 +57,10 @@ def test_what_passes_every_gate_needs_no_person() -> None:
     [
         (replace(GOOD, warnings=None), "the model has no card"),
         (replace(GOOD, warnings=("predictions are off",)), "predictions are off"),
+        (
+            replace(GOOD, proposal=EpochProposal(3, (), "1" * 64, ProfitEffect(3.18, 7.17, 3.16, {}))),
+            "earns less than list prices by the model itself: 3.16 a quote against 3.18",
+        ),
         (replace(GOOD, sheets={"default": structs.replace(SHEET, holdout=Decimal(0))}), "no customers are held out"),
         (replace(GOOD, before={"default": structs.replace(SHEET, fallback="stopped")}), "in force: stopped"),
         (replace(GOOD, evaluation=None, not_evaluated="needs 50 quotes"), "not evaluated on the log: needs 50"),
