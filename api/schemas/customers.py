@@ -12,7 +12,10 @@ from billing.customers import Customer
 
 
 class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A customer without its key, which is in the address."""
+    """A customer without its key, which is in the address.
+
+    `segment`: one that the price book declares has prices of its own, any other those of `default`.
+    """
 
     legal_entity: str
     legal_name: str
