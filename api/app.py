@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
+from api.console.errors import not_served_anywhere
 from api.console.pages import harden
 from api.console.routes import console_routes
 from api.controllers.closes import CloseController
@@ -42,7 +43,7 @@ from api.controllers.webhooks import WebhookController
 from api.gate import Gate
 from api.metrics import Metrics, forget_dead_workers
 from api.openapi import openapi_config
-from api.problems import domain_error, http_error, unexpected_error
+from api.problems import domain_error, unexpected_error
 from api.rate_limits import RateLimits, state_limits
 from api.requests import StrictRequest, before_answers, identify, state_clock, state_methods
 from api.services import Services
@@ -136,7 +137,7 @@ def create_app(services: Services | None = None) -> Litestar:
                 identify, state_limits, state_clock, state_methods, harden, *([name_span] if tracer else [])
             ),
         ],
-        exception_handlers={DomainError: domain_error, HTTPException: http_error, Exception: unexpected_error},
+        exception_handlers={DomainError: domain_error, HTTPException: not_served_anywhere, Exception: unexpected_error},
         lifespan=[lifespan],
         openapi_config=openapi_config(),
         request_max_body_size=MAX_BODY_BYTES,

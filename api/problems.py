@@ -40,6 +40,8 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 
 _UNAUTHORIZED = 401
+HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+"""What the framework refuses, by status; anything else of it is `malformed`."""
 _STATUS_BY_CODE = {
     "idempotency_key_required": 400,
     "invalid_signature": 400,
@@ -100,8 +102,8 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     """Answer what the framework refuses: malformed bodies are 400, whatever it calls them."""
     if isinstance(error, ValidationException):
         return problem(request, 400, "malformed", error.detail, errors=_as_sent(request, error.extra))
-    code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
-    answer = problem(request, error.status_code, code.get(error.status_code, "malformed"), error.detail)
+    code = HTTP_CODES.get(error.status_code, "malformed")
+    answer = problem(request, error.status_code, code, error.detail)
     answer.headers.update(error.headers or {})  # Such as the methods that are allowed.
     return answer
 

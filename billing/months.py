@@ -22,5 +22,8 @@ def first_day(key: str) -> date:
 
 
 def day_after(key: str) -> date:
-    """Return the first day after a month."""
-    return (first_day(key) + timedelta(days=32)).replace(day=1)
+    """Return the first day after a month. Raises InvalidValueError."""
+    try:
+        return (first_day(key) + timedelta(days=32)).replace(day=1)
+    except OverflowError as error:
+        raise InvalidValueError("no month comes after it", field="period", value=key, code="invalid_period") from error

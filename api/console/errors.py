@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException
 
 from api.console.pages import go_to, page
 from api.console.sessions import SignInNeededError
-from api.problems import status_of
+from api.problems import HTTP_CODES, http_error, status_of
 from api.requests import request_id
 from models.values.errors import DomainError
 
@@ -26,7 +26,12 @@ def refused(request: Request[Any, Any, Any], error: DomainError) -> Response[Any
 
 def not_served(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """Say that there is no such page, or that the form was not one of ours."""
-    return _page(request, error.status_code, "not_found" if error.status_code == 404 else "malformed", error.detail)  # noqa: PLR2004
+    return _page(request, error.status_code, HTTP_CODES.get(error.status_code, "malformed"), error.detail)
+
+
+def not_served_anywhere(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Answer what matches no route: in the console with a page, as an API with a problem."""
+    return (not_served if request.url.path.startswith("/console/") else http_error)(request, error)
 
 
 def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

@@ -26,6 +26,7 @@ HOME = Path(__file__).resolve().parent
 THEMES = ("auto", "light", "dark")
 LANGUAGE_COOKIE = "alacarte_language"
 THEME_COOKIE = "alacarte_theme"
+CSRF_COOKIE = "alacarte_csrf"
 _CSRF_FIELD = Markup('<input type="hidden" name="_csrf_token" value="{}">')
 _YEAR = 365 * 24 * 3600
 _FILTERS = ("money", "minor", "number", "price", "percent", "day", "days", "minute")
@@ -82,7 +83,7 @@ def page(
             languages=LANGUAGES,
             theme=theme_of(request),
             visitor=visitor if isinstance(visitor, Visitor) else None,
-            csrf_field=_CSRF_FIELD.format(csrf_token({"request": request})),
+            csrf_field=_CSRF_FIELD.format(csrf_token({"request": request}) or request.cookies.get(CSRF_COOKIE, "")),
             path=request.url.path,
             here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             **context,

@@ -21,7 +21,7 @@ from api.console.demand import DemandPages
 from api.console.downloads import DownloadPages
 from api.console.errors import failed, not_served, refused
 from api.console.invoices import InvoicePages
-from api.console.pages import HOME, ConsoleRequest, go_to
+from api.console.pages import CSRF_COOKIE, HOME, ConsoleRequest, go_to
 from api.console.prices import PricePages
 from api.console.replay import ReplayPages
 from api.console.sessions import SessionAuthentication
@@ -70,7 +70,7 @@ def console_routes(services: Services) -> list[ControllerRouterHandler]:
     """Return the console under /console, and the way there from the host's own address."""
     protection = CSRFConfig(
         secret=services.signer.secret("csrf").hex(),
-        cookie_name="alacarte_csrf",
+        cookie_name=CSRF_COOKIE,
         cookie_path="/console",
         cookie_httponly=True,
         cookie_samesite="strict",

@@ -71,6 +71,11 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(billed: Door) -> Non
         assert CloseRepository(uow).all() == []
 
 
+def test_the_last_month_there_is_is_refused(billed: Door) -> None:
+    answer = billed.call("POST", "/v1/closes/9999-12", {}, key="the last")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_period")
+
+
 def test_reopening_needs_a_key(billed: Door) -> None:
     answer = billed.call("POST", "/v1/closes/2026-01/reopen", {"reason": "why not"})
     assert answer.json()["code"] == "idempotency_key_required"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from litestar.handlers import HTTPRouteHandler
@@ -187,6 +188,20 @@ def test_a_stranger_is_told_nothing(browsing: Browsing) -> None:
 
 
 def test_what_is_not_there_is_a_page_too(browsing: Browsing) -> None:
-    answer = browsing.get("/console/nothing/here")
-    assert answer.status_code == 404
-    assert "There is nothing here" in answer.text
+    browsing.sign_in("ann")
+    invoice = "/console/finance/invoices/in_1"
+    for address in ("/console/nothing/here", f"{invoice}/nothing", f"{invoice}/lines/first"):
+        answer = browsing.get(address)
+        assert answer.status_code == 404, address
+        assert "There is nothing here" in answer.text, address
+        [token] = set(re.findall(r'name="_csrf_token" value="([^"]*)"', answer.text))
+        assert browsing.post("/console/preferences", {"theme": "dark"}, token=token).status_code == 303, address
+    answer = browsing.client.put(invoice)
+    assert answer.status_code == 405
+    assert "<code>method_not_allowed</code>" in answer.text
+
+
+def test_the_last_month_there_is_is_refused_as_a_page(browsing: Browsing) -> None:
+    browsing.sign_in("eve")
+    answer = browsing.get("/console/finance/months/9999-12")
+    assert (answer.status_code, "invalid_period" in answer.text) == (422, True)
