@@ -160,7 +160,10 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
             "only a finalised invoice is credited", field="invoice", value=invoice.state.value, code="not_creditable"
         )
     notes = repository.of_invoice(invoice.id)
-    lines = plan_credit(invoice, notes, request.net_by_line, billed_in_all(uow, invoice))
+    billed = billed_in_all(uow, invoice)
+    lines = plan_credit(invoice, notes, request.net_by_line, billed)
+    if not lines and request.net_by_line is not None and creditable(invoice, notes, billed)[1]:
+        raise InvalidValueError("must be more than nothing", field="lines", code="below_minimum")
     if not lines:
         raise RuleBrokenError("nothing is left to credit", field="invoice", value=invoice.number, code="not_creditable")
     note = _numbered(uow, invoice, request, lines)

@@ -14,6 +14,9 @@ from api.problems import HTTP_CODES, http_error, status_of
 from api.requests import request_id
 from models.values.errors import DomainError
 
+_CODES = {**HTTP_CODES, 403: "stale_form"}
+"""A role that is missing is a refusal of ours: what the framework itself forbids here is a form without its token."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +29,8 @@ def refused(request: Request[Any, Any, Any], error: DomainError) -> Response[Any
 
 def not_served(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """Say that there is no such page, or that the form was not one of ours."""
-    return _page(request, error.status_code, HTTP_CODES.get(error.status_code, "malformed"), error.detail)
+    code = _CODES.get(error.status_code, "malformed")
+    return _page(request, error.status_code, code, "" if code == "not_found" else error.detail)
 
 
 def not_served_anywhere(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from pricing_engine.price_book import PriceBook
 
 Form = URLEncodedBody[dict[str, Any]]
 _ON, _QUANTITY = "on.", "q."
+_GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 
 
 def text(form: Mapping[str, Any], name: str, default: str = "") -> str:
@@ -22,6 +24,12 @@ def text(form: Mapping[str, Any], name: str, default: str = "") -> str:
     if not isinstance(value, str) or "\x00" in value:
         raise InvalidValueError("must be one line of text", field=name)
     return value.strip()
+
+
+def number_text(form: Mapping[str, Any], name: str, default: str = "") -> str:
+    """Return a number as text, without commas between its thousands; any other comma stays, and is refused as one."""
+    typed = text(form, name, default)
+    return typed.replace(",", "") if _GROUPED.fullmatch(typed) else typed
 
 
 def short_text(form: Mapping[str, Any], name: str) -> str:
@@ -37,6 +45,6 @@ def selection_of_form(form: Mapping[str, Any], book: PriceBook) -> dict[str, str
     chosen: dict[str, str | bool] = {}
     for feature in book.features:
         if text(form, f"{_ON}{feature.key}"):
-            typed = text(form, f"{_QUANTITY}{feature.key}").replace(",", "")
+            typed = number_text(form, f"{_QUANTITY}{feature.key}")
             chosen[feature.key] = True if feature.kind is FeatureKind.SWITCH else typed or "0"
     return chosen

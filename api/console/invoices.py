@@ -10,6 +10,7 @@ from litestar import Controller, Response, get
 from litestar.datastructures import State
 from litestar.params import FromPath
 
+from api.console.invoice_forms import invoice_page
 from api.console.pages import ConsoleRequest, page
 from api.console.sessions import has_role
 from api.pages import page as cursor_page
@@ -51,13 +52,8 @@ class InvoicePages(Controller):
 
     @get("/{invoice:str}", sync_to_thread=True)
     def one(self, invoice: FromPath[str], request: ConsoleRequest, state: State) -> Response[str]:
-        """Show one invoice with its lines."""
-        services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
-            found = InvoiceRepository(uow).get(invoice)
-            customer = CustomerRepository(uow).get(found.customer)
-            settlements = InvoiceRepository(uow).settlements([found.id]).get(found.id, [])
-        return page(request, "invoice.html", invoice=found, customer=customer, settlements=settlements)
+        """Show one invoice with its lines, and what can be done with it."""
+        return invoice_page(request, state.services, invoice)
 
     @get("/{invoice:str}/lines/{line:int}", sync_to_thread=True)
     def line(self, invoice: FromPath[str], line: FromPath[int], request: ConsoleRequest, state: State) -> Response[str]:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from litestar import Controller, Response, get
 from litestar.datastructures import State
 
+from api.console.forms import number_text
 from api.console.pages import ConsoleRequest, page
 from api.console.sessions import has_role
 from api.services import Services
@@ -48,9 +49,9 @@ class ReplayPages(Controller):
                 today = list_price(feature)
                 step = _step(today)
                 price = today
-                typed = request.query_params.get("price")
+                typed = number_text(request.query_params, "price")
                 if typed and request.query_params.get("of") == feature.key:
-                    price = parse_decimal(typed.replace(",", ""), "price", minimum=Decimal(0))
+                    price = parse_decimal(typed, "price", minimum=Decimal(0))
                 try:
                     found = simulate(uow, DraftPrices(book_at(book, {feature.key: price})))
                 except DomainError as error:

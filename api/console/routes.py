@@ -20,6 +20,7 @@ from api.console.customer_page import CustomerLinkPages, CustomerPage
 from api.console.demand import DemandPages
 from api.console.downloads import DownloadPages
 from api.console.errors import failed, not_served, refused
+from api.console.invoice_forms import InvoiceForms
 from api.console.invoices import InvoicePages
 from api.console.pages import CSRF_COOKIE, HOME, ConsoleRequest, go_to
 from api.console.prices import PricePages
@@ -40,6 +41,7 @@ _PAGES: list[ControllerRouterHandler] = [
     CheckoutController,
     BookPages,
     InvoicePages,
+    InvoiceForms,
     CollectingPages,
     DownloadPages,
     CustomerLinkPages,
@@ -73,7 +75,7 @@ def console_routes(services: Services) -> list[ControllerRouterHandler]:
         cookie_name=CSRF_COOKIE,
         cookie_path="/console",
         cookie_httponly=True,
-        cookie_samesite="strict",
+        cookie_samesite="lax",  # A link in a mail would come without a strict one, and make every open form stale.
         cookie_secure=services.settings.environment == "live",
     )
     signed_in = Router(

@@ -77,6 +77,36 @@ def test_the_books_balance_and_the_month_says_where_it_stands(visit: Visit, tmp_
     assert download(visit, "CSV", tmp_path / "journal.csv").count(b"\n") > 20
 
 
+def test_an_invoice_is_credited_in_part_and_the_rest_paid(visit: Visit) -> None:
+    page = visit.sign_in("ann")
+    visit.go("/console/finance/invoices")
+    page.get_by_label("Customer").select_option(index=3)
+    expect(page.locator("#rows tbody tr")).to_have_count(2)
+    page.locator("#rows tbody a").first.click()
+    page.wait_for_url("**/invoices/in_*")
+    page.locator("#credit summary").click()
+    for each in (page.locator("#credit input.quantity").all())[1:]:
+        each.fill("")
+    page.locator("#credit input.quantity").first.fill("0.02")
+    page.get_by_label("Why it is credited").fill("an hour's outage")
+    page.get_by_role("button", name="Issue a credit note").click()
+    expect(page.get_by_text("an hour's outage")).to_be_visible()
+    page.locator("#pay summary").click()
+    owed = page.get_by_label("Amount, USD").input_value()
+    page.get_by_label("Amount, USD").fill("12,50")
+    page.get_by_label("Reference of the bank").fill("transfer-4711")
+    page.get_by_role("button", name="Record a payment").click()
+    expect(page.get_by_role("alert").filter(has_text="This is no number.")).to_be_visible()
+    visit.complaints.clear()  # The browser says of its own that the answer was 422.
+    visit.see("invoice-refused")
+    page.get_by_label("Amount, USD").fill(owed)
+    page.get_by_role("button", name="Record a payment").click()
+    expect(page.get_by_text("Open: 0.00 USD")).to_be_visible()
+    expect(page.locator("h1 .tag")).to_have_text("paid")
+    assert page.locator("#pay").count() == 0
+    visit.see("invoice-paid")
+
+
 @pytest.mark.parametrize(("colours", "locale"), [("dark", "ko-KR"), ("light", "en-US")])
 def test_amounts_are_in_sight_on_a_phone(visit: Visit, colours: Any, locale: str) -> None:
     page = visit.open(viewport={"width": 390, "height": 844}, color_scheme=colours, locale=locale)
@@ -90,6 +120,8 @@ def test_amounts_are_in_sight_on_a_phone(visit: Visit, colours: Any, locale: str
         assert page.locator(".scroll").evaluate_all("all => all.every(each => each.scrollWidth <= each.clientWidth)")
     page.locator("#rows tbody a").first.click()
     page.wait_for_url("**/invoices/in_*")
+    for each in page.locator("details.card summary").all():
+        each.click()
     visit.see(f"invoice-phone-{colours}")
     assert hidden_amounts(page) == []
 

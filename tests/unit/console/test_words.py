@@ -9,6 +9,7 @@ import pytest
 
 from api.console.pages import HOME
 from api.console.wording import LANGUAGES, best_language, catalog
+from api.problem_codes import problem_codes
 
 ASKED = re.compile(r"""\bt\("([a-z_0-9.]+)"\s*[,)]""")
 GROUPS = re.compile(r"""\bt\.of\("([a-z_]+)",""")
@@ -30,6 +31,11 @@ def test_templates_ask_for_what_exists_and_nothing_lies_unused() -> None:
     assert asked <= catalog("en").keys()
     unused = [key for key in catalog("en") if key not in asked and key.partition(".")[0] not in groups]
     assert unused == []
+
+
+def test_refusals_are_worded_by_codes_that_there_are() -> None:
+    worded = {key.removeprefix("refusal.") for key in catalog("en") if key.startswith("refusal.")}
+    assert worded - problem_codes().keys() == {"stale_form"}  # A form is the console's alone.
 
 
 @pytest.mark.parametrize(
