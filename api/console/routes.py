@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from litestar import Response, Router, get
+from typing import Any
+
+from litestar import Request, Response, Router, get
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures.headers import CacheControlHeader
 from litestar.exceptions import HTTPException, NotFoundException
@@ -20,6 +22,7 @@ from api.console.customer_page import CustomerLinkPages, CustomerPage
 from api.console.demand import DemandPages
 from api.console.downloads import DownloadPages
 from api.console.errors import failed, not_served, refused
+from api.console.events import EventPages
 from api.console.invoice_forms import InvoiceForms
 from api.console.invoices import InvoicePages
 from api.console.pages import CSRF_COOKIE, HOME, ConsoleRequest, go_to
@@ -27,6 +30,7 @@ from api.console.prices import PricePages
 from api.console.replay import ReplayPages
 from api.console.sessions import SessionAuthentication
 from api.console.sign_in import SignInController, SignOutController
+from api.requests import check_address
 from api.services import Services
 from billing.exports.rendering import FONTS
 from billing.people import Role
@@ -42,6 +46,7 @@ _PAGES: list[ControllerRouterHandler] = [
     BookPages,
     InvoicePages,
     InvoiceForms,
+    EventPages,
     CollectingPages,
     DownloadPages,
     CustomerLinkPages,
@@ -68,6 +73,11 @@ def front_door() -> Response[object]:
     return go_to("/console")
 
 
+async def _look_at_address(request: Request[Any, Any, Any]) -> None:
+    """Refuse an address that no database takes, as the API does. Raises ClientException."""
+    check_address(request.scope)
+
+
 def console_routes(services: Services) -> list[ControllerRouterHandler]:
     """Return the console under /console, and the way there from the host's own address."""
     protection = CSRFConfig(
@@ -87,6 +97,7 @@ def console_routes(services: Services) -> list[ControllerRouterHandler]:
         "/console",
         route_handlers=[signed_in, SignInController, CustomerPage, nothing_here],
         middleware=[DefineMiddleware(CSRFMiddleware, config=protection)],
+        before_request=_look_at_address,
         exception_handlers={DomainError: refused, HTTPException: not_served, Exception: failed},
         include_in_schema=False,
     )

@@ -201,6 +201,13 @@ def test_what_is_not_there_is_a_page_too(browsing: Browsing) -> None:
     assert "<code>method_not_allowed</code>" in answer.text
 
 
+def test_what_no_database_takes_as_text_is_refused_before_one_is_asked(browsing: Browsing) -> None:
+    browsing.sign_in("ann")
+    for address in ("checkout?customer=%00", "finance/invoices/a%00", "finance/events?id=%00", "product?x=1&x=2"):
+        answer = browsing.get(f"/console/{address}")
+        assert (answer.status_code, "<code>malformed</code>" in answer.text) == (400, True), address
+
+
 def test_the_last_month_there_is_is_refused_as_a_page(browsing: Browsing) -> None:
     browsing.sign_in("eve")
     answer = browsing.get("/console/finance/months/9999-12")
