@@ -25,9 +25,12 @@ from billing.people import Role
 from billing.receivables import AGES, age, open_invoices, totals
 from billing.repositories.closes import CloseRepository
 from billing.repositories.customers import CustomerRepository
+from billing.repositories.invoices import InvoiceRepository
 from billing.unit_of_work import UnitOfWork
 from billing.verification import verify
 from models.values.money import currency, from_ledger_units
+
+_SHOWN_DRAFTS = 20
 
 
 class BookPages(Controller):
@@ -53,11 +56,15 @@ class BookPages(Controller):
         """Show a month's checklist."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            checks = checklist(uow, period, services.now(uow))
+            now = services.now(uow)
+            checks = checklist(uow, period, now)
+            drafts = InvoiceRepository(uow).many(InvoiceRepository(uow).drafts_due(now)[:_SHOWN_DRAFTS])
             found = CloseRepository(uow).find(period)
             later = any(each.key > period for each in CloseRepository(uow).all())
         stops = any(check.blocks and not check.passed for check in checks)
-        return page(request, "month.html", period=period, checks=checks, month=found, stops=stops, later=later)
+        return page(
+            request, "month.html", period=period, checks=checks, month=found, stops=stops, later=later, drafts=drafts
+        )
 
     @post("/months/{period:str}/close", sync_to_thread=True)
     def close(self, period: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:

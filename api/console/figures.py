@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -71,6 +71,11 @@ def days(period: Period, zone: str) -> str:
 def minute(moment: datetime | None) -> str:
     """Write a time to the minute, UTC."""
     return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def instant(text: str) -> str:
+    """Write a time that comes as text to the minute, UTC."""
+    return minute(datetime.fromisoformat(text).astimezone(UTC))
 
 
 def _grouped(text: str) -> str:

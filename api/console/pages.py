@@ -29,7 +29,7 @@ THEME_COOKIE = "alacarte_theme"
 CSRF_COOKIE = "alacarte_csrf"
 _CSRF_FIELD = Markup('<input type="hidden" name="_csrf_token" value="{}">')
 _YEAR = 365 * 24 * 3600
-_FILTERS = ("money", "minor", "number", "price", "percent", "day", "days", "minute")
+_FILTERS = ("money", "minor", "number", "price", "percent", "day", "days", "minute", "instant")
 
 ConsoleRequest = Request[Visitor, Any, Any]
 

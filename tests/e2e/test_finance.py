@@ -107,11 +107,28 @@ def test_an_invoice_is_credited_in_part_and_the_rest_paid(visit: Visit) -> None:
     visit.see("invoice-paid")
 
 
+def test_an_event_is_looked_up_and_leads_to_its_invoice(visit: Visit) -> None:
+    page = visit.sign_in("ann")
+    visit.go("/console/finance/invoices")
+    page.locator("#rows tbody a").first.click()
+    page.wait_for_url("**/invoices/in_*")
+    number = page.locator("h1").inner_text().split()[0]
+    page.get_by_role("link", name="Input tokens").last.click()
+    event = page.locator("#events code").first.inner_text().split()[1]
+    page.get_by_role("link", name="Events", exact=True).click()
+    page.get_by_label("Id of an event").fill(event)
+    page.get_by_role("button", name="Find it").click()
+    expect(page.locator(".found .tag").first).to_be_visible()
+    visit.see("event")
+    page.locator(".found").get_by_role("link", name=number).first.click()
+    expect(page.locator("h1")).to_contain_text(number)
+
+
 @pytest.mark.parametrize(("colours", "locale"), [("dark", "ko-KR"), ("light", "en-US")])
 def test_amounts_are_in_sight_on_a_phone(visit: Visit, colours: Any, locale: str) -> None:
     page = visit.open(viewport={"width": 390, "height": 844}, color_scheme=colours, locale=locale)
     visit.sign_in("ann")
-    for name in ("finance", "finance/receivables", "finance/balance", "finance/invoices"):
+    for name in ("finance", "finance/events", "finance/receivables", "finance/balance", "finance/invoices"):
         visit.go(f"/console/{name}")
         visit.see(f"{name.replace('/', '-')}-phone-{colours}")
         assert hidden_amounts(page) == [], name
