@@ -6,10 +6,12 @@ A second person puts that epoch in force; anybody who sets prices puts everyone 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 
+from api.console.book_choice import book_choice
 from api.console.forms import Form, short_text, text
 from api.console.pages import ConsoleRequest, actor_of, go_to, page
 from api.console.sessions import has_role
@@ -19,9 +21,7 @@ from billing.epoch_proposals import EpochState, next_to_publish, proposal, propo
 from billing.people import Role
 from billing.posted_prices import sheet_results, take_curves
 from billing.repositories.demand_models import DemandModelRepository
-from billing.repositories.price_books import PriceBookRepository, StoredBook
-from billing.unit_of_work import UnitOfWork
-from models.values.errors import NotFoundError
+from billing.repositories.price_books import PriceBookRepository
 from pricing_engine.price_sheet import list_price
 
 _DEMAND = "/console/product/demand"
@@ -38,7 +38,8 @@ class DemandPages(Controller):
         """Show what the newest model warns of, the epoch that waits, and each adaptive feature's take rate by price."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            live = _in_force(uow, services)
+            books = book_choice(uow, services.now(uow), request.query_params.get("book"))
+            live = books.stored
             curves = take_curves(uow, live.book, services.signer)
             model = next(iter(DemandModelRepository(uow).heads(live.book.key, 1)), None)
             fitting = next_to_publish(uow, live.book.key, services.now(uow))
@@ -50,6 +51,7 @@ class DemandPages(Controller):
         return page(
             request,
             "demand.html",
+            books=books,
             book=live.book,
             found=found,
             model=model,
@@ -67,7 +69,7 @@ class DemandPages(Controller):
             found = proposal(uow, text(data, "book"), text(data, "proposal"))
             found.check_other(actor.name)
             publish_proposal(uow, found.document, services.signer, actor)
-        return go_to(_DEMAND)
+        return _back(data)
 
     @post("/demand/stop", sync_to_thread=True)
     def stop(self, data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
@@ -77,20 +79,17 @@ class DemandPages(Controller):
             actor = actor_of(request, services.now(uow))
             book = PriceBookRepository(uow).one_in_force(text(data, "book"), actor.at)
             price_epochs.stop(uow, book, short_text(data, "reason"), services.signer, actor)
-        return go_to(_DEMAND)
+        return _back(data)
 
     @get("/experiments", sync_to_thread=True)
     def experiments(self, request: ConsoleRequest, state: State) -> Response[str]:
         """Show each price sheet and what became of the quotes on it."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            live = _in_force(uow, services)
-            results = sheet_results(uow, live.book)
-        return page(request, "experiments.html", book=live.book, results=results)
+            books = book_choice(uow, services.now(uow), request.query_params.get("book"))
+            results = sheet_results(uow, books.stored.book)
+        return page(request, "experiments.html", books=books, book=books.stored.book, results=results)
 
 
-def _in_force(uow: UnitOfWork, services: Services) -> StoredBook:
-    books = PriceBookRepository(uow).in_force(services.now(uow))
-    if not books:
-        raise NotFoundError("no price book is in force", field="book", code="unknown_price_book")
-    return books[0]
+def _back(data: dict[str, Any]) -> Response[Any]:
+    return go_to(f"{_DEMAND}?{urlencode({'book': text(data, 'book')})}")

@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath
 
 from api.catalog_file import parse_catalog, write_catalog
+from api.console.book_choice import book_choice
 from api.console.forms import Form, short_text
 from api.console.pages import ConsoleRequest, actor_of, go_to, page
 from api.console.sessions import has_role
@@ -19,9 +20,8 @@ from billing import price_proposals
 from billing.people import Role
 from billing.price_proposals import EDITABLE, Proposal, ProposalState
 from billing.publishing import next_version
-from billing.repositories.price_books import PriceBookRepository, StoredBook
-from billing.unit_of_work import UnitOfWork
-from models.values.errors import DomainError, InvalidValueError, NotFoundError
+from billing.repositories.price_books import PriceBookRepository
+from models.values.errors import DomainError, InvalidValueError
 from models.values.quantity import parse_decimal
 from pricing_engine.price_book import diff_price_books
 from pricing_engine.price_sheet import book_at
@@ -51,7 +51,8 @@ class PricePages(Controller):
         """Offer the book in force as the next version, with one price changed where asked."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            book = next_version(uow, _in_force(uow, services, request.query_params.get("book")).book, services.now(uow))
+            now = services.now(uow)
+            book = next_version(uow, book_choice(uow, now, request.query_params.get("book")).stored.book, now)
         feature, price = request.query_params.get("feature"), request.query_params.get("price")
         if feature and price:
             book = book_at(book, {feature: parse_decimal(price, "price", minimum=Decimal(0))})
@@ -158,14 +159,6 @@ def _allowed(request: ConsoleRequest, found: Proposal) -> dict[str, bool]:
         "may_decide": not mine and found.state is ProposalState.ASKED and request.user.person.has(Role.APPROVER),
         "waits": mine and found.state is ProposalState.ASKED,
     }
-
-
-def _in_force(uow: UnitOfWork, services: Services, key: str | None) -> StoredBook:
-    books = PriceBookRepository(uow).in_force(services.now(uow))
-    found = next((each for each in books if key in {None, each.book.key}), None)
-    if found is None:
-        raise NotFoundError("no such price book is in force", field="book", value=key, code="unknown_price_book")
-    return found
 
 
 def _writing(request: ConsoleRequest, services: Services) -> Any:  # noqa: ANN401

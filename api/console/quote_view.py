@@ -52,6 +52,8 @@ class LineView:
     line: QuoteLine
     feature: Feature
     bar: Markup
+    dropped_with: tuple[str, ...]
+    """Names of all that goes with the feature, itself among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,15 @@ def line_views(priced: Priced) -> list[LineView]:
     """Return the lines of a priced selection with their bars, drawn to one scale."""
     lines, book = priced.quote.lines, priced.book.book
     largest = max((max(line.list_amount, line.amount) for line in lines), default=Decimal(0))
-    return [LineView(line, book.feature(line.feature), _bar(line, largest)) for line in lines]
+    return [
+        LineView(
+            line,
+            book.feature(line.feature),
+            _bar(line, largest),
+            tuple(book.feature(each).name for each in line.dropped_with),
+        )
+        for line in lines
+    ]
 
 
 def price_text(feature: Feature) -> str:

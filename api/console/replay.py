@@ -7,17 +7,17 @@ from decimal import Decimal
 from litestar import Controller, Response, get
 from litestar.datastructures import State
 
+from api.console.book_choice import book_choice
 from api.console.forms import number_text
 from api.console.pages import ConsoleRequest, page
 from api.console.sessions import has_role
 from api.services import Services
 from billing.people import Role
-from billing.repositories.price_books import PriceBookRepository
 from billing.simulating import DraftPrices, simulate
 from billing.simulation import Simulation
-from models.values.errors import DomainError, NotFoundError
-from models.values.quantity import parse_decimal
-from pricing_engine.price_book import PriceBook
+from models.values.errors import DomainError
+from models.values.money import currency, from_minor
+from models.values.quantity import EXACT, parse_decimal
 from pricing_engine.price_sheet import PRICED_BY_ONE, book_at, list_price
 
 _STEPS = 40
@@ -35,10 +35,8 @@ class ReplayPages(Controller):
         """Show last month's revenue, margin, winners and losers at the price in the address."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            books = PriceBookRepository(uow).in_force(services.now(uow))
-            if not books:
-                raise NotFoundError("no price book is in force", field="book", code="unknown_price_book")
-            book = books[0].book
+            books = book_choice(uow, services.now(uow), request.query_params.get("book"))
+            book = books.stored.book
             movable = [feature for feature in book.features if feature.tariff.model in PRICED_BY_ONE]
             asked = request.query_params.get("feature")
             feature = next((each for each in movable if each.key == asked), movable[0] if movable else None)
@@ -58,7 +56,7 @@ class ReplayPages(Controller):
                     refusal = error
         return page(
             request, "replay.html", movable=movable, feature=feature, price=price, today=today, step=step,
-            found=found, refusal=refusal, margins=_margins(found, book), shown=_SHOWN_CUSTOMERS,
+            found=found, refusal=refusal, margins=_margins(found), shown=_SHOWN_CUSTOMERS, books=books,
         )  # fmt: skip
 
 
@@ -70,11 +68,11 @@ def _step(price: Decimal) -> Decimal:
     return Decimal(1).scaleb(rough.adjusted())
 
 
-def _margins(found: Simulation | None, book: PriceBook) -> tuple[Decimal, Decimal]:
-    """Return the margin of the month as it was and at the moved price, in the book's currency."""
-    if found is None:
-        return Decimal(0), Decimal(0)
-    amounts = found.by_feature(book.currency).values()
-    cost = sum((each.cost for each in amounts), Decimal(0))
-    live = sum((each.live for each in amounts), Decimal(0))
-    return live - cost, sum((each.draft for each in amounts), Decimal(0)) - cost
+def _margins(found: Simulation | None) -> dict[str, tuple[Decimal, Decimal]]:
+    """Return by currency the margin of the month as it was and at the moved price: what is billed, less its cost."""
+    margins = {}
+    for total in [] if found is None else found.totals:
+        cost, money = found.cost(total.currency), currency(total.currency)
+        live, draft = from_minor(total.live.net_minor, money), from_minor(total.draft.net_minor, money)
+        margins[total.currency] = (EXACT.subtract(live, cost), EXACT.subtract(draft, cost))
+    return margins
