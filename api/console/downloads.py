@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 from litestar import Controller, Response, get
 from litestar.datastructures import State
+from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from api.console.pages import ConsoleRequest, page
@@ -24,6 +25,7 @@ from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.unit_of_work import UnitOfWork
 
+_REGISTERS = {"invoices": write_headers, "lines": write_lines}
 _MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl"}
 
 
@@ -63,9 +65,10 @@ class DownloadPages(Controller):
     ) -> Response[bytes]:
         """Return the register of a month: a row a document, or a row a line."""
         services: Services = state.services
-        write = write_lines if what == "lines" else write_headers
+        if what not in _REGISTERS:
+            raise NotFoundException(what)
         with services.database.reading(request.user.tenant) as uow:
-            content = list(write(documents(uow, period=period), form))
+            content = list(_REGISTERS[what](documents(uow, period=period), form))
         return attachment(f"{what}-{period}.{form}", _MEDIA[form], content)
 
     @get("/downloads/journal/{form:str}", sync_to_thread=True)

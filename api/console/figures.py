@@ -22,7 +22,7 @@ def money(amount: Decimal, code: str) -> str:
     if rounded or not amount:
         return _grouped(format(rounded, f".{of.exponent}f"))
     digits = _SIGNIFICANT - 1 - amount.adjusted()
-    return format(amount, f".{digits}f")
+    return _grouped(format(amount, f".{digits}f"))
 
 
 def minor(amount: int, code: str) -> str:

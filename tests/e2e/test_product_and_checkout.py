@@ -52,6 +52,18 @@ def test_toggling_a_feature_moves_price_and_reasons(visit: Visit) -> None:
     visit.see("board-refused")
 
 
+def test_a_list_that_changes_the_page_is_gone_through_by_arrow_keys(visit: Visit) -> None:
+    page = visit.sign_in("ann")
+    customers = page.get_by_label("Customer")
+    customers.focus()
+    names = customers.locator("option").evaluate_all("all => all.map(each => each.value)")
+    for name in names[1:3]:
+        page.keyboard.press("ArrowDown")
+        page.wait_for_url(f"**/product?customer={name}&**")
+        expect(customers).to_be_focused()
+        expect(customers).to_have_value(name)
+
+
 def test_the_board_works_from_the_keyboard_and_without_scripts(visit: Visit) -> None:
     page = visit.sign_in("ann")
     expect(page.locator("#total")).to_be_visible()

@@ -17,8 +17,10 @@ for (const form of document.querySelectorAll("form[data-live]")) {
     }, pause);
   };
   form.addEventListener("input", (event) => {
-    if (event.target.matches("[data-whole]")) form.submit();
-    else if (!event.target.matches("[data-settled]")) soon(PAUSE_MS);
+    if (event.target.matches("[data-whole]")) {
+      sessionStorage.setItem("at", event.target.name);
+      form.submit();
+    } else if (!event.target.matches("[data-settled]")) soon(PAUSE_MS);
   });
   form.addEventListener("change", (event) => {
     if (event.target.matches("[data-settled]")) soon(0);
@@ -36,6 +38,11 @@ for (const form of document.querySelectorAll("form[data-from]")) {
     }
   });
 }
+
+// Arrow keys change a list at each press: whoever goes through it by them stays on it as the page changes.
+const at = sessionStorage.getItem("at");
+sessionStorage.removeItem("at");
+if (at) document.querySelector(`[data-whole][name="${CSS.escape(at)}"]`)?.focus();
 
 async function refresh(form, signal) {
   const fields = new URLSearchParams(new FormData(form));

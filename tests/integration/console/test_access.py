@@ -190,7 +190,8 @@ def test_a_stranger_is_told_nothing(browsing: Browsing) -> None:
 def test_what_is_not_there_is_a_page_too(browsing: Browsing) -> None:
     browsing.sign_in("ann")
     invoice = "/console/finance/invoices/in_1"
-    for address in ("/console/nothing/here", f"{invoice}/nothing", f"{invoice}/lines/first"):
+    register = "/console/finance/downloads/nothing/2026-01/csv"
+    for address in ("/console/nothing/here", f"{invoice}/nothing", f"{invoice}/lines/first", register):
         answer = browsing.get(address)
         assert answer.status_code == 404, address
         assert "There is nothing here" in answer.text, address

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 
 from billing.customers import Customer
@@ -22,6 +24,16 @@ def test_a_page_on_which_nothing_is_chosen_refuses_nothing(browsing: Browsing, p
     refused = browsing.get(f"{page}?customer=acme-default&chosen=acme-default&on.seats=1&q.seats=0").text
     assert REFUSED in refused
     assert EMPTY not in refused
+
+
+def test_a_sample_in_python_names_the_customer_as_he_is(door: Door, browsing: Browsing) -> None:
+    with door.database.writing("default") as uow:
+        CustomerRepository(uow).save([Customer("true-north", "hq", "True North Ltd", "IE", "USD")], START)
+    browsing.sign_in("pia")
+    shown = browsing.get("/console/checkout?customer=true-north&chosen=true-north&on.sso=1").text
+    sample = html.unescape(shown.split('aria-label="Python">')[1].split("</pre>")[0])
+    assert '"customer": "true-north"' in sample
+    assert '"sso": True' in sample
 
 
 def test_the_overview_counts_currencies_in_which_something_was_billed(door: Door, browsing: Browsing) -> None:

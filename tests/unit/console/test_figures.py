@@ -27,6 +27,11 @@ def test_money_is_rounded_to_the_minor_unit_or_to_three_digits_below_it(amount: 
     assert figures.money(Decimal(amount), code) == shown
 
 
+def test_what_is_taken_off_has_one_minus_sign_however_small() -> None:
+    assert figures.money(Decimal("-0.00202"), "USD") == "\N{MINUS SIGN}0.00202"
+    assert figures.money(Decimal("-1.1"), "USD") == "\N{MINUS SIGN}1.10"
+
+
 def test_exact_figures_keep_every_digit() -> None:
     assert figures.number(Decimal("-1234567.000000000000123")) == "\N{MINUS SIGN}1,234,567.000000000000123"
     assert figures.minor(-123456, "USD") == "\N{MINUS SIGN}1,234.56"
