@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from api.settings import Settings, load_settings
 from billing.database import Database
+from models.values.errors import RuleBrokenError
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     command = commands.add_parser("serve", help="serve the API and the console")
     command.add_argument("--host", default="127.0.0.1")
-    command.add_argument("--port", type=int, default=8000)
-    command.add_argument("--workers", type=int, default=1)
+    command.add_argument("--port", type=partial(_whole, least=1, most=65535), default=8000)
+    command.add_argument("--workers", type=partial(_whole, least=1, most=256), default=1)
     command.set_defaults(run=run)
 
 
@@ -27,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from granian.constants import Interfaces
 
     settings = load_settings()
+    _check_free(options.host, options.port)
     _prepare(settings)
     print(f"http://{options.host}:{options.port}  ({settings.database_url})")
     print("sign in as one of `alacarte people list`; `alacarte people add NAME --role product` lets somebody in")
@@ -42,6 +46,27 @@ def run(options: argparse.Namespace) -> int:
             respawn_failed_workers=True,
         ).serve()
     return 0
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, got {text!r}")
+    return int(text)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened at. Raises RuleBrokenError.
+
+    Granian shares its port with any other server of ours, whatever database that one has: half of the requests would
+    go there.
+    """
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except OSError as error:
+        raise RuleBrokenError(
+            f"cannot be listened at: {error.strerror}", field="address", value=f"{host}:{port}"
+        ) from error
 
 
 def _prepare(settings: Settings) -> None:

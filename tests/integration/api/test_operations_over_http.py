@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from api.app import create_app
+from api.cli.main import main as alacarte
 from api.metrics import forget_dead_workers
 from api.services import Services
 from api.tracing import configured_tracer_provider
@@ -204,3 +205,19 @@ def test_a_worker_that_was_killed_has_no_requests_in_progress(tmp_path: Path, mo
     forget_dead_workers()
     left = {each.name for each in tmp_path.iterdir()}
     assert left == {f"gauge_livesum_{os.getpid()}.db", f"counter_{gone.pid}.db"}
+
+
+def test_a_port_that_another_server_listens_at_is_not_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALACARTE_DATABASE_URL", f"sqlite:///{tmp_path / 'alacarte.db'}")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # As Granian opens it.
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        assert alacarte(("serve", "--port", str(other.getsockname()[1]))) == 3
+    assert "in use" in capsys.readouterr().err
+    for wrong in (("--port", "99999"), ("--port", "web"), ("--workers", "0")):
+        with pytest.raises(SystemExit):
+            alacarte(("serve", *wrong))
+    assert not (tmp_path / "alacarte.db").exists()
