@@ -8,7 +8,7 @@ left as drafts for some days or void; months are opened again, and previews look
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -33,13 +33,25 @@ from billing.phases import PhaseState, Subscription, Thresholds
 from billing.previews import month_end, preview_invoices
 from billing.progressive import bill_thresholds
 from billing.repositories.invoices import InvoiceRepository
-from billing.subscriptions import Change, Who, billed, cancel, change_cycle, change_selection, in_force, pause, resume
+from billing.repositories.price_books import PriceBookRepository
+from billing.subscriptions import (
+    Change,
+    Who,
+    billed,
+    cancel,
+    change_cycle,
+    change_selection,
+    in_force,
+    move_to_book,
+    pause,
+    resume,
+)
 from billing.verification import verify
 from models.values.errors import DomainError
 from models.values.period import BillingCycle, Interval
 from models.values.quantity import EXACT
 from pricing_engine.coupons import parse_coupon
-from pricing_engine.price_book import parse_price_book
+from pricing_engine.price_book import PriceBook
 from pricing_engine.proration import MidPeriod
 from tests.billing_story import BOOK, NO_TAX, Company, event, make
 from tests.postgres_server import PostgresServer
@@ -74,7 +86,14 @@ SOLD: dict[str, Any] = {
     ],
 }
 """What is sold: also by the highest value, the last one, and the number of different ones."""
-PRICES = parse_price_book(SOLD)
+DEARER: dict[str, Any] = {
+    **SOLD,
+    "version": 2,
+    "features": [
+        {**each, "tariff": {"model": "unit", "unit_amount": "13"}} if each["key"] == "seats" else each
+        for each in SOLD["features"]
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -137,7 +156,7 @@ def turns() -> st.SearchStrategy[Turn]:
     return st.builds(
         Turn,
         day=st.integers(31, ENDS - 5),
-        what=st.sampled_from(["seats", "support", "sso", "pause", "cycle"]),
+        what=st.sampled_from(["seats", "support", "sso", "pause", "cycle", "book"]),
         seats=st.integers(1, 4),
         rule=st.sampled_from(MidPeriod),
         cycle=cycles(),
@@ -266,23 +285,33 @@ def opened_again(month: date) -> Act:
 
 
 def turned(turn: Turn) -> Act:
-    return lambda company, now: make(company, change_of(turn, company.subscription("sub-acme"), Who(now)))
+    def act(company: Company, now: datetime) -> None:
+        with company.database.reading(company.tenant) as uow:
+            repository = PriceBookRepository(uow)
+            hashes = [each.content_hash for each in repository.releases(SOLD["key"])]
+            books = {each: repository.get(each).book for each in hashes}
+        make(company, change_of(turn, company.subscription("sub-acme"), books, Who(now)))
+
+    return act
 
 
-def change_of(turn: Turn, subscription: Subscription, who: Who) -> Change:
-    """Work a change out: switches and pauses go the other way each time."""
+def change_of(turn: Turn, subscription: Subscription, books: Mapping[str, PriceBook], who: Who) -> Change:
+    """Work a change out: switches, pauses and books go the other way each time."""
     at = day(turn.day)
     phase = in_force(subscription, at)
-    chosen = dict(phase.agreement.selection)
     if turn.what == "cycle":
         return change_cycle(subscription, turn.cycle, at, who)
     if turn.what == "pause":
         return (resume if phase.state is PhaseState.PAUSED else pause)(subscription, at, who)
+    if turn.what == "book":
+        other = next(each for each in books if each != phase.agreement.book_hash)
+        return move_to_book(subscription, other, books[other], at, who)
+    chosen = dict(phase.agreement.selection)
     if turn.what == "seats":
         chosen["seats"] = Decimal(turn.seats)
     elif chosen.pop(turn.what, None) is None:
         chosen[turn.what] = Decimal(1)
-    return billed(change_selection(subscription, PRICES, chosen, at, who), turn.rule)
+    return billed(change_selection(subscription, books[phase.agreement.book_hash], chosen, at, who), turn.rule)
 
 
 def ended(company: Company, now: datetime) -> None:
@@ -333,9 +362,10 @@ def told(company: Company, story: Story, acts: list[tuple[datetime, Act]], thres
         with company.database.writing(company.tenant) as uow:
             define_coupon(uow, coupon, None, FIRST)
             grant_coupon(uow, "acme", "off", FIRST, FIRST)
+    book_hash = [company.publish(document) for document in (DEARER, SOLD)][-1]
     company.subscribe(
         "acme",
-        company.publish(SOLD),
+        book_hash,
         story.selection,
         day(story.starts).isoformat(),
         cycle=story.cycle,
