@@ -75,8 +75,11 @@ def apply_held_coupons(
     given_back: list[RatedUsage] = []
     uses = []
     for coupon in sorted(dict.fromkeys(coupons), key=lambda each: each.priority):
-        risen = _risen(rows, left, coupon)
-        off, back = _moved(rows, left, coupon, before, money)
+        turns = _by_turn(rows, coupon)
+        risen, beyond = _risen(rows, left, turns)
+        off, back = _moved(rows, risen, coupon, turns, before, money)
+        for turn, falls in beyond.items():
+            _take_off(risen, turns[turn], falls)
         if coupon in states:
             lines = [InvoiceLine(row.feature, minor) for row, minor in zip(rows, risen, strict=True)]
             found = apply_coupons(lines, [states[coupon]], money).discounts
@@ -94,19 +97,19 @@ def apply_held_coupons(
     return [*rows, *discounts, *given_back], tuple(uses)
 
 
-def _risen(rows: Sequence[RatedUsage], left: Sequence[int], coupon: Coupon) -> list[int]:
-    """Return the lines, each that rises less its part of what falls: of its feature, then of its billing period."""
-    risen = list(left)
-    for lines in _by_turn(rows, coupon).values():
+def _risen(
+    rows: Sequence[RatedUsage], left: Sequence[int], turns: Mapping[Turn, Sequence[int]]
+) -> tuple[list[int], dict[Turn, int]]:
+    """Return the lines, each that rises less its part of what falls of its feature, and what falls beyond that."""
+    risen, beyond = list(left), dict.fromkeys(turns, 0)
+    for turn, lines in turns.items():
         features: dict[str, list[int]] = {}
         for line in lines:
             features.setdefault(rows[line].feature, []).append(line)
-        beyond = 0
         for of_feature in features.values():
             falls = -sum(min(left[line], 0) for line in of_feature)
-            beyond += falls - _take_off(risen, of_feature, falls)
-        _take_off(risen, lines, beyond)
-    return risen
+            beyond[turn] += falls - _take_off(risen, of_feature, falls)
+    return risen, beyond
 
 
 def _take_off(risen: list[int], lines: Sequence[int], most: int) -> int:
@@ -131,8 +134,9 @@ def _by_turn(rows: Sequence[RatedUsage], coupon: Coupon) -> dict[Turn, list[int]
 
 def _moved(
     rows: Sequence[RatedUsage],
-    left: Sequence[int],
+    risen: Sequence[int],
     coupon: Coupon,
+    turns: Mapping[Turn, Sequence[int]],
     before: Mapping[Turn, TakenBefore],
     money: Currency,
 ) -> tuple[Counter[int], dict[int, int]]:
@@ -143,15 +147,16 @@ def _moved(
     """
     taken_on: Counter[int] = Counter()
     back: dict[int, int] = {}
-    for turn, lines in sorted(_by_turn(rows, coupon).items(), key=lambda each: _in_order(each[0])):
+    for turn, lines in sorted(turns.items(), key=lambda each: _in_order(each[0])):
         billed, taken = before.get(turn, _NOTHING_BEFORE)
         falls: dict[str, Fraction] = {}
         for line in lines:
             falls[rows[line].feature] = falls.get(rows[line].feature, Fraction(0)) - Fraction(rows[line].amount)
         fallen = sum((fall for fall in falls.values() if fall > 0), Fraction(0))
         lasting = max(sum(falls.values(), Fraction(0)), 0) / fallen if fallen else Fraction(0)
-        rising = [line for line in lines if left[line] > 0 and falls[rows[line].feature] < 0]
-        most = sum(left[line] for line in rising)
+        rising = [line for line in lines if risen[line] > 0]
+        rises = [risen[line] for line in rising]
+        most = sum(rises)
         for feature, fall in falls.items():
             took, gross = taken.get(coupon, {}).get(feature, _ZERO), billed.get(feature, _ZERO)
             if fall <= 0 or gross <= 0:
@@ -165,7 +170,7 @@ def _moved(
                     moved + kept
                 )
             if moved:
-                taken_on.update(dict(zip(rising, allocate(moved, [left[line] for line in rising]), strict=True)))
+                taken_on.update(dict(zip(rising, allocate(moved, rises), strict=True)))
     return taken_on, back
 
 
