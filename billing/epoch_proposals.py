@@ -163,6 +163,7 @@ def _evaluated(draft: EpochDraft, model: StoredModel, log: pl.DataFrame, order: 
         evaluation = evaluate_sheets(
             log, model.posterior, draft.sheets, seed=order.seed,
             least_effective_quotes=order.gates.least_effective_quotes,
+            unit_values={each.feature: each.unit_value for each in draft.proposal.shortages},
         )  # fmt: skip
     except InvalidValueError as error:
         return replace(draft, not_evaluated=str(error))

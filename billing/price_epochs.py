@@ -14,10 +14,12 @@ from billing.audit import Actor
 from billing.publishing import add_sheet
 from billing.repositories.demand_models import DemandModelRepository, StoredModel
 from billing.repositories.price_books import PriceBookRepository, StoredBook, StoredSheet
+from billing.supply import units_left
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, NotFoundError, RuleBrokenError
 from pricing_engine.demand.epoch_proposal import propose_epoch
 from pricing_engine.demand.guardrails import RailContext
+from pricing_engine.demand.limited_supply import Stock, Supply, decided_a_day
 from pricing_engine.demand.proposal_document import PROPOSAL_KIND, EpochDraft, proposed_sheets
 from pricing_engine.demand.proposed_sheet import price_sheets
 from pricing_engine.demand.selections import selections_from_log
@@ -49,7 +51,8 @@ def propose(
 
     There is a sheet for every segment of the model and for every one that has sheets; prices of a segment or feature
     that the model does not know stay at the list price. Without a model, or with one whose card says that it must not
-    be believed, or that tells segments apart which the book does not declare, all do. Raises RuleBrokenError where the
+    be believed, or that tells segments apart which the book does not declare, all do. What is left of a limited feature
+    is to last the `supply_days` of its rails at the log's rate of quotes. Raises RuleBrokenError where the
     book has no adaptive feature.
     """
     _check_adaptive(book.book)
@@ -77,6 +80,7 @@ def propose(
     proposal = propose_epoch(
         posterior, selections, contexts, rails, epoch=next_epoch(known), seed=seed,
         distrust="" if model is None else model.distrust or _undeclared(model, book.book),
+        stock=Stock() if model is None or log is None else _stock(uow, book.book, log, model.learned_until),
     )  # fmt: skip
     sheets = price_sheets(proposal, rails, book_hash=book.content_hash, effective_from=at, holdout=holdout)
     before = {segment: history[segment][-1] for segment in segments}
@@ -164,6 +168,15 @@ def _put_in_force(
         after={segment: price_sheet_document(sheet) for segment, sheet in after.items()},
     )
     return stored
+
+
+def _stock(uow: UnitOfWork, book: PriceBook, log: pl.DataFrame, until: datetime) -> Stock:
+    """Return what is left of a book's limited features, and how many quotes come to a decision a day."""
+    limited = {feature.key: feature.rails.supply_days for feature in book.features if feature.supply_limit is not None}
+    if not limited:
+        return Stock()
+    left = units_left(uow)
+    return Stock({key: Supply(left[key], days) for key, days in limited.items()}, decided_a_day(log, until))
 
 
 def _undeclared(model: StoredModel, book: PriceBook) -> str:

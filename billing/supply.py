@@ -44,6 +44,13 @@ def keep_units(uow: UnitOfWork, subscription: Subscription, at: datetime, *, fro
             uow.connection.execute(insert(_KEPT).values(**mine, units=units))
 
 
+def units_left(uow: UnitOfWork) -> dict[str, int]:
+    """Return how many units of each limited feature are neither held by a quote nor sold."""
+    left = _SUPPLY.c.supply_limit - _SUPPLY.c.held - _SUPPLY.c.sold
+    rows = uow.connection.execute(select(_SUPPLY.c.feature, left.label("units")).where(_SUPPLY.c.tenant == uow.tenant))
+    return {row.feature: row.units for row in rows}
+
+
 def free_units(uow: UnitOfWork, at: datetime) -> int:
     """Free what subscriptions keep and need no more, as they ended or became smaller. Returns of how many."""
     query = select(_KEPT.c.subscription).where(_KEPT.c.tenant == uow.tenant).distinct().order_by(_KEPT.c.subscription)

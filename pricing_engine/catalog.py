@@ -25,6 +25,7 @@ from pricing_engine.tariffs.usage import Usage, parse_usage
 
 HUNDRED = Decimal(100)
 _ZERO = Decimal(0)
+_LONGEST_SUPPLY_DAYS = 3_650
 _ONE = Decimal(1)
 
 
@@ -97,6 +98,7 @@ class FeatureRails(Value, frozen=True):
     """Guard rails as a person writes them; shares are fractions (0.1 is 10 percent). See `Rails`.
 
     Without a `ladder_step` it is one minor unit of the currency, where the list price is whole in it, else 0.01.
+    `supply_days`: how long what is left of a limited feature should last.
     """
 
     floor_margin: Decimal = _ZERO
@@ -110,10 +112,15 @@ class FeatureRails(Value, frozen=True):
     minimum_quotes: int = 200
     jitter: Decimal = Decimal("0.05")
     below_cost: str = ""
+    supply_days: int = 30
 
     def __post_init__(self) -> None:
-        """Refuse what `Rails` refuses."""
+        """Refuse what `Rails` refuses, and stock that should last less than a day or more than ten years."""
         self.rails()
+        if not 1 <= self.supply_days <= _LONGEST_SUPPLY_DAYS:
+            raise InvalidValueError(
+                f"must be within 1..{_LONGEST_SUPPLY_DAYS}", field="rails.supply_days", value=self.supply_days
+            )
 
     def rails(self, ladder_step: Decimal = Decimal("0.01")) -> Rails:
         """Return the rails the model obeys. `ladder_step`: where none is written."""

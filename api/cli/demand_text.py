@@ -156,8 +156,10 @@ def sheet_lines(sheets: Sequence[StoredSheet]) -> list[str]:
 def _change_line(change: Mapping[str, Any]) -> str:
     rails = "; ".join(f"{hit['rail']} at {figure(float(hit['bound']))}" for hit in change["rails"])
     worth = change.get("worth_90")
+    short = change.get("limited_supply")
     reasons = [
         f"wanted {_rounded(change['wanted'])}",
+        *([_shortage(short)] if short else []),
         *([f"rails: {rails}"] if rails else []),
         *([f"worth {_rounded(worth[1])}, 90 % {_rounded(worth[0])} to {_rounded(worth[2])}"] if worth else []),
         f"{_rounded(change['quotes'])} quotes",
@@ -165,6 +167,14 @@ def _change_line(change: Mapping[str, Any]) -> str:
     kept = change["before"] == change["after"]
     moved = f"stays {change['after']}" if kept else f"{change['before']} -> {change['after']}"
     return f"{change['feature']}: {moved} ({', '.join(reasons)})"
+
+
+def _shortage(short: Mapping[str, Any]) -> str:
+    """Say why a price is to be the one at which supply lasts."""
+    return (
+        f"limited supply: {short['left']} left, about {float(short['wanted']):.0f} wanted until {short['until']}, "
+        f"a unit kept earns {_rounded(short['unit_value'])} later"
+    )
 
 
 def _elasticities(rows: Sequence[ElasticityRow]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -23,11 +23,13 @@ _STARTS = (1.0, 1.6)
 class EpochMarket:
     """What m selections come to and cost, their shares (m,) and log-odds before price (m,).
 
-    `billed` (m, P), `cost`, `list_price` (P,): of the P features that are priced. `rest`: see `Selections`.
+    `billed`, `units` (m, P), `cost`, `list_price` (P,): of the P features that are priced; `units` count what was
+    negotiated too. `rest`: see `Selections`.
     """
 
     demand: FeatureDemand
     billed: Floats
+    units: Floats
     rest: Floats
     selection_cost: Floats
     share: Floats
@@ -39,8 +41,15 @@ class EpochMarket:
     def profit(self, prices: Floats) -> float:
         """Return expected profit a quote at feature prices (P,)."""
         total = self._total(prices)
-        phi = self.demand.basis.phi(total, self.demand.ramp_log_weights)
-        return float(self.share @ ((total - self.selection_cost) * expit(self.utility - self.slope * phi)))
+        return float(self.share @ ((total - self.selection_cost) * self._chance(total)))
+
+    def units_sold(self, prices: Floats) -> Floats:
+        """Return expected units (P,) a quote of each feature at feature prices (P,)."""
+        return np.asarray((self.share * self._chance(self._total(prices))) @ self.units)
+
+    def with_unit_values(self, values: Floats) -> EpochMarket:
+        """Return the market where a unit of each feature costs `values` (P,) more: what it would earn if kept."""
+        return replace(self, selection_cost=self.selection_cost + self.units @ values)
 
     def optimum(self) -> Floats:
         """Return the feature prices (P,) with the largest profit between cost and the cap, by L-BFGS-B."""
@@ -64,11 +73,15 @@ class EpochMarket:
     def _total(self, prices: Floats) -> Floats:
         return np.maximum(self.billed @ prices + self.rest, 1e-12)
 
+    def _chance(self, total: Floats) -> Floats:
+        phi = self.demand.basis.phi(total, self.demand.ramp_log_weights)
+        return np.asarray(expit(self.utility - self.slope * phi))
+
     def _loss(self, log_prices: Floats) -> tuple[float, Floats]:
         prices = np.exp(log_prices)
         total = self._total(prices)
         weights = self.demand.ramp_log_weights
-        chance = expit(self.utility - self.slope * self.demand.basis.phi(total, weights))
+        chance = self._chance(total)
         margin = total - self.selection_cost
         fall = self.slope * self.demand.basis.phi_slope(total, weights) * chance * (1 - chance)
         by_total = self.share * (chance - margin * fall)
@@ -90,11 +103,13 @@ def market_of(
     facts = [contexts[feature][demand.segments[g]] for feature in priced]
     cost = np.array([float(fact.unit_cost) for fact in facts])
     billed = selections.billed[asked][:, columns]
-    held = np.where(billed > 0, (chosen * units)[:, columns], 0.0)  # What is not billed here is part of the rest.
+    asked_for = (chosen * units)[:, columns]
+    held = np.where(billed > 0, asked_for, 0.0)  # What is not billed here is part of the rest.
     weight = selections.weight[g][asked]
     return EpochMarket(
         demand,
         billed,
+        asked_for,
         selections.rest[asked],
         held @ cost + selections.rest_cost[asked],
         weight / max(float(weight.sum()), 1e-300),

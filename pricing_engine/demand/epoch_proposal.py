@@ -1,5 +1,7 @@
 """Propose the prices of one epoch: posterior draw -> optimum -> guard rails, for every segment and feature.
 
+Where limited supply would run out, the optimum is that at which a unit costs what it would earn if kept.
+
 What leaves here is exact decimals on the price ladder; a signed price sheet carries them. One draw serves
 the whole epoch, so two customers with the same facts see the same price. The selections asked for are taken
 as they were quoted: a step of a few percent changes who accepts far more than what is asked for.
@@ -19,9 +21,12 @@ from models.values.errors import InvalidValueError
 from pricing_engine.demand.epoch_market import EpochMarket, market_of
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.guardrails import Rail, RailContext, RailedPrice, RailHit, Rails, project_segments
+from pricing_engine.demand.limited_supply import Shortage, Stock, with_shortages
 from pricing_engine.demand.one_core import on_one_core
 from pricing_engine.demand.price_basis import Floats
 from pricing_engine.demand.selections import Selections
+
+_UNLIMITED = Stock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,8 @@ class ProfitEffect:
     """Expected profit a quote, major units: at list prices, at the model's own, and at the proposed ones.
 
     `given_up`: by rail, what each took off on the way from the model's own prices to the proposed; these
-    sum to `wanted - proposed`, ladder and jitter range included.
+    sum to `wanted - proposed`, ladder and jitter range included. Units of a feature that is short cost what they would
+    earn if kept.
     """
 
     at_list: float
@@ -51,13 +57,21 @@ class ProfitEffect:
 
 @dataclass(frozen=True, slots=True)
 class EpochProposal:
-    """All prices of one epoch. `model_hash` is empty and `fallback` says why where list prices stand."""
+    """All prices of one epoch. `model_hash` is empty and `fallback` says why where list prices stand.
+
+    `shortages`: the limited features that are dearer so that what is left lasts.
+    """
 
     epoch: int
     prices: tuple[ProposedPrice, ...]
     model_hash: str
     effect: ProfitEffect | None
     fallback: str = ""
+    shortages: tuple[Shortage, ...] = ()
+
+    def shortage_of(self, feature: str) -> Shortage | None:
+        """Return what is short of a feature, None where supply is ample or not limited."""
+        return next((each for each in self.shortages if each.feature == feature), None)
 
     def price_of(self, segment: str, feature: str) -> ProposedPrice:
         """Return one price. Raises InvalidValueError where there is none."""
@@ -78,14 +92,15 @@ def propose_epoch(
     seed: int,
     explore: bool = True,
     distrust: str = "",
+    stock: Stock = _UNLIMITED,
 ) -> EpochProposal:
     """Return the prices of `epoch`: `contexts` feature -> segment -> facts, `rails` feature -> rails.
 
     Every feature of `contexts` is priced for every segment of it; one that the posterior does not know keeps its list
     price. With `explore` the optimum is that of one posterior draw, else of the mode. A reason to `distrust` the
-    posterior leaves all prices at the list. The same arguments give the same proposal. Without a posterior no
-    selections are needed. Raises InvalidValueError where `contexts` is empty, lacks a segment of the posterior, or does
-    not fit `rails`.
+    posterior leaves all prices at the list. Of the limited features in `stock` no more is to be wanted than is left.
+    The same arguments give the same proposal. Without a posterior no selections are needed. Raises InvalidValueError
+    where `contexts` is empty, lacks a segment of the posterior, or does not fit `rails`.
     """
     _check(posterior, contexts, rails)
     if posterior is None or selections is None:
@@ -100,12 +115,13 @@ def propose_epoch(
     markets = [
         market_of(demand, selections, posterior.unit_sizes, contexts, priced, g) for g in range(len(demand.segments))
     ]
+    markets, shortages = with_shortages(markets, demand.segments, priced, stock)
     wanted = np.array([market.optimum() for market in markets])
     if not np.all(np.isfinite(wanted)):
         return _list_prices(contexts, epoch, "the model gave no finite price")
     prices = _railed(_candidates(demand.segments, priced, wanted, contexts), contexts, rails)
     effect = _effect(demand.segments, priced, markets, wanted, prices)
-    return EpochProposal(epoch, prices, posterior.content_hash, effect)
+    return EpochProposal(epoch, prices, posterior.content_hash, effect, shortages=shortages)
 
 
 def _check(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -83,7 +84,23 @@ class EpochDraft:
             "after": plain(price.railed.price),
             "wanted": plain(price.candidate),
             "rails": [{"rail": str(hit.rail), "bound": _bound(hit)} for hit in price.railed.hits],
+            **self._limited_supply(price),
             **_evidence(self.posterior, price.segment, price.feature),
+        }
+
+    def _limited_supply(self, price: ProposedPrice) -> dict[str, Json]:
+        """Return what is short of a feature; nothing where supply is ample, or not limited."""
+        short = self.proposal.shortage_of(price.feature)
+        if short is None:
+            return {}
+        until = self.sheets[price.segment].effective_from + timedelta(days=short.supply.days)
+        return {
+            "limited_supply": {
+                "left": short.supply.left,
+                "wanted": figure(short.wanted),
+                "until": f"{until:%Y-%m-%d}",
+                "unit_value": figure(short.unit_value),
+            }
         }
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from billing import audit, people
 from billing.people import Role, add_person
+from billing.publishing import publish
+from billing.repositories.price_books import PriceBookRepository
 from tests.demand_shop import TENANT, Shop
 from tests.integration.api.door import START, Door
 from tests.integration.console.browsing import PASSWORD, Browsing
+from tests.quote_facts import SIGNER
 
 PAGE = "/console/product/demand"
 
@@ -52,3 +57,20 @@ def test_a_second_person_puts_an_epoch_in_force_and_a_person_stops_it(
     with door.database.reading(TENANT) as uow:
         trail = [(each.actor, each.action) for each in audit.entries(uow) if each.action.startswith("price_epoch")]
     assert trail == [("bob", "price_epoch.publish"), ("pia", "price_epoch.stop")]
+
+
+def test_what_is_short_is_shown_where_an_epoch_waits(door: Door, sold: Shop, browsing: Browsing) -> None:
+    for number in range(40):
+        sold.quote(number, START - timedelta(days=9, minutes=number))
+    with door.database.writing(TENANT) as uow:
+        book = PriceBookRepository(uow).one_in_force("gateway", START).book
+        limited = [structs.replace(each, supply_limit=9) if each.key == "seats" else each for each in book.features]
+        newer = structs.replace(book, version=book.version + 1, features=tuple(limited), effective_from=START)
+        publish(uow, newer, SIGNER, START, "ann")
+    whole = door.call("POST", "/v1/demand/gateway/proposals", {}).json()
+    [seats] = [each for each in whole["changes"] if each["segment"] == "default"]
+    short = seats["limited_supply"]
+    assert short["left"] == 9
+    browsing.sign_in("bob")
+    wanted = round(float(short["wanted"]))
+    assert f"9 left, about {wanted} wanted until {short['until']}" in browsing.get(PAGE).text

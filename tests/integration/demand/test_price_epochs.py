@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from msgspec import structs
 
+from api.cli.demand_text import proposal_lines
 from billing.audit import Actor
 from billing.customers import Customer, LegalEntity
 from billing.database import Database
@@ -19,15 +20,17 @@ from billing.publishing import add_sheet, publish
 from billing.quotes import QuoteRequest, create_quote, release_quote
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.price_books import PriceBookRepository, StoredBook
+from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, RuleBrokenError
 from pricing_engine.demand.guardrails import Rail
 from pricing_engine.demand.learning import learn
-from pricing_engine.demand.proposal_document import PROPOSAL_KIND
+from pricing_engine.demand.proposal_document import PROPOSAL_KIND, EpochDraft
+from pricing_engine.demand.sheet_evaluation import evaluate_sheets
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_sheet import PriceSheet
 from pricing_engine.sealing import SealBrokenError, new_signer, seal
 from tests.quote_facts import BOOK, SIGNER, jittered_sheet, price_book
-from tests.unit.demand.test_selections import log_of
+from tests.unit.demand.test_selections import START, log_of
 
 D = Decimal
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -79,6 +82,40 @@ def test_rails_know_the_prices_of_the_last_thirty_days(database: Database, book:
         add_sheet(uow, sheet_at(book, 4, 27, "7"), SIGNER, AT)
         seats = propose(uow, book, model, log, AT + timedelta(days=28), seed=1).proposal.price_of("default", "seats")
         assert (seats.railed.price, seats.railed.hits[0].rail) == (D("6.5"), Rail.STEP_30_DAYS)
+
+
+def test_what_is_left_of_a_limited_feature_has_to_last(database: Database, book: StoredBook) -> None:
+    """Twelve seats, two of them held: ten are to last three months, and six hundred a day are asked for."""
+    rails = {"largest_step": "0.5", "largest_step_30_days": "0.5", "segment_ratio": None, "supply_days": 90}
+    limited = [
+        {**each, "supply_limit": 12, "rails": rails} if each["key"] == "seats" else each for each in BOOK["features"]
+    ]
+    log = log_of(600).with_columns(segment=pl.lit("default"))
+    with database.writing(TENANT) as uow:
+        ample = propose_seats(uow, book, log)
+        stored = publish(uow, price_book(version=4, features=limited), SIGNER, AT - timedelta(days=1), "ann")
+        create_quote(uow, QuoteRequest("acme", {"seats": "2"}), SIGNER, AT, "held")
+        short = propose_seats(uow, stored, log)
+    assert "limited_supply" not in ample.changes()[0]
+    assert ample.sheets["default"].price_of("seats").price < short.sheets["default"].price_of("seats").price == D(12)
+    found = short.changes()[0]["limited_supply"]
+    assert (found["left"], found["until"]) == (10, "2026-05-31")
+    assert 600 * 90 / 4 < float(found["wanted"]) < 600 * 90
+    assert float(found["unit_value"]) > 1
+    [line] = [line for line in proposal_lines(short) if "limited supply: 10 left, about" in line]
+    assert "wanted until 2026-05-31, a unit kept earns" in line
+    # What is kept for later counts where the log is asked what these prices would have earned.
+    parts = [
+        evaluate_sheets(log, learn(log), short.sheets, seed=1, least_effective_quotes=1, unit_values=values)
+        for values in ({}, {"seats": float(found["unit_value"])})
+    ]
+    assert parts[0].uplift.value < 0 < parts[1].uplift.value
+
+
+def propose_seats(uow: UnitOfWork, book: StoredBook, log: pl.DataFrame) -> EpochDraft:
+    """Propose from a log that ends when the day does."""
+    model = keep_model(uow, "gateway", learn(log), LogWindow(START, START + timedelta(days=1)), AT)
+    return propose(uow, book, model, log, AT + timedelta(days=1), seed=1)
 
 
 def test_a_proposal_is_published_whole_once_and_by_its_own_key(database: Database, book: StoredBook) -> None:
