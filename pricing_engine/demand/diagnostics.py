@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.binary_logit import LogitFit, fit_logit
-from pricing_engine.demand.design import LoggedQuotes, QuoteDesign, quote_design
+from pricing_engine.demand.design import LoggedQuotes, QuoteDesign
 from pricing_engine.demand.price_basis import Floats
 
 DRIFT_ALARM_Z = 3.9
 """One false alarm in about 10,000 windows; set once, not tuned."""
 CONFOUNDING_Z = 2.58
 _WEAK_INSTRUMENT_F = 10.0
+_DEALS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,31 +134,37 @@ class PriceEffect:
 
 def price_effect(design: QuoteDesign) -> PriceEffect:
     """Measure the effect of price without the model's sign constraint, by the quotes that cost anything."""
-    paid = design.price > 0
+    return _effect_of(design.chosen, design.segment, design.price, design.accepted, design.offered)
+
+
+def placebo(quotes: LoggedQuotes, rng: np.random.Generator) -> PriceEffect:
+    """Measure the effect of prices dealt out anew among the quotes of each segment: there must be none.
+
+    The mean of ten deals: each of them would see one by chance in one clean log of ten, their mean in none. It is
+    quotes that are dealt to, one by one: many at one price would else move together, and seem to be no chance.
+    """
+    one = np.ones(len(quotes.price))
+    deals = []
+    for _ in range(_DEALS):
+        price = quotes.price.copy()
+        for g in np.unique(quotes.segment):
+            rows = quotes.segment == g
+            price[rows] = rng.permutation(price[rows])
+        found = _effect_of(quotes.chosen, quotes.segment, price, quotes.accepted, one)
+        deals.append((found.low, found.effect, found.high))
+    low, effect, high = np.mean(deals, axis=0)
+    return PriceEffect(float(low), float(effect), float(high))
+
+
+def _effect_of(
+    chosen: Floats, segment: NDArray[np.int64], price: Floats, accepted: Floats, offered: Floats
+) -> PriceEffect:
+    paid = price > 0
     if not paid.any():
         return PriceEffect(0.0, 0.0, 0.0)
-    controls = _controls(design.chosen[paid], design.segment[paid], design.price[paid])
-    fit = fit_logit(controls, design.accepted[paid], design.offered[paid])
+    fit = fit_logit(_controls(chosen[paid], segment[paid], price[paid]), accepted[paid], offered[paid])
     low, high = fit.interval(-1)
     return PriceEffect(low, float(fit.coef[-1]), high)
-
-
-def placebo(design: QuoteDesign, rng: np.random.Generator) -> PriceEffect:
-    """Measure the effect of prices dealt out anew among the quotes of each segment: there must be none."""
-    price = design.price.copy()
-    for g in range(len(design.segments)):
-        rows = design.rows_of(g)
-        price[rows] = rng.permutation(price[rows])
-    shuffled = quote_design(
-        design.chosen,
-        price,
-        np.divide(design.accepted, design.offered),
-        features=design.features,
-        segment=design.segment,
-        segments=design.segments,
-        weight=design.offered,
-    )
-    return price_effect(shuffled)
 
 
 class Verdict(StrEnum):

@@ -196,7 +196,7 @@ def model_card(
         calibration=calibration(predicted, quotes.accepted),
         drift=drift(predicted, quotes.accepted, drift_window),
         effect=price_effect(design),
-        placebo=placebo(design, rng),
+        placebo=placebo(quotes, rng),
         confounding=_confounding(log, quotes, instruments),
         elasticities=elasticity_table(posterior, quotes, np.random.default_rng(seed)),
         segments=parity(log, CUSTOMER_SEGMENT if CUSTOMER_SEGMENT in log.columns else "segment"),
