@@ -174,7 +174,10 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     },
     "RotateWebhookSecret": {"a day's overlap": Example({"old_secret_hours": 24})},
     "ReplayWebhookEvents": {"after the last that arrived": Example({"after": PLACES["event"]})},
-    "SimulateDraft": {"dearer seats in January": Example({"price_book": _DRAFT, "period": "2026-01", "largest": 10})},
+    "SimulateDraft": {
+        "dearer seats in January": Example({"price_book": _DRAFT, "period": "2026-01", "largest": 10}),
+        "with what to expect, before anything was fitted": Example({"price_book": _DRAFT, "demand": True}, status=404),
+    },
     "ReadNewestModelCard": _NOTHING_FITTED,
     "ReadModelCard": _NOTHING_FITTED,
     "ProposeEpoch": {"one in twenty held out": Example({"holdout": "0.05", "seed": 7})},

@@ -126,7 +126,7 @@ class DemandController(Controller):
 
             priced_as = draft.book.segmentation.priced_as
             found = with_response(found, {draft.book.currency: model.posterior}, seed=0, priced_as=priced_as)
-        return simulation_view(found, data.largest)
+        return simulation_view(found, None if model is None else model.warnings, data.largest)
 
     @post("/{book_key:str}/proposals", operation_id="ProposeEpoch", scopes=_PRICE_ADMIN, answer=WholeProposalView)
     async def propose(

@@ -158,12 +158,16 @@ class SimulatedCustomerView(TypedDict):
 
 
 class SimulationView(TypedDict):
-    """A closed month under a draft. `reproduced`: rated again at today's prices it equals its invoices to the cent."""
+    """A closed month under a draft. `reproduced`: rated again at today's prices it equals its invoices to the cent.
+
+    `warnings`: what the card of the model behind the expectations warns of; null without a model, or where it has none.
+    """
 
     period: str
     draft: str
     reproduced: bool
     model: str | None
+    warnings: list[str] | None
     totals: list[SimulatedTotalView]
     pay_less: list[SimulatedCustomerView]
     pay_more: list[SimulatedCustomerView]
@@ -254,13 +258,14 @@ def curve_view(feature: Feature, curve: TakeCurve) -> CurveView:
     }
 
 
-def simulation_view(found: Simulation, largest: int) -> SimulationView:
-    """Show a simulated month, with the `largest` changes by customer."""
+def simulation_view(found: Simulation, warnings: tuple[str, ...] | None, largest: int) -> SimulationView:
+    """Show a simulated month with its model's `warnings`, and the `largest` changes by customer."""
     return {
         "period": found.period,
         "draft": found.draft,
         "reproduced": found.reproduced,
         "model": found.model_hash or None,
+        "warnings": None if warnings is None else [*warnings],
         "totals": [_total_view(total, found.cost(total.currency)) for total in found.totals],
         "pay_less": [_customer_view(each) for each in found.winners()[:largest]],
         "pay_more": [_customer_view(each) for each in found.losers()[:largest]],

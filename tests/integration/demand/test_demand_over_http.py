@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from billing import audit
 from billing.database import Database
+from billing.demand_models import LogWindow, keep_model
+from pricing_engine.demand.learning import learn
 from tests.billing_story import Company, repriced
-from tests.demand_shop import QUOTES, TENANT, Shop
-from tests.integration.api.door import Door, open_door
+from tests.demand_shop import BEGAN, QUOTES, TENANT, Shop
+from tests.integration.api.door import START, Door, open_door
+from tests.unit.demand.test_selections import log_of
 
 GATEWAY = "/v1/demand/gateway"
 
@@ -122,6 +127,20 @@ def test_a_draft_is_tried_on_last_month(billed: Door) -> None:
     }
     for code, body in refusals.items():
         assert billed.call("POST", "/v1/demand/simulate", body).json()["code"] == code
+
+
+@pytest.mark.parametrize("card", [{"warnings": ["few quotes"], "distrust": "", "proxies": None}, None])
+def test_a_draft_is_tried_with_what_its_models_card_warns_of(billed: Door, card: dict[str, Any] | None) -> None:
+    draft = repriced("seats", {"model": "unit", "unit_amount": "11"})
+    log = log_of(600).with_columns(segment=pl.lit("default"))
+    with billed.database.writing(TENANT) as uow:
+        keep_model(uow, draft["key"], learn(log), LogWindow(BEGAN, START), START, card=card)
+    found = billed.call("POST", "/v1/demand/simulate", {"price_book": draft, "demand": True}).json()
+    assert found["model"]
+    assert found["warnings"] == (None if card is None else ["few quotes"])
+    assert found["totals"][0]["expected"] is not None
+    without = billed.call("POST", "/v1/demand/simulate", {"price_book": draft}).json()
+    assert (without["model"], without["warnings"]) == (None, None)
 
 
 def test_nothing_is_learned_yet(door: Door) -> None:
