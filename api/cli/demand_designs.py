@@ -72,8 +72,11 @@ def suggest_bundle(options: argparse.Namespace) -> int:
             "takers": figure(found.takers),
             "worthwhile": found.is_worthwhile,
         }
+        together = f"{', '.join(found.bundle.features)} together at {plain(found.bundle.percent)} % off"
+        if not found.gains:
+            return document, [f"no bundle: the best found adds no profit ({together})", _gain_line(found.gain)], None
         lines = [
-            f"{', '.join(found.bundle.features)} together at {plain(found.bundle.percent)} % off",
+            together,
             f"taken by {figure(found.takers * 100, 3)} % of customers",
             _gain_line(found.gain),
             *([] if found.is_worthwhile else ["not worthwhile: the gain may well be none"]),

@@ -48,12 +48,17 @@ class TariffDraft:
 
 @dataclass(frozen=True, slots=True)
 class BundleDraft:
-    """A draft book with one more bundle. `gain`: profit a customer; `takers`: the share that takes it."""
+    """A draft book with the best bundle found. `gain`: profit a customer; `takers`: the share that takes it."""
 
     book: PriceBook
     bundle: Bundle
     gain: Estimate
     takers: float
+
+    @property
+    def gains(self) -> bool:
+        """True where it is expected to add profit at all."""
+        return self.gain.mean > 0
 
     @property
     def is_worthwhile(self) -> bool:
@@ -174,8 +179,10 @@ def over_draws(terms: Floats) -> Estimate:
 
 
 def _quantiles(values: Floats) -> Estimate:
+    """Return mean and interval, widened to hold the mean where a few draws carry it: then it holds over 90 percent."""
+    mean = float(values.mean())
     low, high = np.quantile(values, [0.05, 0.95])
-    return Estimate(float(low), float(values.mean()), float(high))
+    return Estimate(min(float(low), mean), mean, max(float(high), mean))
 
 
 def _drawn(posterior: FeaturePosterior, customers: int, seed: int) -> tuple[Customers, Customers]:

@@ -8,7 +8,11 @@ from decimal import Decimal
 import pytest
 
 from api.catalog_file import read_catalog
+from api.cli import demand_designs
 from api.cli.main import main
+from pricing_engine.catalog import Bundle
+from pricing_engine.demand.catalog_drafts import BundleDraft
+from pricing_engine.demand.tariff_design import Estimate
 from pricing_engine.price_sheet import list_price
 from tests.demand_shop import Shop
 
@@ -49,6 +53,26 @@ def test_a_design_is_written_as_the_next_version_of_the_book(shop: Shop, capsys:
     assert "seed: must be >= 0" in run("group-offer", "seats=1", "--invited", "30", "--seed", "-1", status=3)
     assert "stands twice" in run("group-offer", "seats=1", "seats=2", "--invited", "30", status=3)
     assert "sold at one price" in run("group-offer", "tokens=5", "--invited", "30", status=3)
+
+
+def test_a_bundle_that_adds_no_profit_is_not_suggested(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sell()
+    assert main(["demand", "fit", "--days", "36500"]) == 0
+    bundle = Bundle("suggested-1", "Both", ("seats", "sso"), Decimal(5))
+    losing = BundleDraft(shop.book.book, bundle, Estimate(-5.04, -5.04, 0.0), 0.1)
+    monkeypatch.setattr(demand_designs, "draft_bundle", lambda *_args, **_options: losing)
+    capsys.readouterr()
+    draft = shop.folder / "bundle.yaml"
+    assert main(["demand", "suggest-bundle", "--out", str(draft)]) == 0
+    told = capsys.readouterr().out
+    assert "no bundle: the best found adds no profit (seats, sso together at 5 % off)" in told
+    assert "-5.04, 90 % -5.04 to 0" in told
+    assert "alacarte simulate" not in told
+    assert not draft.exists()
+    assert main(["demand", "suggest-bundle", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["worthwhile"] is False
 
 
 def test_a_design_says_what_speaks_against_its_model(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,14 @@ def test_a_drafted_bundle_caps_its_features_and_says_who_takes_it() -> None:
     assert [each.key for each in second.book.bundles] == ["suggested-1", "suggested-2"]
 
 
+def test_an_interval_holds_its_mean_where_one_draw_carries_it() -> None:
+    rare = np.zeros(20_000)
+    rare[:20] = -1e6
+    found = over_draws(rare)
+    assert (found.low, found.high) == (found.mean, 0)
+    assert found.mean < 0
+
+
 def test_a_group_offer_gains_where_serving_anyone_costs_once() -> None:
     selection = {"seats": D(5), "sso": D(1)}
     found = draft_group_offer(book(), posterior(), selection, invited=40, setup_cost=D(300), seed=1)
