@@ -16,6 +16,7 @@ from pricing_engine.demand.selections import Selections
 
 _HIGHEST_OVER_LIST = 4.0
 _LOWEST_OVER_LIST = 0.01
+_LEAST_PRICE = 1e-12
 _STARTS = (1.0, 1.6)
 
 
@@ -51,12 +52,16 @@ class EpochMarket:
         """Return the market where a unit of each feature costs `values` (P,) more: what it would earn if kept."""
         return replace(self, selection_cost=self.selection_cost + self.units @ values)
 
-    def optimum(self) -> Floats:
-        """Return the feature prices (P,) with the largest profit between cost and the cap, by L-BFGS-B."""
+    def optimum(self, low: Floats | float = 0.0, high: Floats | float = np.inf) -> Floats:
+        """Return the feature prices (P,) with the largest profit between cost and the cap, by L-BFGS-B.
+
+        `low`, `high` (P,): bounds that hold before those.
+        """
         if not len(self.list_price):
             return self.list_price
-        lowest = np.log(np.maximum(self.cost, _LOWEST_OVER_LIST * self.list_price))
-        highest = np.maximum(np.log(_HIGHEST_OVER_LIST * self.list_price), lowest)
+        lowest = np.maximum(self.cost, _LOWEST_OVER_LIST * self.list_price)
+        highest = np.maximum(_HIGHEST_OVER_LIST * self.list_price, lowest)
+        lowest, highest = (np.log(np.maximum(np.clip(each, low, high), _LEAST_PRICE)) for each in (lowest, highest))
         found = [
             minimize(
                 self._loss,
@@ -68,10 +73,15 @@ class EpochMarket:
             for factor in _STARTS
         ]
         best = min(found, key=lambda result: float(result.fun))
-        return np.asarray(np.exp(best.x)) if np.isfinite(best.fun) else np.full(len(lowest), np.nan)
+        if not np.isfinite(best.fun):
+            return np.full(len(lowest), np.nan)
+        prices = np.exp(best.x)
+        for bound in (low, high):  # To the last digit, which logarithms lose.
+            prices = np.where(np.isclose(prices, bound, rtol=1e-9, atol=0.0), bound, prices)
+        return np.asarray(np.clip(prices, low, high))
 
     def _total(self, prices: Floats) -> Floats:
-        return np.maximum(self.billed @ prices + self.rest, 1e-12)
+        return np.maximum(self.billed @ prices + self.rest, _LEAST_PRICE)
 
     def _chance(self, total: Floats) -> Floats:
         phi = self.demand.basis.phi(total, self.demand.ramp_log_weights)
@@ -116,5 +126,5 @@ def market_of(
         demand.utility(chosen, np.full(len(asked), g, dtype=np.int64)),
         float(np.exp(demand.log_slope[g])),
         cost,
-        np.array([max(float(fact.list_price), 1e-12) for fact in facts]),
+        np.array([max(float(fact.list_price), _LEAST_PRICE) for fact in facts]),
     )

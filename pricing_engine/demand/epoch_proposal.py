@@ -1,5 +1,7 @@
 """Propose the prices of one epoch: posterior draw -> optimum -> guard rails, for every segment and feature.
 
+The optimum is found again inside the rails' bounds: where a rail stops one price, the best others are not the same.
+
 Where limited supply would run out, the optimum is that at which a unit costs what it would earn if kept.
 
 What leaves here is exact decimals on the price ladder; a signed price sheet carries them. One draw serves
@@ -12,7 +14,7 @@ Without a model, or where the model gives no finite price, the list price stands
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -20,13 +22,23 @@ import numpy as np
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.epoch_market import EpochMarket, market_of
 from pricing_engine.demand.feature_posterior import FeaturePosterior
-from pricing_engine.demand.guardrails import Rail, RailContext, RailedPrice, RailHit, Rails, project_segments
+from pricing_engine.demand.guardrails import (
+    Rail,
+    RailContext,
+    RailedPrice,
+    RailHit,
+    Rails,
+    project_segments,
+    rail_bounds,
+)
 from pricing_engine.demand.limited_supply import Shortage, Stock, with_shortages
 from pricing_engine.demand.one_core import on_one_core
 from pricing_engine.demand.price_basis import Floats
 from pricing_engine.demand.selections import Selections
 
 _UNLIMITED = Stock()
+_AFTER_BOUNDS = (Rail.SEGMENT_RATIO, Rail.LADDER, Rail.CONFLICT)
+_Bounds = Mapping[Rail, tuple[Decimal | None, Decimal | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +131,13 @@ def propose_epoch(
     wanted = np.array([market.optimum() for market in markets])
     if not np.all(np.isfinite(wanted)):
         return _list_prices(contexts, epoch, "the model gave no finite price")
-    prices = _railed(_candidates(demand.segments, priced, wanted, contexts), contexts, rails)
-    effect = _effect(demand.segments, priced, markets, wanted, prices)
+    bounds = [
+        [rail_bounds(rails[feature], contexts[feature][segment]) for feature in priced] for segment in demand.segments
+    ]
+    within, given_up = _best_within(markets, bounds, wanted)
+    free, inside = (_candidates(demand.segments, priced, each, contexts) for each in (wanted, within))
+    prices = _railed(free, inside, contexts, rails)
+    effect = _effect(demand.segments, priced, markets, wanted, within, given_up, prices)
     return EpochProposal(epoch, prices, posterior.content_hash, effect, shortages=shortages)
 
 
@@ -147,54 +164,94 @@ def _candidates(
     """Return feature -> segment -> what goes into the rails: the model's price, or the list price where it has none."""
     candidates = {feature: {name: fact.list_price for name, fact in of.items()} for feature, of in contexts.items()}
     for k, feature in enumerate(priced):
-        # Twelve significant digits: far below any ladder, and the same text on every machine.
-        candidates[feature] |= {segment: Decimal(f"{wanted[g, k]:.12g}") for g, segment in enumerate(segments)}
+        candidates[feature] |= {segment: _in_digits(wanted[g, k]) for g, segment in enumerate(segments)}
     return candidates
 
 
 def _railed(
     candidates: Mapping[str, Mapping[str, Decimal]],
+    within: Mapping[str, Mapping[str, Decimal]],
     contexts: Mapping[str, Mapping[str, RailContext]],
     rails: Mapping[str, Rails],
 ) -> tuple[ProposedPrice, ...]:
+    """Project what is best `within` the rails' bounds; what stood against the candidates is told too."""
     proposed = []
     for feature, of in candidates.items():
-        settled = project_segments(of, rails[feature], contexts[feature])
+        against, settled = (project_segments(each, rails[feature], contexts[feature]) for each in (of, within[feature]))
         for segment, candidate in of.items():
-            railed = settled[segment]
+            hits = {hit.rail: hit for hit in against[segment].hits if hit.rail not in _AFTER_BOUNDS}
+            hits |= _binding(rail_bounds(rails[feature], contexts[feature][segment]), within[feature][segment])
+            hits |= {hit.rail: hit for hit in settled[segment].hits}
+            railed = replace(settled[segment], hits=tuple(hits[rail] for rail in Rail if rail in hits))
             jitter = Decimal(0) if railed.is_list_price else rails[feature].jitter
             proposed.append(ProposedPrice(segment, feature, candidate, railed, jitter))
     return tuple(proposed)
 
 
+def _binding(bounds: _Bounds, best: Decimal) -> dict[Rail, RailHit]:
+    """Return the rails at whose edge the best price lies, with that edge: it may be the other than the model's own."""
+    edges = [(rail, edge) for rail, ends in bounds.items() for edge in ends if edge is not None]
+    return {rail: RailHit(rail, edge, best, edge) for rail, edge in edges if _in_digits(edge) == best}
+
+
+def _in_digits(price: Decimal | float) -> Decimal:
+    """Return a price in twelve significant digits: far below any ladder, and the same text on every machine."""
+    return Decimal(f"{price:.12g}")
+
+
+def _best_within(
+    markets: Sequence[EpochMarket], bounds: Sequence[Sequence[_Bounds]], wanted: Floats
+) -> tuple[Floats, dict[Rail, float]]:
+    """Return the best prices (G, P) inside `bounds`, G times P of them, and what each rail gives up.
+
+    One rail is added after the other and the optimum found again inside all of them, so that what is given up adds up.
+    """
+    low, high, current = np.zeros(wanted.shape), np.full(wanted.shape, np.inf), wanted.copy()
+    given_up: dict[Rail, float] = {}
+    for rail in Rail:
+        earned = _value(markets, current)
+        for g, market in enumerate(markets):
+            for k, by_rail in enumerate(bounds[g]):
+                lowest, highest = by_rail.get(rail, (None, None))
+                low[g, k] = low[g, k] if lowest is None else max(low[g, k], float(lowest))
+                high[g, k] = high[g, k] if highest is None else min(high[g, k], float(highest))
+            if np.any((current[g] < low[g]) | (current[g] > high[g])):
+                current[g] = market.optimum(low[g], high[g])
+        after = _value(markets, current)
+        if after != earned:
+            given_up[rail] = earned - after
+    return current, given_up
+
+
 def _effect(
     segments: Sequence[str],
     priced: Sequence[str],
-    markets: list[EpochMarket],
+    markets: Sequence[EpochMarket],
     wanted: Floats,
+    within: Floats,
+    given_up: Mapping[Rail, float],
     prices: tuple[ProposedPrice, ...],
 ) -> ProfitEffect:
-    """Replay the rails one kind after the other over all prices; profits given up then add up."""
+    """Add what the rails after the bounds give up, replayed one kind after the other over all prices."""
     at = {(p.segment, p.feature): i for i, p in enumerate(prices)}
-
-    def value(current: Floats) -> float:
-        return float(np.mean([market.profit(current[g]) for g, market in enumerate(markets)]))
-
-    current = wanted.copy()
-    earned = wanted_value = value(current)
-    given_up: dict[Rail, float] = {}
-    for rail in Rail:
+    current, lost = within.copy(), dict(given_up)
+    earned = _value(markets, current)
+    for rail in _AFTER_BOUNDS:
         for g, segment in enumerate(segments):
             for k, feature in enumerate(priced):
                 hit = _hit_of(prices[at[segment, feature]].railed.hits, rail)
                 if hit is not None:
                     current[g, k] = float(hit.after)
-        after = value(current)
+        after = _value(markets, current)
         if after != earned:
-            given_up[rail] = earned - after
+            lost[rail] = lost.get(rail, 0.0) + earned - after
         earned = after
     listed = np.array([market.list_price for market in markets])
-    return ProfitEffect(value(listed), wanted_value, earned, given_up)
+    return ProfitEffect(_value(markets, listed), _value(markets, wanted), earned, lost)
+
+
+def _value(markets: Sequence[EpochMarket], prices: Floats) -> float:
+    return float(np.mean([market.profit(prices[g]) for g, market in enumerate(markets)]))
 
 
 def _hit_of(hits: tuple[RailHit, ...], rail: Rail) -> RailHit | None:

@@ -223,6 +223,20 @@ def project(candidate: Decimal, rails: Rails, context: RailContext) -> RailedPri
     return RailedPrice(on_ladder, tuple(hits), max(lowest, jitter_low), top)
 
 
+def rail_bounds(rails: Rails, context: RailContext) -> dict[Rail, tuple[Decimal | None, Decimal | None]]:
+    """Return the lowest and highest price each rail allows by itself, None for unbounded, in the order of application.
+
+    Where the list price stands whatever is wanted, that rail alone bounds the price, to the list price. What depends on
+    other prices, and the ladder, is left to `project`.
+    """
+    if context.quotes < rails.minimum_quotes:
+        return {Rail.MINIMUM_DATA: (context.list_price, context.list_price)}
+    bounds = _bounds(rails, context)
+    if _allowed(bounds, rails.ladder) is None:
+        return {Rail.CONFLICT: (context.list_price, context.list_price)}
+    return {bound.rail: (bound.low, bound.high) for bound in bounds if bound.rail is not Rail.SEGMENT_RATIO}
+
+
 def project_segments(
     candidates: Mapping[str, Decimal], rails: Rails, contexts: Mapping[str, RailContext]
 ) -> dict[str, RailedPrice]:

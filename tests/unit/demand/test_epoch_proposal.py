@@ -150,3 +150,35 @@ def test_contexts_that_do_not_match_the_model_are_refused() -> None:
     posterior, selections = fitted(500)
     with pytest.raises(InvalidValueError, match="contexts"):
         propose_epoch(posterior, selections, {}, {}, epoch=1, seed=1)
+
+
+def test_the_best_inside_the_rails_is_proposed_and_not_what_rails_leave_of_the_best_outside() -> None:
+    """The model would ask more for one feature and less for the other, which is never asked for alone.
+
+    Cut one by one, the first cannot rise and the second falls a step: that earns less than list prices, by the very
+    same draw. As the first cannot rise, the second does.
+    """
+    rng = np.random.default_rng(1)
+    chosen = np.column_stack([np.ones(2_000), rng.random(2_000) < 0.7]).astype(float)
+    price = rng.uniform(4, 14, 2_000)
+    accepted = (rng.random(2_000) < 1 / (1 + np.exp(0.5 * price - 3 - 0.2 * chosen[:, 1]))).astype(float)
+    design = quote_design(chosen, price, accepted, features=["feature-0", "feature-1"], segments=["segment-0"])
+    posterior, selections = fit_posterior(design, Scale.ADDITIVE), selections_of(design)
+    step = Rails(minimum_quotes=0, segment_ratio=None, jitter=D(0))
+    rails = {"feature-0": dataclasses.replace(step, ceiling=D(4)), "feature-1": step}
+    facts = {
+        feature: {"segment-0": RailContext(list_price=price, unit_cost=D("0.5"), last_price=price, quotes=2_000)}
+        for feature, price in (("feature-0", D(4)), ("feature-1", D("1.5")))
+    }
+    for seed in range(10):
+        found = propose_epoch(posterior, selections, facts, rails, epoch=1, seed=seed)
+        first, second = (found.price_of("segment-0", feature) for feature in posterior.features)
+        effect = found.effect
+        assert effect is not None
+        assert first.candidate > 4 > D("1.36") > second.candidate
+        hits = first.railed.hits[0], second.railed.hits[0]
+        assert [(hit.rail, hit.bound) for hit in hits] == [(Rail.CEILING, D(4)), (Rail.STEP, D("1.65"))]
+        assert (first.railed.price, second.railed.price) == (D(4), D("1.65"))
+        assert effect.proposed > effect.at_list
+        assert sum(effect.given_up.values()) == pytest.approx(effect.wanted - effect.proposed)
+        assert effect.given_up[Rail.CEILING] > effect.given_up[Rail.STEP] > 0
