@@ -43,7 +43,7 @@ class Grant:
 
     `held` of the `remaining` units are kept for holds. A custom credit was bought for `cost_units` of `cost_asset`,
     `cost_remaining` of them for what remains; a currency costs itself. At expiry up to `rollover_units` live on for
-    `rollover_days`.
+    `rollover_days`, in all of a grant and of what voids gave back of it, whose `origin` it is.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Grant:
     cost_remaining: int = 0
     rollover_units: int = 0
     rollover_days: int = 0
+    origin: str | None = None
 
     @property
     def is_custom(self) -> bool:
@@ -121,14 +122,17 @@ def take(grant: Grant, units: int) -> Taking:
     return Taking(grant, units, round_fraction(Fraction(grant.cost_remaining * units, grant.remaining)))
 
 
-def rolled_over(grant: Grant, already: int) -> Grant | None:
-    """Return the grant that lives on when `grant` expires, or None. `already`: units that rolled over before."""
-    kept = min(grant.free, grant.rollover_units - already)
+def rolled_over(grant: Grant, already: Sequence[int]) -> Grant | None:
+    """Return the grant that lives on when `grant` expires, or None.
+
+    `already`: units that rolled over before, piece by piece. Their number names the next one: an id stays short.
+    """
+    kept = min(grant.free, grant.rollover_units - sum(already))
     if kept <= 0 or grant.expires_at is None:
         return None
     return replace(
         grant,
-        id=f"{grant.id}:rollover:{already}",
+        id=f"{grant.id}:rollover:{len(already)}",
         units=kept,
         remaining=kept,
         held=0,
@@ -138,6 +142,7 @@ def rolled_over(grant: Grant, already: int) -> Grant | None:
         expires_at=grant.expires_at + timedelta(days=grant.rollover_days),
         rollover_units=0,
         rollover_days=0,
+        origin=None,
     )
 
 

@@ -3,7 +3,7 @@
 First what credit was used for before (`wallets.burn`, a settled hold): for its feature, then, where that comes to
 less, for whatever else there is. Then what grants hold free, in burn order. A wallet that is limited to features pays
 for their lines only, tax included. Whole minor units are taken; what a grant has below them stays in it. A void gives
-the same back as new grants on the same terms.
+the same back as new grants on the same terms, which share what may roll over with the grant they come from.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def give_back(uow: UnitOfWork, invoice: Invoice, at: datetime) -> JournalDraft |
             units=units,
             remaining=units,
             held=0,
-            rollover_units=min(grant.rollover_units, units),
+            origin=grant.origin or grant.id,
         )
         rows.add_grant(uow, again, at)
         facts += credit_facts.given_back(again)

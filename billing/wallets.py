@@ -6,6 +6,7 @@ Every function runs in the caller's unit of work, takes the ledger's lock first 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,10 @@ from billing.webhooks.announcements import wallet_low
 from billing.webhooks.events import announce
 from models.column_types import utc_text
 from models.values.errors import ConflictError, InvalidValueError, NotFoundError
+from models.values.ids import check_external_id
 from models.values.money import currency
+
+_OURS = re.compile(r":rollover:\d+$|^back:in_", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,11 @@ def grant_credit(
     Of `grant`, `sequence`, `customer`, `asset` and `features` are taken from the wallet; `remaining` is `units`,
     `cost_remaining` is `cost_units`. `processor`: who collected the money for paid credit; None where an invoice
     asks for it.
-    Raises NotFoundError (wallet), InvalidValueError (units), ConflictError (id used for another grant).
+    Raises NotFoundError (wallet), InvalidValueError (units, an id of ours), ConflictError (id used for another grant).
     """
+    if _OURS.search(check_external_id(grant.id, "credit_grant")):
+        rule = "is the form of what rolls over (...:rollover:0) or comes back (back:in_...)"
+        raise InvalidValueError(rule, field="credit_grant", value=grant.id, code="reserved_id")
     is_whole = (grant.units, grant.cost_units, 0) == (grant.remaining, grant.cost_remaining, grant.held)
     if grant.units <= 0 or grant.cost_units < 0 or not is_whole:
         raise InvalidValueError("a new grant is whole and more than nothing", field="units", value=grant.units)
@@ -267,8 +274,7 @@ def _expire(
     As holds on it end, a grant may expire in pieces; each has its own key.
     """
     piece = f"{grant.id}:{grant.units - grant.remaining}"
-    before = rows.burns(uow, BURN.c.credit_grant == grant.id, BURN.c.kind == "rollover")
-    living_on = rolled_over(grant, sum(row.units for row in before))
+    living_on = rolled_over(grant, rows.rolled_over(uow, grant.origin or grant.id)) if grant.rollover_units else None
     kept, lapsed = [], []
     if living_on is not None:
         kept = [take(grant, living_on.units)]

@@ -75,6 +75,17 @@ def burns(uow: UnitOfWork, *conditions: ColumnElement[bool]) -> list[Row[Any]]:
     return list(uow.connection.execute(select(BURN).where(BURN.c.tenant == uow.tenant, *conditions)))
 
 
+def rolled_over(uow: UnitOfWork, origin: str) -> list[int]:
+    """Return the units that rolled over of a grant and of what voids gave back of it, piece by piece."""
+    query = (
+        select(BURN.c.units)
+        .join(GRANT, (GRANT.c.tenant == BURN.c.tenant) & (GRANT.c.id == BURN.c.credit_grant))
+        .where(BURN.c.tenant == uow.tenant, BURN.c.kind == "rollover")
+        .where((GRANT.c.id == origin) | (GRANT.c.origin == origin))
+    )
+    return list(uow.connection.execute(query).scalars())
+
+
 def taken_by_grant(uow: UnitOfWork) -> dict[str, tuple[int, int]]:
     """Return units and cost taken from each grant."""
     sums: dict[str, tuple[int, int]] = {}
@@ -202,4 +213,5 @@ def _grant(row: Row[*tuple[Any, ...]]) -> Grant:
         cost_remaining=row.cost_remaining,
         rollover_units=row.rollover_units,
         rollover_days=row.rollover_days,
+        origin=row.origin,
     )

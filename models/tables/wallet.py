@@ -45,7 +45,7 @@ class CreditGrantRow(TenantRow, table=True):
     """Credit handed out at once, paid or promotional. All but what remains and is held never changes.
 
     `cost_units` of `cost_asset` is what a paid grant of a custom credit was bought for. At expiry up to
-    `rollover_units` live on for `rollover_days`.
+    `rollover_units` live on for `rollover_days`, in all of a grant and of what voids gave back of it: their `origin`.
     """
 
     __tablename__ = "credit_grant"
@@ -76,6 +76,7 @@ class CreditGrantRow(TenantRow, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=UtcTime)
     rollover_units: int = Field(default=0, sa_type=LedgerInteger)
     rollover_days: int = 0
+    origin: str | None = Field(default=None, max_length=140)
     recorded_at: datetime = Field(sa_type=UtcTime)
 
 

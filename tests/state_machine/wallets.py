@@ -14,7 +14,8 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 class Grant:
     """Credit handed out. `features`: None for all.
 
-    `rollover`: units that may live on at expiry, for ten days; `rolled` of them have.
+    `rollover`: units that may live on at expiry, for ten days; `rolled` of them have, of all that is of one `origin`,
+    the number of the grant of which voids gave back.
     """
 
     customer: str
@@ -30,6 +31,7 @@ class Grant:
     rollover: int = 0
     rolled: int = 0
     held: int = 0
+    origin: int = 0
 
     @property
     def free(self) -> int:
@@ -137,11 +139,13 @@ class Wallets:
         for grant in [each for each in self.grants.values() if each.expires_at and each.expires_at <= at]:
             if any(grant.customer == customer and grant.in_force(since) for customer, since in to_pay):
                 continue
-            kept = min(grant.free, grant.rollover - grant.rolled)
+            origin = grant.origin or grant.sequence
+            family = [each for each in self.grants.values() if origin in {each.sequence, each.origin}]
+            kept = min(grant.free, grant.rollover - sum(each.rolled for each in family))
             if kept > 0 and grant.expires_at is not None:
                 until = grant.expires_at + timedelta(days=10)
                 terms = replace(grant, starts_at=grant.expires_at, expires_at=until, rollover=0, rolled=0, held=0)
-                self.give(replace(terms, remaining=kept))
+                self.give(replace(terms, remaining=kept, origin=0))
                 grant.rolled += kept
             grant.remaining -= grant.free
 
@@ -195,7 +199,7 @@ class Wallets:
         for number in numbers:
             units = int(paid[number] * per_minor)
             grant = self.grants[number]
-            self.give(replace(grant, remaining=units, held=0, rollover=min(grant.rollover, units), rolled=0))
+            self.give(replace(grant, remaining=units, held=0, rolled=0, origin=grant.origin or number))
 
     def held_in(self, customer: str, wallet: str, kind: str) -> int:
         """Return what the grants of a wallet hold."""

@@ -24,6 +24,7 @@ from billing.tax import FixedRate
 from billing.upkeep import end_what_is_over
 from billing.verification import verify
 from billing.wallets import BurnRequest, Wallet
+from models.values.errors import InvalidValueError
 from tests.billing_story import Company, at, event
 
 CENT = 10**6
@@ -144,6 +145,38 @@ def test_expired_credit_is_breakage_and_what_rolls_over_pays(company: Company) -
     with company.database.reading(company.tenant) as uow:
         assert balance(uow, Account("breakage", "USD")) == -700 * CENT
     assert left(company, "bought") == [0]
+
+
+@pytest.mark.parametrize("expires_first", [False, True])
+def test_what_a_void_gives_back_shares_what_may_roll_over(company: Company, *, expires_first: bool) -> None:
+    name = "b" * 120
+    give(company, name, 7000, expires_at=at("2026-02-08"), rollover_units=3500 * CENT, rollover_days=30)
+    company.close("2026-01", "2026-02-01T01:00")
+    invoice = company.invoices("acme")[0]
+    if expires_first:
+        end_what_is_over(company.database, company.tenant, NOW)
+        assert left(company, name) == [7000 - 3960]
+    with company.database.writing(company.tenant) as uow:
+        void(uow, invoice.id, "wrong address", NOW)
+    end_what_is_over(company.database, company.tenant, NOW)
+    assert left(company, name) == [3500]
+
+
+def test_what_a_void_of_a_void_gives_back_shares_what_may_roll_over(company: Company) -> None:
+    give(company, "bought", 7000, expires_at=at("2026-03-03"), rollover_units=3500 * CENT, rollover_days=30)
+    for month, now in (("2026-01", "2026-02-01T01:00"), ("2026-02", "2026-03-01T01:00")):
+        company.close(month, now)
+        with company.database.writing(company.tenant) as uow:
+            void(uow, company.invoices("acme")[-1].id, "wrong address", at(now))
+    end_what_is_over(company.database, company.tenant, at("2026-03-04"))
+    with company.database.reading(company.tenant) as uow:
+        assert [each.free for each in wallets.balances(uow, "acme", at("2026-03-05"))] == [3500 * CENT]
+
+
+@pytest.mark.parametrize("name", ["bought:rollover:0", "back:in_1:1", "b" * 121])
+def test_a_grant_has_no_name_of_what_rolls_over_or_comes_back(company: Company, name: str) -> None:
+    with pytest.raises(InvalidValueError, match="credit_grant"):
+        give(company, "bought", 1, id=name)
 
 
 def test_a_void_gives_credit_back_and_the_next_invoice_uses_it(company: Company) -> None:

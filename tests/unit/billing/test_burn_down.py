@@ -56,12 +56,12 @@ def test_what_rolls_over_lives_on_once_and_no_more_than_was_said() -> None:
     ending = replace(
         GRANT, expires_at=NOW, cost_units=100, cost_remaining=100, rollover_units=4, rollover_days=3, held=1
     )
-    first = rolled_over(ending, already=0)
+    first = rolled_over(ending, already=[])
     assert first is not None
     assert (first.units, first.remaining, first.cost_units, first.cost_remaining, first.held) == (4, 4, 40, 40, 0)
     assert (first.starts_at, first.expires_at) == (NOW, NOW + 3 * DAY)
-    assert rolled_over(first, already=0) is None
-    second = rolled_over(ending, already=3)
+    assert rolled_over(first, already=[]) is None
+    second = rolled_over(ending, already=[1, 2])
     assert second is not None
-    assert second.units == 1
-    assert rolled_over(ending, already=4) is None
+    assert (second.units, second.id) == (1, f"{ending.id}:rollover:2")
+    assert rolled_over(ending, already=[4]) is None
