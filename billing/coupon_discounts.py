@@ -189,6 +189,7 @@ def _coupon_row(row: RatedUsage, coupon: Coupon, amount: Decimal) -> RatedUsage:
         row,
         kind=Kind.COUPON,
         quantity=_ZERO,
+        prorated_units=_ZERO,
         list_amount=amount,
         amount=amount,
         cost=_ZERO,

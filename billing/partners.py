@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from fractions import Fraction
 
 from billing import ledger
 from billing.invoices import Invoice, InvoiceLine
 from billing.journals import JournalDraft
 from billing.posting_rules import Fact, PartnerShareAsPrincipal, journal
+from billing.repositories.charges import ChargeRepository
 from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
 from billing.repositories.invoices import InvoiceRepository, Logged
 from billing.repositories.price_books import PriceBookRepository
@@ -21,6 +23,8 @@ from billing.unit_of_work import UnitOfWork
 from models.values.money import currency, round_fraction
 from pricing_engine.catalog import PartnerShare
 
+Units = Mapping[tuple[str, int], Decimal]
+"""By charge and position what of the quantity of rated usage is billed."""
 Shares = Mapping[tuple[str | None, str], PartnerShare]
 """By hash of the price book and key of the feature."""
 
@@ -41,13 +45,13 @@ def accrue_shares(uow: UnitOfWork, recorded_at: datetime) -> int:
     return made
 
 
-def share_units(line: InvoiceLine, share: PartnerShare, code: str) -> int:
-    """Return a partner's share of a line in ledger units: of its rounded net, or an amount for each of its units."""
+def share_units(line: InvoiceLine, share: PartnerShare, code: str, billed_units: Decimal) -> int:
+    """Return a partner's share of a line in ledger units: of its rounded net, or an amount for each unit billed."""
     money = currency(code)
     if share.percent is not None:
         return round_fraction(Fraction(share.percent) / _HUNDRED * line.net_minor * money.units_per_minor)
     per_unit = Fraction(share.per_unit or 0) * 10**money.exponent * money.units_per_minor
-    return round_fraction(per_unit * Fraction(line.quantity))
+    return round_fraction(per_unit * Fraction(billed_units))
 
 
 def share_taken_back(units: int, line: InvoiceLine, credited: CreditedLine, earlier: Iterable[CreditedLine]) -> int:
@@ -74,10 +78,13 @@ def _accrue(uow: UnitOfWork, logged: Sequence[Logged], shares: Shares, recorded_
     notes = CreditNoteRepository(uow).many([each.document for each in logged if each.kind == "credit_note"])
     named = [note.invoice for note in notes] + [each.document for each in logged if each.kind == "invoice"]
     invoices = {invoice.id: invoice for invoice in InvoiceRepository(uow).many(named)}
-    drafts = [_of_invoice(invoices[each.document], shares) for each in logged if each.kind == "invoice"]
+    charges = {charge for invoice in invoices.values() for line in invoice.lines for charge, _ in line.sources}
+    rows = ChargeRepository(uow).rows(charges)
+    units = {(charge, position): row.prorated_units for charge, position, row in rows}
+    drafts = [_of_invoice(invoices[each.document], shares, units) for each in logged if each.kind == "invoice"]
     for note in notes:
         earlier = [each for each in CreditNoteRepository(uow).of_invoice(note.invoice) if each.number < note.number]
-        drafts.append(_of_note(note, earlier, invoices[note.invoice], shares))
+        drafts.append(_of_note(note, earlier, invoices[note.invoice], shares, units))
     shared = [draft for draft in drafts if draft is not None and draft.legs]
     posted = ledger.post(uow, shared, recorded_at=recorded_at)
     made = sum(each.is_new for each in posted)
@@ -87,16 +94,18 @@ def _accrue(uow: UnitOfWork, logged: Sequence[Logged], shares: Shares, recorded_
     return made
 
 
-def _of_invoice(invoice: Invoice, shares: Shares) -> JournalDraft | None:
+def _of_invoice(invoice: Invoice, shares: Shares, units: Units) -> JournalDraft | None:
     facts = [
-        _fact(share, invoice, line, share_units(line, share, invoice.currency))
+        _fact(share, invoice, line, share_units(line, share, invoice.currency, _billed_units(line, units)))
         for line in invoice.lines
         if (share := shares.get((line.book_hash, line.feature))) is not None
     ]
     return _journal(invoice.id, invoice.number or "", invoice.issued_on, facts)
 
 
-def _of_note(note: CreditNote, earlier: Sequence[CreditNote], invoice: Invoice, shares: Shares) -> JournalDraft | None:
+def _of_note(
+    note: CreditNote, earlier: Sequence[CreditNote], invoice: Invoice, shares: Shares, units: Units
+) -> JournalDraft | None:
     lines = {line.line: line for line in invoice.lines}
     before = [credited for each in earlier for credited in each.lines]
     facts: list[Fact] = []
@@ -104,9 +113,13 @@ def _of_note(note: CreditNote, earlier: Sequence[CreditNote], invoice: Invoice, 
         line = lines[credited.line]
         share = shares.get((line.book_hash, line.feature))
         if share is not None:
-            units = share_units(line, share, invoice.currency)
-            facts.append(_fact(share, invoice, line, -share_taken_back(units, line, credited, before)))
+            earned = share_units(line, share, invoice.currency, _billed_units(line, units))
+            facts.append(_fact(share, invoice, line, -share_taken_back(earned, line, credited, before)))
     return _journal(note.id, note.number, note.issued_on, facts)
+
+
+def _billed_units(line: InvoiceLine, units: Units) -> Decimal:
+    return sum((units[source] for source in line.sources), Decimal(0))
 
 
 def _journal(document: str, number: str, issued_on: date, facts: Sequence[Fact]) -> JournalDraft | None:

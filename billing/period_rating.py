@@ -29,7 +29,7 @@ from pricing_engine.quoting import CompiledBook
 
 _ZERO = Decimal(0)
 _STANDARD = "standard"
-_SUMS = ("quantity", "list_amount", "amount", "cost")
+_SUMS = ("quantity", "prorated_units", "list_amount", "amount", "cost")
 
 
 def scope_of(cycle: CyclePeriod, cutoff: datetime) -> Scope:
@@ -237,6 +237,7 @@ def _row(
 ) -> RatedUsage:
     agreement = segment.phase.agreement
     feature = price.feature
+    quantity = agreement.selection[feature.key] if metered is None else metered.units
     return RatedUsage(
         subscription=subscription.id,
         feature=feature.key,
@@ -245,7 +246,8 @@ def _row(
         cycle=cycle.full,
         segment_start=segment.period.start,
         service=segment.period if metered else Period(segment.period.start, segment.counted.end),
-        quantity=agreement.selection[feature.key] if metered is None else metered.units,
+        quantity=quantity,
+        prorated_units=part_of(quantity, segment.counted, cycle.full, agreement) if metered is None else quantity,
         list_amount=line.list_amount,
         amount=line.amount,
         cost=line.cost,
@@ -328,6 +330,7 @@ def _true_up(
             segment_start=cycle.span.start,
             service=cycle.span,
             quantity=_ZERO,
+            prorated_units=_ZERO,
             list_amount=lacking,
             amount=lacking,
             cost=_ZERO,

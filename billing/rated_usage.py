@@ -12,10 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from models.values.period import Period
 from models.values.quantity import EXACT, plain
+from pricing_engine.aggregation import round_units
+from pricing_engine.pricing import SHARE_DIGITS
 
 COMMITMENT = "commitment"
 """The feature under which a minimum spend is billed."""
@@ -51,7 +54,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RatedUsage:
-    """One exact amount in major units. See `models.tables.invoice.RatedUsageRow` for the dates."""
+    """One exact amount in major units. See `models.tables.invoice.RatedUsageRow` for the dates.
+
+    `prorated_units`: the part of `quantity` that is billed, as a partner earns of it.
+    """
 
     subscription: str | None
     feature: str
@@ -61,6 +67,7 @@ class RatedUsage:
     segment_start: datetime
     service: Period
     quantity: Decimal
+    prorated_units: Decimal
     list_amount: Decimal
     amount: Decimal
     cost: Decimal
@@ -112,6 +119,7 @@ def with_more(earlier: Billed | None, row: RatedUsage, charge: str, credited: De
         row,
         service=Period(was.service.start, end),
         quantity=EXACT.add(was.quantity, row.quantity),
+        prorated_units=EXACT.add(was.prorated_units, row.prorated_units),
         list_amount=EXACT.add(was.list_amount, row.list_amount),
         amount=EXACT.add(was.amount, row.amount),
         cost=EXACT.add(was.cost, row.cost),
@@ -138,6 +146,7 @@ def differences(
             nothing = replace(
                 row,
                 quantity=_ZERO,
+                prorated_units=_ZERO,
                 list_amount=_ZERO,
                 amount=_ZERO,
                 cost=_ZERO,
@@ -163,10 +172,13 @@ def _within(rows: Iterable[RatedUsage], group: Group, billed: Iterable[Billed]) 
         spared = min(excess, EXACT.minus(row.amount)) if group_of(row) == group else _ZERO
         if spared > 0:
             excess = EXACT.subtract(excess, spared)
+            amount = EXACT.add(row.amount, spared)
+            units = Fraction(row.prorated_units) * Fraction(amount) / Fraction(row.amount)
             found.append(
                 replace(
                     row,
-                    amount=EXACT.add(row.amount, spared),
+                    prorated_units=round_units(units, SHARE_DIGITS),
+                    amount=amount,
                     detail={**row.detail, "credited_before": plain(spared)},
                 )
             )
@@ -187,6 +199,7 @@ def _less(row: RatedUsage, earlier: Billed) -> RatedUsage:
         cycle=earlier.row.cycle,
         service=service,
         quantity=EXACT.subtract(row.quantity, earlier.row.quantity),
+        prorated_units=EXACT.subtract(row.prorated_units, earlier.row.prorated_units),
         list_amount=EXACT.subtract(row.list_amount, earlier.row.list_amount),
         amount=EXACT.subtract(row.amount, earlier.row.amount),
         cost=EXACT.subtract(row.cost, earlier.row.cost),

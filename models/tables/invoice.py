@@ -107,7 +107,8 @@ class RatedUsageRow(TenantRow, table=True):
 
     `cycle_start` and `cycle_end` bound the full billing period, `service_*` the stretch the amount is for.
     `segment_start` is the key by which a later run finds what was billed. `corrects` names the charge whose
-    amount this one changes. `quantity`, `list_amount` and `cost` are differences too where it does.
+    amount this one changes. `quantity`, `list_amount` and `cost` are differences too where it does. `prorated_units`:
+    the part of the quantity that is billed; null, of rows from before it was kept, for all of it.
     """
 
     __tablename__ = "rated_usage"
@@ -132,6 +133,7 @@ class RatedUsageRow(TenantRow, table=True):
     service_start: datetime = Field(sa_type=UtcTime)
     service_end: datetime = Field(sa_type=UtcTime)
     quantity: Decimal = Field(sa_type=ExactAmount)
+    prorated_units: Decimal | None = Field(default=None, sa_type=ExactAmount)
     list_amount: Decimal = Field(sa_type=ExactAmount)
     amount: Decimal = Field(sa_type=ExactAmount)
     cost: Decimal = Field(sa_type=ExactAmount)

@@ -421,6 +421,7 @@ def _row(feature: str, amount: Decimal) -> RatedUsage:
         segment_start=month.start,
         service=month,
         quantity=Decimal(1),
+        prorated_units=Decimal(1),
         list_amount=amount,
         amount=amount,
         cost=Decimal(0),

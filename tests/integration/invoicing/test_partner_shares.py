@@ -17,9 +17,13 @@ from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.invoicing import void
 from billing.partners import accrue_shares, share_taken_back, share_units
-from billing.repositories.credit_notes import CreditedLine
+from billing.phases import Subscription
+from billing.repositories.credit_notes import CreditedLine, CreditNoteRepository
+from billing.repositories.price_books import PriceBookRepository
+from billing.subscriptions import Change, Who, billed, cancel, change_selection
 from pricing_engine.catalog import PartnerShare
-from tests.billing_story import BOOK, Company, at, event
+from pricing_engine.proration import MidPeriod
+from tests.billing_story import BOOK, Company, at, event, make
 from tests.made_invoice import made_invoice
 
 _SHARES = {
@@ -112,6 +116,70 @@ def test_an_invoice_void_before_it_was_looked_at_earns_nothing(company: Company)
     assert (_owed(company, "bob"), _owed(company, "eve")) == (0, 0)
 
 
+def _supplied_seats(database: Database) -> tuple[Company, Subscription]:
+    """Ten seats at 10 in advance, of which a partner earns 2 each: all of January is billed."""
+    made = Company(database)
+    made.found("acme")
+    seats = {
+        "key": "seats",
+        "name": "Seats",
+        "kind": "quantity",
+        "billed": "advance",
+        "tariff": {"model": "unit", "unit_amount": "10"},
+        "partner": {"partner": "bob", "per_unit": "2"},
+    }
+    book = made.publish({**BOOK, "features": [*BOOK["features"][:2], seats], "bundles": []})
+    subscription = made.subscribe("acme", book, {"seats": "10"}, starts="2026-02-01")
+    made.close("2026-01", "2026-02-01T01:00")
+    return made, subscription
+
+
+def _seats(company: Company, subscription: Subscription, number: int, instant: str) -> Change:
+    with company.database.reading(company.tenant) as uow:
+        book = PriceBookRepository(uow).get(subscription.phases[0].agreement.book_hash).book
+    return change_selection(subscription, book, {"seats": Decimal(number)}, at(instant), Who(at(instant)))
+
+
+def _billed(company: Company) -> Decimal:
+    """Return what is billed and not credited, in dollars."""
+    with company.database.reading(company.tenant) as uow:
+        notes = [n for i in company.invoices("acme") for n in CreditNoteRepository(uow).of_invoice(i.id)]
+    minor = sum(each.net_minor for each in company.invoices("acme")) - sum(each.net_minor for each in notes)
+    return Decimal(minor) / 100
+
+
+@pytest.mark.parametrize("change", ["seats", "cancel"])
+@pytest.mark.parametrize("rule", MidPeriod)
+def test_a_share_of_each_unit_is_prorated_as_its_line_is(database: Database, change: str, rule: MidPeriod) -> None:
+    """By two decimals: the invoice has whole cents."""
+    company, subscription = _supplied_seats(database)
+    _accrue(company)
+    assert _owed(company, "bob") == 20
+    when = "2026-02-15T12:00"
+    end = cancel(subscription, at(when), Who(at(when)))
+    make(company, billed(_seats(company, subscription, 12, when) if change == "seats" else end, rule))
+    if change == "seats":
+        fewer = _seats(company, company.subscription(subscription.id), 3, "2026-02-21")
+        make(company, fewer)
+    company.close("2026-02", "2026-03-01T01:00")
+    _accrue(company)
+    assert abs(_owed(company, "bob") - _billed(company) / 5) < Decimal("0.01")
+    assert _owed(company, "bob") != 20 or rule is not MidPeriod.PRORATED
+
+
+@pytest.mark.parametrize("credited", [2_000, 10_000])
+def test_a_correction_and_a_note_take_a_share_of_each_unit_back_once(database: Database, credited: int) -> None:
+    company, subscription = _supplied_seats(database)
+    (invoice,) = company.invoices("acme")
+    with company.database.writing(company.tenant) as uow:
+        request = CreditRequest("gift", invoice.id, "sorry", date(2026, 2, 4), {1: credited})
+        issue_credit_note(uow, request, at("2026-02-04"))
+    make(company, cancel(subscription, at("2026-02-02"), Who(at("2026-02-02"))))
+    company.close("2026-02", "2026-03-01T01:00")
+    _accrue(company)
+    assert abs(_owed(company, "bob") - _billed(company) / 5) < Decimal("0.01")
+
+
 def test_a_catalog_without_partners_posts_nothing(database: Database) -> None:
     plain = Company(database)
     plain.found("acme")
@@ -129,7 +197,7 @@ def test_crediting_a_line_in_any_pieces_takes_back_exactly_its_share(
     net: int, percent: Decimal, cuts: list[int]
 ) -> None:
     (line,) = made_invoice(net, Decimal(0)).lines
-    units = share_units(line, PartnerShare("bob", percent=percent), "USD")
+    units = share_units(line, PartnerShare("bob", percent=percent), "USD", line.quantity)
     edges = [0, *sorted(cut % (net + 1) for cut in cuts), net]
     pieces = [CreditedLine(1, later - earlier, 0) for earlier, later in pairwise(edges)]
     taken = [share_taken_back(units, line, piece, pieces[:number]) for number, piece in enumerate(pieces)]
