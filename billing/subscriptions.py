@@ -307,10 +307,23 @@ def agreement_on(
     return replace(agreement, book_hash=book_hash, sheet_hash=None, quote_id=None, draws={})
 
 
-def change_cycle(subscription: Subscription, cycle: BillingCycle, at: datetime, who: Who) -> Change:
-    """Return the change of the billing cycle: the period is cut at `at`, and bridged to the new anchor."""
-    agreement = replace(in_force(subscription, at).agreement, cycle=cycle)
-    return _change(subscription, "cycle", agreement, at, who)
+def change_cycle(
+    subscription: Subscription, cycle: BillingCycle, at: datetime, who: Who, *, minimum_spend: Decimal | None = None
+) -> Change:
+    """Return the change of the billing cycle: the period is cut at `at`, and bridged to the new anchor.
+
+    Raises InvalidValueError where there is a minimum spend and the new periods are of another length, unless it is said
+    what the minimum is from then on: it is of a full period, and nobody agreed on that of a year by that of a month.
+    """
+    old = in_force(subscription, at).agreement
+    if minimum_spend is None and old.minimum_spend and cycle.interval is not old.cycle.interval:
+        raise InvalidValueError(
+            f"is {plain(old.minimum_spend)} a {old.cycle.interval}: say what it is a {cycle.interval}",
+            field="minimum_spend",
+            code="minimum_spend_required",
+        )
+    minimum = old.minimum_spend if minimum_spend is None else minimum_spend
+    return _change(subscription, "cycle", replace(old, cycle=cycle, minimum_spend=minimum), at, who)
 
 
 def pause(subscription: Subscription, at: datetime, who: Who) -> Change:

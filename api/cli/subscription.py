@@ -81,6 +81,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         if name == "cycle":
             changing.add_argument("--interval", choices=list(Interval), help="how long a period is (default: as now)")
             changing.add_argument("--anchor-day", type=int, help="day of the month (default: the calendar's)")
+            changing.add_argument("--minimum-spend", metavar="AMOUNT", help="the least a full period costs from now on")
         if name == "cancel":
             changing.add_argument("--at-period-end", action="store_true", help="with the billing period, not now")
         if name in _PRORATED:

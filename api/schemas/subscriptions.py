@@ -71,7 +71,7 @@ _TAKES: Mapping[str, frozenset[str]] = {
     "upgrade": frozenset({"selection", "price_book", "proration"}),
     "downgrade": frozenset({"selection", "price_book"}),
     "move": frozenset({"price_book", "proration"}),
-    "cycle": frozenset({"interval", "anchor_day"}),
+    "cycle": frozenset({"interval", "anchor_day", "minimum_spend"}),
     "pause": frozenset(),
     "resume": frozenset(),
     "cancel": frozenset({"at_period_end", "proration"}),
@@ -87,7 +87,8 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     a feature that is not chosen yet (1 if no `quantity` is said), `drop` one. `upgrade` (at once) and `downgrade` (when
     the billing period ends) take a `selection`, a `price_book` by its hash, or both; `move` goes to a `price_book`, by
     default the one in force for the customer. `cycle` bills by another `interval` or from an `anchor_day` on, without
-    one by the calendar: the period is cut and bridged to the new ones. `cancel` ends now or `at_period_end`;
+    one by the calendar: the period is cut and bridged to the new ones; a minimum spend has to be said anew, as
+    `minimum_spend`, where periods are of another length. `cancel` ends now or `at_period_end`;
     `unschedule` drops what was to come. `proration`, of all that happens at once: `prorated`, or `whole`, where what is
     added is due for the whole period and what falls gives nothing back, or `next_period`, where nothing is billed or
     given back before then.
@@ -100,6 +101,7 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     price_book: str | None = None
     interval: IntervalName | None = None
     anchor_day: AnchorDay | None = None
+    minimum_spend: str | None = None
     at_period_end: bool = False
     proration: Literal["prorated", "whole", "next_period"] | None = None
     reason: str = ""
@@ -115,6 +117,7 @@ def change_of(uow: UnitOfWork, subscription: str, body: ChangeBody, who: Who) ->
         "price_book",
         "interval",
         "anchor_day",
+        "minimum_spend",
         "at_period_end",
         "proration",
     ):
@@ -285,7 +288,10 @@ def _cycle(asked: _Asked) -> Change:
     interval = known.interval if body.interval is None else Interval(body.interval)
     terms = SubscriptionTerms(interval, body.anchor_day, known.zone.key)
     customer = CustomerRepository(asked.uow).get(asked.found.customer)
-    return change_cycle(asked.found, cycle_of(customer, terms, asked.at), asked.at, asked.who)
+    minimum = None
+    if body.minimum_spend is not None:
+        minimum = parse_decimal(body.minimum_spend, "minimum_spend", minimum=Decimal(0))
+    return change_cycle(asked.found, cycle_of(customer, terms, asked.at), asked.at, asked.who, minimum_spend=minimum)
 
 
 _WORKED_OUT: Mapping[str, Callable[[_Asked], Change]] = {

@@ -300,7 +300,7 @@ def change_of(turn: Turn, subscription: Subscription, books: Mapping[str, PriceB
     at = day(turn.day)
     phase = in_force(subscription, at)
     if turn.what == "cycle":
-        return change_cycle(subscription, turn.cycle, at, who)
+        return change_cycle(subscription, turn.cycle, at, who, minimum_spend=phase.agreement.minimum_spend)
     if turn.what == "pause":
         return (resume if phase.state is PhaseState.PAUSED else pause)(subscription, at, who)
     if turn.what == "book":

@@ -98,6 +98,11 @@ def test_another_cycle_is_billed_as_its_preview_said(sold: Door) -> None:
     assert (phase["agreement"]["cycle"]["interval"], phase["agreement"]["cycle"]["day"]) == ("quarter", 1)
     refused = sold.call("POST", f"{SUBSCRIPTION}/changes", {"action": "cycle", "proration": "whole"})
     assert (refused.status_code, refused.json()["field"]) == (422, "proration")
+    _, phase = change(sold, action="cycle", interval="quarter", minimum_spend="300")
+    assert phase["agreement"]["minimum_spend"] == "300"
+    for wrong, code in (({}, "minimum_spend_required"), ({"minimum_spend": "-1"}, "below_minimum")):
+        refused = sold.call("POST", f"{SUBSCRIPTION}/changes", {"action": "cycle", "interval": "year", **wrong})
+        assert (refused.status_code, refused.json()["field"], refused.json()["code"]) == (422, "minimum_spend", code)
 
 
 def test_a_selection_is_written_as_in_a_quote(sold: Door) -> None:

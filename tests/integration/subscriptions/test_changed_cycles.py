@@ -15,6 +15,7 @@ from billing.phases import Thresholds
 from billing.progressive import bill_thresholds
 from billing.subscriptions import Who, cancel, change_cycle, change_selection, unschedule
 from billing.verification import verify
+from models.values.errors import InvalidValueError
 from models.values.period import BillingCycle, Interval
 from pricing_engine.price_book import parse_price_book
 from tests.billing_story import BOOK, NO_TAX, UTC_ZONE, Company, at, event, make
@@ -44,6 +45,22 @@ def test_a_longer_cycle_counts_what_shorter_ones_billed(company: Company) -> Non
     company.close("2026-03", "2026-04-01T01:00")
     company.close("2026-04", "2026-05-01T01:00")
     assert billed(company) == [("2026-01", [Decimal(10)])]
+
+
+def test_a_cycle_of_another_length_asks_what_the_minimum_spend_is_from_then_on(company: Company) -> None:
+    subscription = company.subscribe("acme", company.publish(), {"tokens": "1"}, minimum_spend=Decimal(100))
+    company.close("2026-01", "2026-02-01T01:00")
+    who = Who(at("2026-02-01T02:00"))
+    with pytest.raises(InvalidValueError, match="is 100 a month: say what it is a quarter") as refused:
+        change_cycle(subscription, QUARTERLY, at("2026-02-01"), who)
+    assert (refused.value.field, refused.value.code) == ("minimum_spend", "minimum_spend_required")
+    from_the_20th = BillingCycle.on_day(Interval.MONTH, UTC_ZONE, 20, at("2026-02-01"))
+    kept = change_cycle(subscription, from_the_20th, at("2026-02-01"), who)
+    assert kept.phases[0].agreement.minimum_spend == 100
+    make(company, change_cycle(subscription, QUARTERLY, at("2026-04-01"), who, minimum_spend=Decimal(270)))
+    for month, now in (("2026-03", "2026-04-01T01:00"), ("2026-06", "2026-07-01T01:00")):
+        company.close(month, now)
+    assert [sum(lines) for _, lines in billed(company)] == [100, 200, 270]
 
 
 def test_what_a_longer_cycle_leaves_out_is_taken_back(company: Company) -> None:

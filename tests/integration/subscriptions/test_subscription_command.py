@@ -39,6 +39,10 @@ def test_features_and_price_books_change_one_by_one(company: Company, capsys: py
     dearer = company.publish(repriced("seats", {"model": "unit", "unit_amount": "20"}, 2))
     assert run("move", "s1")["price_book"] == dearer
     assert run("upgrade", "s1", "seats=9")["agreement"]["selection"] == {"seats": "9"}
+    cycle = run("cycle", "s1", "--interval", "year", "--minimum-spend", "1000")["agreement"]
+    assert (cycle["cycle"]["interval"], cycle["minimum_spend"]) == ("year", "1000")
+    assert main(["subscription", "cycle", "s1", "--interval", "month"]) == 3
+    assert "minimum_spend" in capsys.readouterr().err
     assert run("downgrade", "s1", "seats=1")["action"] == "downgrade"
     assert main(["subscription", "upgrade", "s1"]) == 3
     assert main(["subscription", "add", "s1", "seats"]) == 3
