@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,9 +104,7 @@ def refund(
         ledger.post(uow, [journal(key, money.at, fact)], recorded_at=recorded_at)
         refunded = Settlement(found.id, key, "refund", 0, money.at, money.processor)
         return _settle(uow, repository, found, refunded, recorded_at, lost=_written_off(repository, found))
-    paid = sum(
-        each.amount_minor for each in repository.settlements([found.id]).get(found.id, []) if each.kind in MONEY_KINDS
-    )
+    paid = _paid(uow, found.customer, found.currency)[found.id]
     if money.amount_minor > paid and not beyond_paid:
         most, shown = shown_minor(paid, found.currency), shown_minor(money.amount_minor, found.currency)
         raise RuleBrokenError(f"at most {most} was paid", field="amount", value=shown, code="refund_above_paid")
@@ -153,7 +152,7 @@ def is_covered(uow: UnitOfWork, customer: str, asset: str, awaited: Iterable[tup
     What went back beyond what was paid of one invoice counts against the customer's others.
     """
     credit = _credit_minor(uow, customer, asset)
-    paid = InvoiceRepository(uow).paid(customer, asset)
+    paid = _paid(uow, customer, asset)
     for invoice, amount_minor in awaited:
         if amount_minor <= credit:
             credit -= amount_minor
@@ -206,6 +205,23 @@ def _locked(uow: UnitOfWork, invoice: str) -> tuple[InvoiceRepository, Invoice]:
 def _credit_minor(uow: UnitOfWork, customer: str, asset: str) -> int:
     """Return the customer's credit in whole minor units."""
     return -ledger.balance(uow, Account("customer_credit", asset, customer)) // currency(asset).units_per_minor
+
+
+def _paid(uow: UnitOfWork, customer: str, asset: str) -> Counter[str]:
+    """Return what was paid and not paid back of each of a customer's invoices, in minor units.
+
+    What went back out of credit settles nothing: it counts as far as it exceeds what was overpaid of the same invoice.
+    """
+    repository = InvoiceRepository(uow)
+    paid = repository.paid(customer, asset)
+    for invoice, settlements in repository.settlements(paid).items():
+        moved = [each for each in settlements if each.kind in MONEY_KINDS]
+        if any(each.kind == "refund" and not each.amount_minor for each in moved):
+            posted = [ledger.find(uow, each.key) for each in moved]
+            legs = [leg for each in posted if each is not None for leg in each.draft.legs]
+            cash = sum(leg.amount for leg in legs if leg.account.code == "processor_clearing")
+            paid[invoice] = min(paid[invoice], cash // currency(asset).units_per_minor)
+    return paid
 
 
 def _is_recorded(

@@ -191,6 +191,7 @@ class Invoice:
     tax: int = 0
     settled: int = 0
     paid: int = 0
+    cash: int = 0
     from_credit: int = 0
     written_off: int = 0
     state: str = "draft"
@@ -432,6 +433,7 @@ class Model:
         used = min(minor, max(invoice.open, 0))
         self.books[invoice.customer].credit += minor - used
         invoice.paid += used
+        invoice.cash += minor
         invoice.settle(used)
 
     def credit_in(self, customer: str, minor: int) -> None:

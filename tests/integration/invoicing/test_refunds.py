@@ -173,6 +173,23 @@ def test_more_than_was_paid_is_recorded_only_where_it_is_gone_and_then_asked_for
     assert (after.state, after.open_minor) == (InvoiceState.PAID, 0)
 
 
+def test_what_went_back_out_of_credit_is_not_paid_back_again(company: Company, invoice: Invoice) -> None:
+    write(company, lambda uow: pay(uow, invoice.id, Money("pi", TOTAL + 300, NOW), NOW))
+    with company.database.writing(company.tenant) as uow:
+        issue_credit_note(uow, CreditRequest("c", invoice.id, "goodwill", NOW.date()), NOW)
+    after = write(company, lambda uow: refund_invoice(uow, invoice.id, "r1", TOTAL, NOW).invoice)
+    assert (after.state, after.open_minor) == (InvoiceState.PAID, 0)
+    assert refusal(company, lambda uow: refund_invoice(uow, invoice.id, "r2", 301, NOW))[1] == "refund_above_paid"
+    write(company, lambda uow: refund_invoice(uow, invoice.id, "r3", 300, NOW).invoice)
+    assert refusal(company, lambda uow: refund_invoice(uow, invoice.id, "r4", 1, NOW))[1] == "refund_above_paid"
+
+
+def test_an_overpayment_that_went_back_leaves_what_was_paid_to_be_paid_back(company: Company, invoice: Invoice) -> None:
+    write(company, lambda uow: pay(uow, invoice.id, Money("pi", TOTAL + 300, NOW), NOW))
+    write(company, lambda uow: refund_invoice(uow, invoice.id, "r1", 300, NOW).invoice)
+    assert write(company, lambda uow: refund_invoice(uow, invoice.id, "r2", TOTAL, NOW).invoice).open_minor == TOTAL
+
+
 def test_what_one_invoice_was_paid_back_too_much_is_not_paid_back_on_another(
     company: Company, invoice: Invoice
 ) -> None:
