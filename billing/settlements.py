@@ -220,7 +220,7 @@ def _paid(uow: UnitOfWork, customer: str, asset: str) -> Counter[str]:
             posted = [ledger.find(uow, each.key) for each in moved]
             legs = [leg for each in posted if each is not None for leg in each.draft.legs]
             cash = sum(leg.amount for leg in legs if leg.account.code == "processor_clearing")
-            paid[invoice] = min(paid[invoice], cash // currency(asset).units_per_minor)
+            paid[invoice] = min(paid[invoice], max(cash // currency(asset).units_per_minor, 0))
     return paid
 
 

@@ -184,6 +184,14 @@ def test_what_went_back_out_of_credit_is_not_paid_back_again(company: Company, i
     assert refusal(company, lambda uow: refund_invoice(uow, invoice.id, "r4", 1, NOW))[1] == "refund_above_paid"
 
 
+def test_credit_beyond_what_was_paid_of_an_invoice_goes_back_all_the_same(company: Company, invoice: Invoice) -> None:
+    write(company, lambda uow: pay(uow, invoice.id, Money("pi", TOTAL, NOW), NOW))
+    with company.database.writing(company.tenant) as uow:
+        grant_customer_credit(uow, "acme", "USD", Money("in", TOTAL + 1, NOW), NOW)
+    after = write(company, lambda uow: refund_invoice(uow, invoice.id, "r1", TOTAL + 1, NOW).invoice)
+    assert (after.state, after.open_minor) == (InvoiceState.PAID, 0)
+
+
 def test_an_overpayment_that_went_back_leaves_what_was_paid_to_be_paid_back(company: Company, invoice: Invoice) -> None:
     write(company, lambda uow: pay(uow, invoice.id, Money("pi", TOTAL + 300, NOW), NOW))
     write(company, lambda uow: refund_invoice(uow, invoice.id, "r1", 300, NOW).invoice)
