@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from billing.customers import Customer
@@ -312,6 +313,7 @@ def change_cycle(
 ) -> Change:
     """Return the change of the billing cycle: the period is cut at `at`, and bridged to the new anchor.
 
+    What is scheduled behind it in the same cycle, a downgrade at period end, goes on in the new one.
     Raises InvalidValueError where there is a minimum spend and the new periods are of another length, unless it is said
     what the minimum is from then on: it is of a full period, and nobody agreed on that of a year by that of a month.
     """
@@ -323,7 +325,12 @@ def change_cycle(
             code="minimum_spend_required",
         )
     minimum = old.minimum_spend if minimum_spend is None else minimum_spend
-    return _change(subscription, "cycle", replace(old, cycle=cycle, minimum_spend=minimum), at, who)
+    change = _change(subscription, "cycle", replace(old, cycle=cycle, minimum_spend=minimum), at, who)
+    first, *scheduled = change.phases
+    was = old.cycle, old.minimum_spend
+    along = list(takewhile(lambda each: (each.agreement.cycle, each.agreement.minimum_spend) == was, scheduled))
+    moved = [replace(each, agreement=replace(each.agreement, cycle=cycle, minimum_spend=minimum)) for each in along]
+    return replace(change, phases=(first, *moved, *scheduled[len(along) :]))
 
 
 def pause(subscription: Subscription, at: datetime, who: Who) -> Change:

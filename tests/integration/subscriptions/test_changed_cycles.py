@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.phases import Thresholds
 from billing.progressive import bill_thresholds
-from billing.subscriptions import Who, cancel, change_cycle, change_selection, unschedule
+from billing.subscriptions import Who, cancel, change_cycle, change_selection, downgrade, unschedule
 from billing.verification import verify
 from models.values.errors import InvalidValueError
 from models.values.period import BillingCycle, Interval
@@ -61,6 +62,19 @@ def test_a_cycle_of_another_length_asks_what_the_minimum_spend_is_from_then_on(c
     for month, now in (("2026-03", "2026-04-01T01:00"), ("2026-06", "2026-07-01T01:00")):
         company.close(month, now)
     assert [sum(lines) for _, lines in billed(company)] == [100, 200, 270]
+
+
+def test_a_downgrade_that_is_scheduled_goes_on_in_the_new_cycle(company: Company) -> None:
+    subscription = company.subscribe("acme", company.publish(), {"seats": "9"})
+    who = Who(at("2026-01-10"))
+    fewer = replace(subscription.phases[0].agreement, selection={"seats": Decimal(3)})
+    subscription = make(company, downgrade(subscription, fewer, at("2026-01-10"), who))
+    after = make(company, change_cycle(subscription, QUARTERLY, at("2026-01-10"), who, minimum_spend=Decimal(9)))
+    now, later = after.in_force()[1:]
+    assert [now.agreement.selection, later.agreement.selection] == [{"seats": 9}, {"seats": 3}]
+    assert later.starts_at == at("2026-02-01")
+    for phase in (now, later):
+        assert (phase.agreement.cycle, phase.agreement.minimum_spend) == (QUARTERLY, 9)
 
 
 def test_what_a_longer_cycle_leaves_out_is_taken_back(company: Company) -> None:
