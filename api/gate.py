@@ -6,12 +6,13 @@ from typing import Any
 
 from litestar import Request
 from litestar.enums import HttpMethod, ScopeType
+from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.problems import any_error
 from api.rate_limits import RateLimits
-from api.requests import check_address, check_media_type
+from api.requests import check_address, check_media_type, check_parameters, declared_parameters
 from api.security import authenticated, check_scopes
 
 
@@ -25,6 +26,9 @@ class Gate(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
+    def __init__(self) -> None:
+        self._declared: dict[BaseRouteHandler, frozenset[str]] = {}
+
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Name the caller as the request's user and pass the request on. `OPTIONS` alone needs no key."""
         try:
@@ -34,6 +38,7 @@ class Gate(ASGIMiddleware):
                 limits: RateLimits = scope["litestar_app"].state.limits
                 limits.admit(scope, caller)
                 check_scopes(scope["route_handler"], caller)
+                check_parameters(scope, self._parameters_of(scope["route_handler"]))
             check_address(scope)
             check_media_type(scope)
             await next_app(scope, receive, send)
@@ -41,3 +46,8 @@ class Gate(ASGIMiddleware):
             request = Request[Any, Any, Any](scope)
             answer = any_error(request, error)
             await answer.to_asgi_response(None, request)(scope, receive, send)
+
+    def _parameters_of(self, handler: BaseRouteHandler) -> frozenset[str]:
+        if handler not in self._declared:
+            self._declared[handler] = declared_parameters(handler)
+        return self._declared[handler]

@@ -28,12 +28,13 @@ SECURITY = "api_key"
 _REFERENCE = "#/components/schemas/{name}"
 _DESCRIPTION = (
     "Amounts and quantities are decimal strings, with their ISO 4217 currency beside them. Lists come in pages: send "
-    "`next_cursor` back as `cursor`. A POST that makes or moves quotes or money needs an `Idempotency-Key`: the same "
+    "`next_cursor` back as `cursor`. A parameter that an operation does not declare is refused, as is one that comes "
+    "twice. A POST that makes or moves quotes or money needs an `Idempotency-Key`: the same "
     "request under it again gets the same answer and has no second effect. Errors are `application/problem+json` "
     "(RFC 9457) with a stable `code` and the `request_id`."
 )
 _PROBLEMS = {
-    400: "Malformed: not JSON, a field of the wrong type, unknown or missing.",
+    400: "Malformed: not JSON; a field or parameter of the wrong type, unknown, missing, or sent twice.",
     401: "No key, or one that is unknown, revoked or expired.",
     403: "The scopes of the key do not reach.",
     404: "There is no such thing for this tenant.",

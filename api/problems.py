@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -92,6 +94,18 @@ def problem(request: Request[Any, Any, Any], status: int, code: str, detail: str
     return Response(msgspec.json.encode(body), media_type=MEDIA_TYPE, status_code=status, headers=headers)
 
 
+@contextmanager
+def called(**names: str) -> Iterator[None]:
+    """Name in a refusal what the caller sent, where the domain calls that otherwise: `called(key="reference")`."""
+    try:
+        yield
+    except DomainError as error:
+        if error.field in names:
+            error.field = names[error.field]
+            error.args = (error.describe(),)
+        raise
+
+
 def domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[bytes]:
     """Answer a refusal of the domain."""
     wait: int = getattr(error, "retry_after", 0)
@@ -103,7 +117,8 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     if isinstance(error, ValidationException):
         return problem(request, 400, "malformed", error.detail, errors=_as_sent(request, error.extra))
     code = HTTP_CODES.get(error.status_code, "malformed")
-    answer = problem(request, error.status_code, code, error.detail)
+    named = error.extra if isinstance(error.extra, dict) else {}
+    answer = problem(request, error.status_code, code, error.detail, field=named.get("field", ""))
     answer.headers.update(error.headers or {})  # Such as the methods that are allowed.
     return answer
 

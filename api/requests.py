@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -14,6 +14,8 @@ import uuid_utils
 from litestar import Request
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.exceptions import ClientException
+from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 from litestar.routes import HTTPRoute
 from litestar.types import BeforeMessageSendHookHandler, Message, Scope
@@ -25,6 +27,7 @@ API_VERSION = "2026-11-01"
 _JSON = (b"content-type", b"application/json")
 _VERSION = (b"alacarte-version", API_VERSION.encode())
 _NUL = "\x00"
+_SHOWN_CHARS = 120
 _FORMS = {b"application/x-www-form-urlencoded", b"multipart/form-data"}
 
 Body = TypeVar("Body")
@@ -117,10 +120,32 @@ def check_address(scope: Scope) -> None:
     query = scope["query_string"]
     if _NUL in scope["path"] or b"%00" in query:
         raise ClientException("the address must not contain NUL")
-    if b"&" in query:
-        names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-        if twice := sorted(name for name, times in names.items() if times > 1):
-            raise ClientException(f"the parameter {twice[0]!a} must not come twice")
+    names = _parameters(scope) if b"&" in query else []
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
+        raise _refused_parameter(twice[0], "must not come twice")
+
+
+def check_parameters(scope: Scope, declared: Collection[str]) -> None:
+    """Refuse a parameter that is not among the `declared` ones. Raises ClientException."""
+    for name in _parameters(scope) if scope["query_string"] else ():
+        if name not in declared:
+            known = f"there are {', '.join(sorted(declared))}" if declared else "it has none"
+            raise _refused_parameter(name, f"is none of this operation: {known}")
+
+
+def declared_parameters(handler: BaseRouteHandler) -> frozenset[str]:
+    """Return the names of the query parameters that a handler reads."""
+    kinds = {name: each.kwarg_definition for name, each in handler.parsed_fn_signature.parameters.items()}
+    return frozenset(kind.name or name for name, kind in kinds.items() if isinstance(kind, QueryParameter))
+
+
+def _parameters(scope: Scope) -> list[str]:
+    return [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
+
+
+def _refused_parameter(name: str, rule: str) -> ClientException:
+    shown = name[:_SHOWN_CHARS]
+    return ClientException(f"the parameter {shown!a} {rule}", extra={"field": shown})
 
 
 def check_media_type(scope: Scope) -> None:
@@ -188,7 +213,7 @@ def _check_pairs(pairs: list[tuple[str, Any]]) -> None:
     keys = [key for key, _ in pairs]
     if len(set(keys)) != len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ClientException(f"the body has the key {twice[:120]!r} twice in one object")
+        raise ClientException(f"the body has the key {twice[:_SHOWN_CHARS]!r} twice in one object")
 
 
 def _has_nul(value: object) -> bool:

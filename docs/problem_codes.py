@@ -45,7 +45,8 @@ _MEANING_OF_CODE = {
     "closed": "The process is shutting down and takes no more requests.",
 }
 _OF_THE_DOOR = {
-    "malformed": ("The request is no JSON, or a member is missing, unknown or of the wrong type.",
+    "malformed": ("The request is no JSON, or a member or parameter is missing, unknown, of the wrong type, or sent "
+                  "twice.",
                   "Correct what `detail` and `errors` name; the reference has an example of every operation."),
     "not_found": ("There is no such address, or no such thing for this tenant.",
                   "Check the address and the ids in it."),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
+from api.openapi import operations
 from billing.api_keys import Scope
 from billing.publishing import sealed_book, sealed_sheet
 from billing.repositories.price_books import PriceBookRepository
@@ -158,7 +160,26 @@ def test_a_parameter_that_comes_twice_is_refused(door: Door) -> None:
         answer = door.client.get(f"/v1/customers?{query}", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (400, "malformed"), query
         assert "'limit' must not come twice" in answer.json()["detail"]
+        assert answer.json()["field"] == "limit"
     assert door.client.get("/v1/subscriptions?limit=1&customer=acme", headers=headers).status_code == 200
+
+
+def test_no_operation_takes_a_parameter_that_it_does_not_declare(door: Door) -> None:
+    """Nor by the name that its handler has for one."""
+    headers = {"Authorization": f"Bearer {door.token(*Scope)}"}
+    tried = 0
+    for path, method, handler in operations(door.client.app):
+        if handler.opt.get("open"):
+            continue
+        for query, field in (("custmer=acme", "custmer"), ("cursor2", "cursor2"), ("state_=a&form=csv", "state_")):
+            address = re.sub(r"\{\w+\}", "1", path)
+            answer = door.client.request(method, f"{address}?{query}", headers=headers)
+            named = (answer.status_code, answer.json()["code"], answer.json().get("field"))
+            assert named == (400, "malformed", field), (method, path, answer.text)
+        tried += 1
+    assert tried > 80
+    assert door.client.get("/v1/quotes?standing=open", headers=headers).json()["field"] == "standing"
+    assert door.client.get("/v1/quotes?state=open", headers=headers).status_code == 200
 
 
 def test_every_answer_has_an_identity_those_of_unknown_routes_too(door: Door) -> None:
