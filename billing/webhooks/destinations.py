@@ -6,6 +6,7 @@ The URL is checked when it is given, the addresses behind its name each time it 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -15,6 +16,10 @@ import httpx
 from models.values.errors import InvalidValueError, RuleBrokenError
 
 MAX_URL_CHARS = 2000
+_LARGEST_PORT = 65535
+_MAX_HOST_CHARS = 253
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 Address = IPv4Address | IPv6Address
 
@@ -39,9 +44,13 @@ class DestinationRules:
             raise _refused(f"must begin with {' or '.join(sorted(schemes))}:// and a host", url)
         if parsed.userinfo or parsed.fragment:
             raise _refused("must have no user information and no fragment", url)
+        if parsed.port is not None and not 1 <= parsed.port <= _LARGEST_PORT:
+            raise _refused(f"must have a port of 1 to {_LARGEST_PORT}", url)
         literal = _literal(parsed.host)
         if literal is not None:
             self.check_addresses([literal])
+        elif len(host := parsed.raw_host.decode()) > _MAX_HOST_CHARS or not _HOST.fullmatch(host):
+            raise _refused("must have a host that can be looked up", url)
         return parsed
 
     def check_addresses(self, addresses: Iterable[Address]) -> Address:

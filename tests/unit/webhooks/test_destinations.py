@@ -84,6 +84,18 @@ def test_public_addresses_are_let_through(address: str) -> None:
         "https://receiver.example\\@10.0.0.1/",
         "https://receiver.example/\nhost: x",
         "https://receiver.example:port/",
+        "https://receiver.example:0/",
+        "https://receiver.example:99999/",
+        "https://receiver example/",
+        "https://receiver..example/",
+        "https://.example/",
+        "https://-receiver.example/",
+        "https://receiver-.example/",
+        "https://receiver%20.example/",
+        "https://receiver,example/",
+        f"https://{'x' * 64}.example/",
+        f"https://{'x' * 300}/",
+        f"https://{'receiver.' * 30}example/",
         "https://rëceiver.example/",
         "https://receiver.example/" + "x" * 2000,
         "",
@@ -93,6 +105,20 @@ def test_live_takes_plain_https_urls_only(url: str) -> None:
     with pytest.raises(InvalidValueError) as refused:
         LIVE.check_url(url)
     assert refused.value.code == "invalid_url"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://{'x' * 63}.example/hook?key=a%20b",
+        "https://xn--mnchen-3ya.example:65535/",
+        "https://RECEIVER.example./",
+        "https://hooks_in.receiver-1.example:8443",
+        "https://receiver",
+    ],
+)
+def test_what_can_be_looked_up_is_taken(url: str) -> None:
+    assert LIVE.check_url(url).scheme == "https"
 
 
 def test_a_sandbox_takes_http_but_no_private_network_unless_let_through() -> None:
