@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 
+from billing import audit
+from billing.audit import Actor
 from billing.charge_posting import post_charges
 from billing.charging import Run, billed_through, cutoff_of
 from billing.close_checks import Check, checks_of
@@ -45,7 +47,8 @@ Progress = Callable[[str, int, int], None]
 class CloseOptions:
     """How to close. `issued_on` None: the first day after the month. Drafts may be changed for `grace_days`.
 
-    `collect` takes over what is finalised, in the transaction that finalises it.
+    `collect` takes over what is finalised, in the transaction that finalises it. `by`: whom the audit trail names, in
+    the transaction that closes the month; a close that finds it closed leaves nothing there.
     """
 
     actor: str = ""
@@ -53,6 +56,7 @@ class CloseOptions:
     grace_days: int = 0
     rates: TaxRates | None = None
     collect: Collect | None = None
+    by: Actor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +266,15 @@ def _post(uow: UnitOfWork, month: BillingMonth, outcome: CloseOutcome, now: date
     draft_open_charges(uow, customers, issue_of(month), now, options.rates)
 
 
-def _still_closing(uow: UnitOfWork, month: BillingMonth) -> None:
-    """Refuse to go on with an attempt that was given up: what it has read, another one may have billed."""
+def _still_closing(uow: UnitOfWork, month: BillingMonth) -> BillingMonth:
+    """Return the month as it is now.
+
+    An attempt that was given up is refused: what it has read, another one may have billed.
+    """
     now = CloseRepository(uow).find(month.key)
     if now is None or now.attempt != month.attempt or now.state == "open":
         raise ConflictError("was reopened meanwhile", field="period", value=month.key, code="period_reopened")
+    return now
 
 
 def issue_of(month: BillingMonth) -> Issue:
@@ -297,10 +305,13 @@ def _finalise_all(
 def _lock(uow: UnitOfWork, begun: CloseResult, now: datetime, options: CloseOptions) -> CloseResult:
     repository = CloseRepository(uow)
     journals.lock(uow)
-    _still_closing(uow, begun.month)
+    locked = _still_closing(uow, begun.month)
     month = replace(begun.month, state="closed")
-    repository.move(month.key, "closed")
-    repository.log(month.key, "lock", options.actor, "", now)
+    if locked.state != "closed":  # Another one may have gone on with the same close.
+        repository.move(month.key, "closed")
+        repository.log(month.key, "lock", options.actor, "", now)
+        if options.by is not None:
+            audit.record(uow, options.by, "month.close", ("close", month.key))
     invoices = InvoiceRepository(uow)
     drafts = invoices.of_period(month.key, InvoiceState.DRAFT)
     all_of_month: Sequence[str] = invoices.of_period(month.key)

@@ -76,12 +76,11 @@ def _close(options: argparse.Namespace) -> int:
                     issued_on=options.issued_on,
                     grace_days=options.grace_days,
                     collect=configured_hand_over(os.environ),
+                    by=Actor(options.actor, now),
                 ),
                 executor=InProcesses(options.workers) if options.workers > 1 else InTurn(),
                 progress=tell,
             )
-        with database.writing(settings.tenant) as uow:
-            record(uow, Actor(options.actor, now), "month.close", ("close", options.period))
         totals: dict[str, int] = {}
         with database.reading(settings.tenant) as uow:
             for begin in range(0, len(result.invoices), _GROUPED):

@@ -74,9 +74,8 @@ class BookPages(Controller):
         with services.database.reading(tenant) as uow:
             now = services.now(uow)
         actor = actor_of(request, now)
-        close(services.database, tenant, period, now, CloseOptions(actor=actor.name, collect=services.collect))
-        with services.database.writing(tenant) as uow:
-            audit.record(uow, actor, "month.close", ("close", period))
+        options = CloseOptions(actor=actor.name, collect=services.collect, by=actor)
+        close(services.database, tenant, period, now, options)
         return go_to(f"/console/finance/months/{period}")
 
     @post("/months/{period:str}/reopen", sync_to_thread=True)

@@ -111,15 +111,10 @@ class CloseController(Controller):
                 now = services.now(uow)
             actor = actor_of(request, now)
             options = CloseOptions(
-                actor=actor.name, issued_on=how.issued_on, grace_days=how.grace_days, collect=services.collect
+                actor=actor.name, issued_on=how.issued_on, grace_days=how.grace_days, collect=services.collect, by=actor
             )
             result = close(services.database, tenant, period, now, options)
-
-            def record(uow: UnitOfWork) -> tuple[int, object]:
-                audit.record(uow, actor, "month.close", ("close", period))
-                return 200, _closed(period, result)
-
-            return record
+            return lambda _uow: (200, _closed(period, result))
 
         return await after_steps(services, request, idempotency_key, steps)
 

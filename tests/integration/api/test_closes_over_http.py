@@ -51,6 +51,20 @@ def test_grace_leaves_drafts_and_a_reopened_month_closes_again(billed: Door) -> 
     assert billed.call("POST", "/v1/closes/2026-01", key="and again").json()["was_closed"] is True
 
 
+def test_a_close_whose_answer_was_lost_is_in_the_audit_trail_once(
+    billed: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The month was closed, the request that closed it fell over before it could say so."""
+    with monkeypatch.context() as broken:
+        broken.setattr("api.controllers.closes._closed", lambda *_: 1 / 0)
+        assert billed.call("POST", "/v1/closes/2026-01", key="close").status_code == 500
+    for key in ("close", "another"):
+        assert billed.call("POST", "/v1/closes/2026-01", key=key).json()["was_closed"] is True
+    with billed.database.reading("default") as uow:
+        closed = [(each.action, each.actor, each.object_id) for each in entries(uow)]
+    assert closed.count(("month.close", "test", "2026-01")) == 1
+
+
 def test_what_cannot_be_done_is_refused_and_changes_nothing(billed: Door) -> None:
     def refused(path: str, body: dict[str, object]) -> tuple[int, str]:
         answer = billed.call("POST", f"/v1/closes/2026-01{path}", body, key=f"{path} {body}")
