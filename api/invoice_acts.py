@@ -6,6 +6,7 @@ first, so that the entry tells what this act has changed and no other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
@@ -33,6 +34,8 @@ from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 from models.values.ids import check_key
 from models.values.money import Currency, currency
+
+_LINE = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 
 
 def finalise_drafts(
@@ -142,7 +145,7 @@ def _recorded(uow: UnitOfWork, by: Actor, action: str, before: InvoiceView) -> I
 def _nets(lines: Mapping[str, str], money: Currency) -> dict[int, int]:
     nets = {}
     for number, text in lines.items():
-        if not number.isdecimal():
+        if not _LINE.fullmatch(number):  # `01` would name a line twice.
             raise InvalidValueError("must be the number of a line", field="lines", value=number)
         nets[int(number)] = minor_of(text, f"lines.{number}", money)
     return nets

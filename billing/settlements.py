@@ -238,7 +238,7 @@ def _is_recorded(
     leg = Leg(Account("processor_clearing", invoice.currency, "", money.processor), units)
     posted = ledger.find(uow, known.key)
     if known.invoice != invoice.id or posted is None or leg not in posted.draft.legs:
-        raise ConflictError("is recorded for something else", field="key", value=key, code="settlement_conflict")
+        raise ConflictError("is recorded for something else", field="key", value=money.key, code="settlement_conflict")
     return True
 
 

@@ -206,6 +206,8 @@ def run_credit(options: argparse.Namespace) -> int:
         number, equals, amount = pair.partition("=")
         if not equals:
             raise InvalidValueError("must be LINE=NET, like 1=12.50", field="line", value=pair)
+        if number in (lines or {}):
+            raise InvalidValueError("must not name a line twice", field="line", value=pair)
         lines = {**(lines or {}), number: amount}
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
         by, invoice = _by(now_in(settings, uow)), InvoiceRepository(uow).get(options.invoice)

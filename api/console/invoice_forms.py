@@ -18,7 +18,7 @@ from api.console.forms import Form, number_text, short_text, text
 from api.console.pages import ConsoleRequest, actor_of, go_to, page
 from api.console.sessions import has_role
 from api.invoice_acts import credit_invoice, finalise_drafts, pay_invoice, void_invoice, write_off_invoice
-from api.problems import status_of
+from api.problems import called, status_of
 from api.services import Services
 from billing.audit import Actor
 from billing.credit_notes import billed_in_all, plan_credit
@@ -57,7 +57,8 @@ class InvoiceForms(Controller):
         def act(uow: UnitOfWork, by: Actor) -> None:
             key, day = check_external_id(text(data, "reference"), "reference"), text(data, "paid_on")
             paid_at = parse_instant(day, "paid_on") if day else None
-            pay_invoice(uow, invoice, key, number_text(data, "amount"), by, paid_at=paid_at)
+            with called(key="reference"):
+                pay_invoice(uow, invoice, key, number_text(data, "amount"), by, paid_at=paid_at)
 
         return _do(request, state.services, invoice, data, act)
 

@@ -21,6 +21,7 @@ from api.invoice_acts import (
     write_off_invoice,
 )
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
+from api.problems import called
 from api.requests import ApiRequest, actor_of
 from api.schemas.invoices import (
     CreditNoteView,
@@ -40,6 +41,7 @@ from billing.exports.rendering import to_pdf
 from billing.invoicing import party_document
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
+from billing.request_keys import FIELD
 from billing.unit_of_work import UnitOfWork
 from models.values.ids import check_external_id
 from models.values.period import parse_instant
@@ -215,7 +217,8 @@ class InvoiceController(Controller):
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
             by, key = actor_of(request, services.now(uow)), check_external_id(data.id, "id")
-            return 201, pay_invoice(uow, invoice, key, data.amount, by, processor=data.processor, paid_at=paid_at)
+            with called(key="id"):
+                return 201, pay_invoice(uow, invoice, key, data.amount, by, processor=data.processor, paid_at=paid_at)
 
         return await in_thread(services, request, idempotency_key, work)
 
@@ -238,7 +241,8 @@ class InvoiceController(Controller):
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
             by = actor_of(request, services.now(uow))
-            return 201, credit_invoice(uow, invoice, f"api:{idempotency_key}", data.reason, data.lines, by)
+            with called(key=FIELD):
+                return 201, credit_invoice(uow, invoice, f"api:{idempotency_key}", data.reason, data.lines, by)
 
         return await in_thread(services, request, idempotency_key, work)
 
@@ -265,7 +269,8 @@ class InvoiceController(Controller):
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
             by, key = actor_of(request, services.now(uow)), f"api:{idempotency_key}"
-            after = refund_of_invoice(uow, invoice, key, data.amount, by, processor=data.processor)
+            with called(key=FIELD):
+                after = refund_of_invoice(uow, invoice, key, data.amount, by, processor=data.processor)
             return (201 if after["state"] == "recorded" else 202), after
 
         return await in_thread(services, request, idempotency_key, work)

@@ -64,6 +64,10 @@ def test_a_payment_counts_once_by_its_id_and_what_is_too_much_is_credit(billed: 
     assert kept.count("invoice.pay") == 3
     other = pay(billed, "d", {**part, "amount": "7.51"})
     assert (other.status_code, other.json()["code"]) == (409, "settlement_conflict")
+    assert (other.json()["field"], other.json()["detail"]) == (
+        "id",
+        "id: is recorded for something else, got 'bank 4711'",
+    )
 
 
 def test_what_is_written_off_is_recovered_when_it_is_paid_after_all(billed: Door) -> None:
@@ -150,3 +154,18 @@ def test_what_is_done_by_command_is_in_the_audit_trail(
     assert sorted(each["action"] for each in kept) == ["credit_note.issue", "invoice.pay", "invoice.refund"]
     assert main(["invoice", "credit", NUMBER, "--reason", "x", "--line", "one=5"]) == 3
     assert "lines: must be the number of a line, got 'one'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "lines", [{"01": "0.01", "1": "0.01"}, {"0": "0.01"}, {"\u0661": "0.01"}, {"9" * 5000: "0.01"}]
+)
+def test_a_line_is_credited_by_its_number_and_by_nothing_like_it(billed: Door, lines: dict[str, str]) -> None:
+    """Of two ways to write a number, one amount would be lost."""
+    answer = billed.call("POST", f"/v1/invoices/{NUMBER}/credit-notes", {"reason": "test", "lines": lines}, key="a")
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "invalid_value", "lines")
+    assert billed.call("GET", "/v1/credit-notes").json()["items"] == []
+
+
+def test_the_command_credits_no_line_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["invoice", "credit", NUMBER, "--reason", "test", "--line", "1=0.01", "--line", "1=0.02"]) == 3
+    assert "must not name a line twice" in capsys.readouterr().err
