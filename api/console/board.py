@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from litestar import Controller, Response, get
+from litestar import Controller, Response
 from litestar.datastructures import State
 
-from api.console.pages import ConsoleRequest, page
+from api.console.pages import ConsoleRequest, get, page
 from api.console.quote_view import selection_page
 from api.console.sessions import has_role
 from api.services import Services
-from billing.feature_sales import FeatureSales, feature_sales, last_billed_month
+from billing.feature_sales import FeatureSales, feature_sales, last_billed_month, total_sales
 from billing.people import Role
 
 
@@ -30,4 +30,9 @@ class BoardController(Controller):
             billed = 0
             if month is not None:
                 sales, billed = feature_sales(uow, month, shown.book.book.currency)
-        return page(request, "board.html", shown=shown, month=month, sales=sales, billed=billed)
+        offered = {feature.key for feature in shown.book.book.features}
+        elsewhere = total_sales(sold for feature, sold in sales.items() if feature not in offered)
+        return page(
+            request, "board.html", shown=shown, month=month, sales=sales, billed=billed, elsewhere=elsewhere,
+            total=total_sales(sales.values(), billed),
+        )  # fmt: skip

@@ -6,19 +6,19 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response, post
 from litestar.datastructures import State
 from litestar.params import FromPath
 
 from api.console.forms import Form, text
-from api.console.pages import ConsoleRequest, actor_of, go_to, page
+from api.console.pages import ConsoleRequest, actor_of, get, go_to, page
 from api.console.sessions import has_role
 from api.services import Services
 from billing import audit, ledger
 from billing.chart_of_accounts import CHART
 from billing.close_checks import checklist
 from billing.closing import CloseOptions, close, reopen
-from billing.feature_sales import billed_currencies, feature_sales, last_billed_month
+from billing.feature_sales import billed_currencies, feature_sales, last_billed_month, total_sales
 from billing.ledger_checks import CHECKS
 from billing.months import first_day
 from billing.people import Role
@@ -125,9 +125,8 @@ def _revenues(uow: UnitOfWork, month: str) -> list[tuple[str, Decimal, Decimal]]
     """Return revenue and margin of a month in each currency that something was billed in."""
     found = []
     for code in billed_currencies(uow, month):
-        sales = feature_sales(uow, month, code)[0].values()
-        revenue = sum((each.revenue for each in sales), Decimal(0))
-        found.append((code, revenue, sum((each.margin for each in sales), Decimal(0))))
+        total = total_sales(feature_sales(uow, month, code)[0].values())
+        found.append((code, total.revenue, total.margin))
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,14 +14,17 @@ from rich.table import Table
 from api.cli.main import main as alacarte
 from api.settings import DEMO_HOME, Settings
 from billing.database import Database
+from billing.feature_sales import FeatureSales, feature_sales, total_sales
 from billing.invoices import Invoice
 from billing.repositories.invoices import InvoiceRepository
+from billing.unit_of_work import UnitOfWork
 from examples.llm_gateway.world import MONTHS
 
 console = Console()
+CURRENCY = "USD"
 
-Sums = dict[str, tuple[Decimal, Decimal]]
-"""Revenue and cost by feature, exact, in major units."""
+Sums = dict[str, FeatureSales]
+"""What each feature sold in a month: as invoiced before tax, so as the console says it."""
 
 
 def print_summary(settings: Settings, quotes: dict[str, str]) -> None:
@@ -31,9 +33,9 @@ def print_summary(settings: Settings, quotes: dict[str, str]) -> None:
     with database.reading(settings.tenant) as uow:
         repository = InvoiceRepository(uow)
         by_month = {month: repository.many(repository.of_period(f"{month:%Y-%m}")) for month in MONTHS}
+        sums = {month: by_feature(uow, month) for month in MONTHS}
     database.close()
-    sums = {month: _by_feature(invoices) for month, invoices in by_month.items()}
-    console.print(_revenue_table(sums))
+    console.print(revenue_table(sums))
     plot_revenue(sums, DEMO_HOME / "revenue.png")
     shown = max(by_month[MONTHS[0]], key=lambda invoice: invoice.total_minor)
     _explain(shown)
@@ -41,30 +43,38 @@ def print_summary(settings: Settings, quotes: dict[str, str]) -> None:
     _next_steps(by_month)
 
 
-def _by_feature(invoices: Sequence[Invoice]) -> Sums:
-    sums: Sums = {}
-    for invoice in invoices:
-        for line in invoice.lines:
-            revenue, cost = sums.get(line.feature, (Decimal(0), Decimal(0)))
-            sums[line.feature] = revenue + line.exact, cost + line.cost
-    return dict(sorted(sums.items(), key=lambda item: -item[1][0]))
+def by_feature(uow: UnitOfWork, month: datetime) -> Sums:
+    """Return what each feature sold in a month, the one that earned most first."""
+    sales, _ = feature_sales(uow, f"{month:%Y-%m}", CURRENCY)
+    return dict(sorted(sales.items(), key=lambda item: -item[1].revenue))
 
 
-def _revenue_table(by_month: dict[datetime, Sums]) -> Table:
-    table = Table(title="Revenue and margin by feature, USD")
+def revenue_table(by_month: dict[datetime, Sums]) -> Table:
+    """Show revenue and margin by feature and month, their sums, and what rounding left for the next invoices."""
+    table = Table(
+        title=f"Revenue and margin by feature, {CURRENCY}",
+        caption="As invoiced before tax, each invoice rounded once. Metered exactly = all + what is carried on.",
+    )
     table.add_column("feature")
     for month in by_month:
         table.add_column(f"{month:%Y-%m}", justify="right")
         table.add_column("margin", justify="right")
     features = list(dict.fromkeys(feature for sums in by_month.values() for feature in sums))
-    for feature in [*features, ""]:
-        cells: list[str] = []
-        for sums in by_month.values():
-            chosen = sums.values() if not feature else [sums.get(feature, (Decimal(0), Decimal(0)))]
-            revenue, cost = (sum((one[i] for one in chosen), Decimal(0)) for i in (0, 1))
-            cells += [f"{revenue:,.2f}", f"{(revenue - cost) / revenue:.0%}" if revenue else ""]
-        table.add_row(feature or "all", *cells, end_section=feature == features[-1], style="" if feature else "bold")
+    totals = [total_sales(sums.values()) for sums in by_month.values()]
+    for feature in features:
+        sold = [sums.get(feature, FeatureSales()) for sums in by_month.values()]
+        table.add_row(feature, *_cells(sold), end_section=feature == features[-1])
+    table.add_row("all", *_cells(totals), style="bold")
+    table.add_row("below a cent, carried on", *(text for each in totals for text in (f"{each.carried:,.4f}", "")))
     return table
+
+
+def _cells(sold: Sequence[FeatureSales]) -> list[str]:
+    return [
+        text
+        for each in sold
+        for text in (f"{each.revenue:,.2f}", f"{each.margin / each.revenue:.0%}" if each.revenue else "")
+    ]
 
 
 def plot_revenue(by_month: dict[datetime, Sums], path: Path) -> None:
@@ -78,8 +88,8 @@ def plot_revenue(by_month: dict[datetime, Sums], path: Path) -> None:
     shades = (("#9aa5b1", "#1f6feb"), ("#c3cad2", "#79b0ff"))
     for number, (month, sums) in enumerate(by_month.items()):
         places = [row + 0.4 - (number + 0.5) * height for row in range(len(features))]
-        cost = [float(sums.get(feature, (0, 0))[1]) for feature in features]
-        margin = [float(sums.get(feature, (0, 0))[0]) - below for feature, below in zip(features, cost, strict=True)]
+        sold = [sums.get(feature, FeatureSales()) for feature in features]
+        cost, margin = [float(each.cost) for each in sold], [float(each.margin) for each in sold]
         grey, blue = shades[number % len(shades)]
         axes.barh(places, cost, height, color=grey, label=f"cost {month:%b %Y}")
         axes.barh(places, margin, height, left=cost, color=blue, label=f"margin {month:%b %Y}")
