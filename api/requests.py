@@ -13,6 +13,7 @@ import msgspec
 import uuid_utils
 from litestar import Request
 from litestar.datastructures import MutableScopeHeaders, State
+from litestar.enums import HttpMethod
 from litestar.exceptions import ClientException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
@@ -79,13 +80,15 @@ class _Encoded(ASGIResponse):
 
 
 def before_answers(*hooks: AnswerHook) -> BeforeMessageSendHookHandler:
-    """Return what calls `hooks` one after the other before an answer's head is sent, and lets its body pass."""
+    """Return what calls `hooks` one after the other before an answer's head is sent; its body passes, but to `HEAD`."""
 
     async def call(message: Message, scope: Scope) -> None:
         if message["type"] == "http.response.start":
             headers = message["headers"] = [*message.get("headers", ())]
             for hook in hooks:
                 hook(headers, scope)
+        elif scope.get("method") == HttpMethod.HEAD:
+            message["body"] = b""
 
     return call
 
@@ -130,7 +133,7 @@ def check_parameters(scope: Scope, declared: Collection[str]) -> None:
     for name in _parameters(scope) if scope["query_string"] else ():
         if name not in declared:
             known = f"there are {', '.join(sorted(declared))}" if declared else "it has none"
-            raise _refused_parameter(name, f"is none of this operation: {known}")
+            raise _refused_parameter(name, f"is unknown here: {known}")
 
 
 def declared_parameters(handler: BaseRouteHandler) -> frozenset[str]:

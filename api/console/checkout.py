@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 import uuid_utils
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response, post
 from litestar.datastructures import State
 from litestar.params import FromPath
 
 from api.console.forms import Form, selection_of_form, text
-from api.console.pages import ConsoleRequest, actor_of, go_to, page
+from api.console.pages import ConsoleRequest, actor_of, get, go_to, page
 from api.console.quote_view import selection_page
 from api.console.sessions import has_role
 from api.schemas.keys import key_document

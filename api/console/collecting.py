@@ -8,11 +8,11 @@ from datetime import timedelta
 from random import Random
 
 import anyio.to_thread
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response, post
 from litestar.datastructures import State
 
 from api.console.forms import Form
-from api.console.pages import ConsoleRequest, page
+from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import Visitor, has_role
 from api.services import Services
 from billing.ledger_collection import LedgerCollection

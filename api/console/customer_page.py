@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Request, Response, post
 from litestar.datastructures import State
 from litestar.params import FromPath
 
 from api.console.downloads import invoice_pdf
 from api.console.forms import Form
-from api.console.pages import ConsoleRequest, actor_of, page
+from api.console.pages import ConsoleRequest, actor_of, get, page
 from api.console.quote_view import line_views
 from api.console.sessions import has_role
 from api.customer_links import CustomerLink, read_link, write_link

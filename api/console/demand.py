@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response, post
 from litestar.datastructures import State
 
 from api.console.book_choice import book_choice
 from api.console.forms import Form, short_text, text
-from api.console.pages import ConsoleRequest, actor_of, go_to, page
+from api.console.pages import ConsoleRequest, actor_of, get, go_to, page
 from api.console.sessions import has_role
 from api.services import Services
 from billing import price_epochs

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, Response
 from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from api.console.pages import ConsoleRequest, page
+from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import has_role
 from api.schemas.invoices import invoice_document
 from api.services import Services

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from litestar import Controller, Response, get
+from litestar import Controller, Response
 from litestar.datastructures import State
 
-from api.console.pages import ConsoleRequest, page
+from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import has_role
 from api.pages import page as cursor_page
 from api.pages import read_cursor

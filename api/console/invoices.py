@@ -6,12 +6,12 @@ from datetime import date
 from itertools import islice
 from typing import Any
 
-from litestar import Controller, Response, get
+from litestar import Controller, Response
 from litestar.datastructures import State
 from litestar.params import FromPath
 
 from api.console.invoice_forms import invoice_page
-from api.console.pages import ConsoleRequest, page
+from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import has_role
 from api.pages import page as cursor_page
 from api.pages import read_cursor

@@ -10,6 +10,8 @@ from typing import Any
 import jinja2
 from litestar import MediaType, Request, Response
 from litestar.datastructures import Cookie
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 from litestar.status_codes import HTTP_303_SEE_OTHER
 from litestar.template.base import csrf_token
@@ -53,6 +55,11 @@ def harden(headers: Headers, scope: Scope) -> None:
     headers += _HEADERS
     if not scope["path"].startswith("/console/static/"):
         headers.append((b"cache-control", b"no-store"))
+
+
+def get(path: str, **options: Any) -> HTTPRouteHandler:  # noqa: ANN401
+    """Return the decorator of a page. It answers `HEAD` too, as it does `GET`; `before_answers` leaves its body out."""
+    return HTTPRouteHandler(path, http_method=[HttpMethod.GET, HttpMethod.HEAD], **options)
 
 
 def actor_of(request: ConsoleRequest, now: datetime) -> Actor:

@@ -6,14 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import uuid_utils
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response, post
 from litestar.datastructures import State
 from litestar.params import FromPath
 
 from api.catalog_file import parse_catalog, write_catalog
 from api.console.book_choice import book_choice
 from api.console.forms import Form, short_text
-from api.console.pages import ConsoleRequest, actor_of, go_to, page
+from api.console.pages import ConsoleRequest, actor_of, get, go_to, page
 from api.console.sessions import has_role
 from api.services import Services
 from billing import price_proposals
@@ -48,11 +48,13 @@ class PricePages(Controller):
 
     @get("/new", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
     def new(self, request: ConsoleRequest, state: State) -> Response[str]:
-        """Offer the book in force as the next version, with one price changed where asked."""
+        """Offer the book in force as the next version, with one price changed where asked; where none is, nothing."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            now = services.now(uow)
-            book = next_version(uow, book_choice(uow, now, request.query_params.get("book")).stored.book, now)
+            now, wanted = services.now(uow), request.query_params.get("book")
+            if wanted is None and not PriceBookRepository(uow).in_force(now):
+                return page(request, "price_edit.html", proposal=None, written="", reason="", refusal=None)
+            book = next_version(uow, book_choice(uow, now, wanted).stored.book, now)
         feature, price = request.query_params.get("feature"), request.query_params.get("price")
         if feature and price:
             book = book_at(book, {feature: parse_decimal(price, "price", minimum=Decimal(0))})
@@ -65,15 +67,19 @@ class PricePages(Controller):
 
     @get("/{proposal:str}", sync_to_thread=True)
     def one(self, proposal: FromPath[str], request: ConsoleRequest, state: State) -> Response[str]:
-        """Show a proposal: where it stands, each difference from what is in force, what the reader may do."""
+        """Show a proposal: where it stands, each difference from what is in force, what the reader may do.
+
+        Of a first version that is all of it: who approves has to see what.
+        """
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             found = price_proposals.proposal(uow, proposal)
             live = price_proposals.replaced(uow, found)
         changes = diff_price_books(live.book, found.book) if live is not None else []
         return page(
-            request, "price_proposal.html", proposal=found, changes=changes, live=live, **_allowed(request, found)
-        )
+            request, "price_proposal.html", proposal=found, changes=changes, live=live,
+            written="" if live is not None else write_catalog(found.book), **_allowed(request, found),
+        )  # fmt: skip
 
     @get("/{proposal:str}/edit", guards=[has_role(Role.PRODUCT)], sync_to_thread=True)
     def edit(self, proposal: FromPath[str], request: ConsoleRequest, state: State) -> Response[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from litestar import Controller, Response, get
+from litestar import Controller, Response
 from litestar.datastructures import State
 
 from api.console.book_choice import book_choice
 from api.console.forms import number_text
-from api.console.pages import ConsoleRequest, page
+from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import has_role
 from api.services import Services
 from billing.people import Role

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, Router
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures.headers import CacheControlHeader
 from litestar.exceptions import HTTPException, NotFoundException
@@ -25,7 +25,7 @@ from api.console.errors import failed, not_served, refused
 from api.console.events import EventPages
 from api.console.invoice_forms import InvoiceForms
 from api.console.invoices import InvoicePages
-from api.console.pages import CSRF_COOKIE, HOME, ConsoleRequest, go_to
+from api.console.pages import CSRF_COOKIE, HOME, ConsoleRequest, get, go_to
 from api.console.prices import PricePages
 from api.console.replay import ReplayPages
 from api.console.sessions import SessionAuthentication

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Request, Response, post
 from litestar.datastructures import Cookie, State
 
 from api.console.forms import Form, text
@@ -14,6 +14,7 @@ from api.console.pages import (
     THEME_COOKIE,
     THEMES,
     ConsoleRequest,
+    get,
     go_to,
     page,
     preference,

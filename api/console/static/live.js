@@ -39,6 +39,14 @@ for (const form of document.querySelectorAll("form[data-from]")) {
   });
 }
 
+// A file that is chosen is read into a field, to be looked at before it is sent; without scripts its text is pasted.
+for (const chosen of document.querySelectorAll("input[data-into]")) {
+  chosen.closest("[hidden]").hidden = false;
+  chosen.addEventListener("change", async () => {
+    if (chosen.files.length) document.getElementById(chosen.dataset.into).value = await chosen.files[0].text();
+  });
+}
+
 // Arrow keys change a list at each press: whoever goes through it by them stays on it as the page changes.
 const at = sessionStorage.getItem("at");
 sessionStorage.removeItem("at");

@@ -202,6 +202,22 @@ def test_what_is_not_there_is_a_page_too(browsing: Browsing) -> None:
     assert "<code>method_not_allowed</code>" in answer.text
 
 
+def test_a_page_is_asked_for_by_its_head_alone(browsing: Browsing) -> None:
+    browsing.sign_in("ann")
+    for address in (
+        "/",
+        "/console",
+        "/console/sign-in",
+        "/console/product/prices",
+        "/console/finance",
+        "/console/none",
+    ):
+        whole = browsing.get(address)
+        head = browsing.client.head(address, follow_redirects=False)
+        assert (head.status_code, head.content) == (whole.status_code, b""), address
+        assert head.headers["content-type"] == whole.headers["content-type"]
+
+
 def test_what_no_database_takes_as_text_is_refused_before_one_is_asked(browsing: Browsing) -> None:
     browsing.sign_in("ann")
     for address in ("checkout?customer=%00", "finance/invoices/a%00", "finance/events?id=%00", "product?x=1&x=2"):
