@@ -45,6 +45,7 @@ from api.metrics import Metrics, forget_dead_workers
 from api.openapi import openapi_config
 from api.problems import domain_error, unexpected_error
 from api.rate_limits import RateLimits, state_limits
+from api.readiness import Readiness
 from api.requests import StrictRequest, before_answers, identify, state_clock, state_methods
 from api.services import Services
 from api.settings import Settings, load_settings
@@ -141,6 +142,6 @@ def create_app(services: Services | None = None) -> Litestar:
         lifespan=[lifespan],
         openapi_config=openapi_config(),
         request_max_body_size=MAX_BODY_BYTES,
-        state=State({"services": wired, "metrics": metrics, "limits": limits}),
+        state=State({"services": wired, "metrics": metrics, "limits": limits, "readiness": Readiness(wired)}),
         request_class=StrictRequest,
     )

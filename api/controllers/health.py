@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.metrics import Metrics
-from api.readiness import check_ready
+from api.readiness import Readiness
 
 
 class HealthController(Controller):
@@ -22,10 +22,11 @@ class HealthController(Controller):
         """Say that the process answers."""
         return {"status": "ok"}
 
-    @get("/ready", operation_id="Ready", sync_to_thread=True)
-    def ready(self, state: State) -> dict[str, str]:
+    @get("/ready", operation_id="Ready")
+    async def ready(self, state: State) -> dict[str, str]:
         """Say that the database answers, that its schema is this version's, and that the signing key is there."""
-        check_ready(state.services)
+        readiness: Readiness = state.readiness
+        await readiness.check()
         return {"status": "ready"}
 
     @get("/metrics", operation_id="ReadMetrics", sync_to_thread=True, media_type="text/plain", media=["text/plain"])

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,26 @@ def test_ready_wants_a_database_that_answers(sqlite_door: Door, tmp_path: Path) 
     (tmp_path / "alacarte.db").mkdir()
     assert _missing(sqlite_door) == "database"
     assert sqlite_door.client.get("/health").status_code == 200
+
+
+def test_ready_waits_for_no_database_that_hangs_and_looks_once_at_a_time(
+    sqlite_door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, looks = threading.Event(), []
+
+    def is_migrated() -> bool:
+        looks.append(1)
+        return answers.wait(timeout=30)
+
+    monkeypatch.setattr("api.readiness.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(sqlite_door.database, "is_migrated", is_migrated)
+    try:
+        assert [_missing(sqlite_door) for _ in range(3)] == ["database"] * 3
+        assert len(looks) == 1
+    finally:
+        answers.set()
+    monkeypatch.setattr("api.readiness.PATIENCE_SECONDS", 30)
+    assert sqlite_door.client.get("/ready").json() == {"status": "ready"}
 
 
 def _missing(door: Door) -> str:
