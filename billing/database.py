@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from billing.unit_of_work import FACTS_CHANGED, UnitOfWork
-from models.values.errors import ConflictError, InvalidValueError, LimitExceededError
+from models.values.errors import ConflictError, DomainError, InvalidValueError, LimitExceededError
 
 _BUSY_TIMEOUT_MS = 30_000
 _LOOK_AGAIN_SECONDS = 0.001
@@ -43,6 +43,12 @@ class WriteConflictError(ConflictError):
     """Other writers were in the way, at every attempt made. Nothing is written; the same may be done again."""
 
     code = "write_conflict"
+
+
+class UnreachableError(DomainError):
+    """The database was not reached: nothing was done, and the same may be done again."""
+
+    code = "busy"
 
 
 class Database:
@@ -80,7 +86,7 @@ class Database:
         sake; `write` begins anew then.
         """
         try:
-            with self.engine.connect().execution_options(**{_WRITES: True}) as connection:
+            with self._connected().execution_options(**{_WRITES: True}) as connection:
                 connection.info.pop(FACTS_CHANGED, None)
                 with connection.begin():
                     yield self._unit(connection, tenant)
@@ -114,7 +120,7 @@ class Database:
     @contextmanager
     def reading(self, tenant: str) -> Iterator[UnitOfWork]:
         """Open a unit of work over one snapshot; whatever it might write is rolled back."""
-        with self.engine.connect() as plain_connection:
+        with self._connected() as plain_connection:
             connection = plain_connection
             if not self.is_sqlite:
                 connection = plain_connection.execution_options(isolation_level="REPEATABLE READ")
@@ -122,9 +128,16 @@ class Database:
                 yield self._unit(connection, tenant)
                 transaction.rollback()
 
+    def _connected(self) -> Connection:
+        if self.is_sqlite:
+            return self.engine.connect()
+        with _reaching():
+            return self.engine.connect()
+
     def _unit(self, connection: Connection, tenant: str) -> UnitOfWork:
         if not self.is_sqlite:
-            connection.execute(text("select set_config('app.tenant', :tenant, true)"), {"tenant": tenant})
+            with _reaching():  # A connection of the pool may have been cut since; this is the first that it hears.
+                connection.execute(text("select set_config('app.tenant', :tenant, true)"), {"tenant": tenant})
         return UnitOfWork(connection, tenant)
 
     def migrate(self, revision: str = "head") -> None:
@@ -147,6 +160,14 @@ class Database:
 @cache
 def _heads() -> tuple[str, ...]:
     return tuple(ScriptDirectory.from_config(migration_config()).get_heads())
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    try:
+        yield
+    except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError) as error:
+        raise UnreachableError("does not answer; send it again", field="database") from error
 
 
 def _cause(error: Exception) -> BaseException | None:

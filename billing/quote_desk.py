@@ -11,7 +11,7 @@ from typing import NamedTuple
 import uuid_utils
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from billing.database import Database
+from billing.database import Database, UnreachableError
 from billing.group_commit import GroupWriter
 from billing.pricing_facts import FactsReader, PricingFacts
 from billing.quotes import Priced, QuoteRequest, holds_units, seal_quote, store_quote
@@ -69,7 +69,7 @@ class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
         drafts = [self._sealed_ahead(tenant, order) for order in asked]
         try:
             return self._database.write(tenant, lambda uow: self._together(uow, asked, drafts))
-        except (IntegrityError, OperationalError):
+        except (IntegrityError, OperationalError, UnreachableError):
             return [self._alone(tenant, order) for order in asked]
 
     def _sealed_ahead(self, tenant: str, order: QuoteOrder) -> _Draft | None:

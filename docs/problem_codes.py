@@ -41,7 +41,7 @@ _REMEDY_OF_KIND = {
     _BASE: "Read `detail`; nothing was done.",
 }
 _MEANING_OF_CODE = {
-    "busy": "Too many requests wait already.",
+    "busy": "Too many requests wait already, or the database does not answer.",
     "closed": "The process is shutting down and takes no more requests.",
 }
 _OF_THE_DOOR = {

@@ -19,14 +19,15 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 
 from api.app import create_app
 from api.cli.main import main as alacarte
 from api.metrics import forget_dead_workers
 from api.services import Services
 from api.tracing import configured_tracer_provider
-from billing.database import Database
+from billing.api_keys import Scope
+from billing.database import Database, UnreachableError
 from models.values.errors import InvalidValueError
 from pricing_engine.sealing import new_signer
 from tests.integration.api.door import Door, open_door
@@ -103,6 +104,30 @@ def test_ready_waits_for_no_database_that_hangs_and_looks_once_at_a_time(
         answers.set()
     monkeypatch.setattr("api.readiness.PATIENCE_SECONDS", 30)
     assert sqlite_door.client.get("/ready").json() == {"status": "ready"}
+
+
+def test_what_could_not_reach_the_database_is_to_be_sent_again(sqlite_door: Door) -> None:
+    sqlite_door.token(*Scope)
+    assert sqlite_door.call("GET", "/v1/customers").status_code == 200  # The key is kept for a second.
+    kept, sqlite_door.database.engine = sqlite_door.database.engine, create_engine("postgresql+psycopg://127.0.0.1:1/x")
+    answers = [sqlite_door.call("GET", "/v1/customers"), sqlite_door.call("POST", "/v1/closes/2026-01", key="a")]
+    sqlite_door.database.engine = kept
+    assert [(each.status_code, each.json()["code"]) for each in answers] == [(503, "busy")] * 2
+    assert sqlite_door.call("GET", "/v1/customers").status_code == 200
+
+
+def test_a_connection_that_was_cut_fails_once_and_says_so(database: Database) -> None:
+    """After a restart of PostgreSQL its pool holds connections that lead nowhere."""
+    with database.reading("default") as uow:
+        own = None if database.is_sqlite else uow.connection.scalar(text("select pg_backend_pid()"))
+    if own is None:
+        return
+    with create_engine(database.engine.url, poolclass=NullPool).connect() as other:
+        other.execute(text("select pg_terminate_backend(:own)"), {"own": own})
+    with pytest.raises(UnreachableError), database.reading("default"):
+        pass
+    with database.reading("default") as uow:
+        assert uow.connection.scalar(text("select 1")) == 1
 
 
 def _missing(door: Door) -> str:
