@@ -67,8 +67,9 @@ def test_what_a_credit_note_left_is_paid_back_and_the_invoice_stays_paid(billed:
     assert credited.status_code == 201
     said = refund(billed, "r1", "20").json()
     assert (said["invoice_state"], said["open"]) == ("paid", "0")
-    assert refund(billed, "r2", "0.01").status_code == 201  # From here on it reopens.
-    assert billed.call("GET", f"/v1/invoices/{number(billed)}").json()["open"] == "0.01"
+    again = refund(billed, "r2", "0.01")  # All that was paid went back: there is nothing to reopen.
+    assert (again.status_code, again.json()["code"]) == (422, "refund_above_paid")
+    assert billed.call("GET", f"/v1/invoices/{number(billed)}").json()["open"] == "0"
     assert sound(billed)
 
 

@@ -43,7 +43,7 @@ def test_a_second_person_puts_an_epoch_in_force_and_a_person_stops_it(
     assert "Back to list prices" not in browsing.get(PAGE).text
     form = browsing.get(PAGE).text
     assert re.findall(r'name="proposal" value="(\w+)"', form) == [made["id"]]
-    assert browsing.post(f"{PAGE}/publish", asked).headers["location"] == PAGE
+    assert browsing.post(f"{PAGE}/publish", asked).headers["location"] == f"{PAGE}?book=gateway"
     assert "waits to be published" not in browsing.get(PAGE).text
     shown = door.call("GET", f"/v1/demand/gateway/proposals/{made['id']}").json()["proposal"]
     assert (shown["state"], shown["published_by"]) == ("published", "bob")
