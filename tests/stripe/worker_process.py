@@ -20,7 +20,7 @@ from models.values.ids import DEFAULT_TENANT
 from tests.stripe.bridge import Listener
 
 SHORT_LEASE = timedelta(seconds=1)
-_PATIENCE = timedelta(seconds=30)
+_PATIENCE = timedelta(seconds=90)
 """Longer than an operation waits to be tried again where a busy machine let several tries fail."""
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tests.stripe.worker_process"])
