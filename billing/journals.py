@@ -8,7 +8,7 @@ that a copy of the journals alone can be read and checked without this program.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from json.encoder import encode_basestring as _quoted
@@ -26,6 +26,9 @@ MAX_MEMO_CHARS = 500
 LEG_END = '"],'
 """What stands between the amount of a leg and the head of the next one."""
 _MIN_LEGS = 2
+
+CanonicalForm = Callable[[int, str, str, str, str, int | None, str, str], bytes]
+"""Number, key, kind, effective and recording time as `utc_text`, reversed number, memo and legs -> hashed bytes."""
 
 
 class UnbalancedJournalError(RuleBrokenError):
@@ -105,27 +108,39 @@ def leg_head(account: Account) -> str:
     return f'[{",".join(_quoted(name) for name in account)},"'
 
 
-def canonical(
-    tenant: str,
-    number: int,
-    key: str,
-    kind: str,
-    effective_at: str,
-    recorded_at: str,
-    reverses: int | None,
-    memo: str,
-    legs: str,
-) -> bytes:
-    """Return the bytes of a journal that are hashed: RFC 8785, members in the order of their names.
+def canonical_form(tenant: str) -> CanonicalForm:
+    """Return what gives the bytes of a journal of `tenant` that are hashed: RFC 8785, members in the order of names.
 
-    Times as `utc_text`; `legs` as `leg_head` and the amount, joined by `LEG_END`.
+    Legs: `leg_head` and the amount of each, joined by `LEG_END`. Kinds are few: each is quoted once.
     """
-    reversed_id = "null" if reverses is None else reverses
-    return (
-        f'{{"algorithm":{ALGORITHM},"effective_at":"{effective_at}","id":{number},"key":{_quoted(key)},'
-        f'"kind":{_quoted(kind)},"legs":[{legs}"]],"memo":{_quoted(memo)},"recorded_at":"{recorded_at}",'
-        f'"reverses":{reversed_id},"tenant":{_quoted(tenant)}}}'
-    ).encode()
+    kinds, quoted = _Quotes(), _quoted
+    start, end = f'{{"algorithm":{ALGORITHM},"effective_at":"', f',"tenant":{_quoted(tenant)}}}'
+
+    def form(
+        number: int,
+        key: str,
+        kind: str,
+        effective_at: str,
+        recorded_at: str,
+        reverses: int | None,
+        memo: str,
+        legs: str,
+    ) -> bytes:
+        return (
+            f'{start}{effective_at}","id":{number},"key":{quoted(key)},'
+            f'"kind":{kinds[kind]},"legs":[{legs}"]],"memo":{quoted(memo)},"recorded_at":"{recorded_at}",'
+            f'"reverses":{"null" if reverses is None else reverses}{end}'
+        ).encode()
+
+    return form
+
+
+class _Quotes(dict[str, str]):
+    """Texts as JSON strings."""
+
+    def __missing__(self, text: str) -> str:
+        self[text] = quoted = _quoted(text)
+        return quoted
 
 
 def read_canonical(stored: bytes) -> tuple[int, JournalDraft, datetime]:

@@ -19,7 +19,7 @@ from billing.journals import (
     Journal,
     JournalDraft,
     accounts_of,
-    canonical,
+    canonical_form,
     chain,
     check_account,
     check_draft,
@@ -168,6 +168,7 @@ def _append(uow: UnitOfWork, drafts: list[JournalDraft], recorded_at: datetime) 
     number, previous = last.journal, last.hash
     times: dict[datetime, str] = {}
     known = {account: (state.id, leg_head(account)) for account, state in states.items()}
+    form = canonical_form(uow.tenant)
     batch = Batch()
     numbers = {}
     for draft in drafts:
@@ -179,7 +180,7 @@ def _append(uow: UnitOfWork, drafts: list[JournalDraft], recorded_at: datetime) 
             legs.append(f"{head_text}{amount}")
             batch.entries.append((number, leg, account_id, account.asset, amount))
         columns = (number, draft.key, draft.kind, effective, recorded, draft.reverses, draft.memo)
-        stored = canonical(uow.tenant, *columns, LEG_END.join(legs))
+        stored = form(*columns, LEG_END.join(legs))
         following = chain(previous, stored)
         batch.journals.append((*columns, stored))
         batch.seals.append((number, previous, following))

@@ -8,14 +8,15 @@ journal and every account on the way.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
+from sys import intern
 from typing import NamedTuple
 
 from billing.chart_of_accounts import CHART, Account
-from billing.journals import GENESIS, LEG_END, canonical, leg_head
+from billing.journals import GENESIS, LEG_END, CanonicalForm, canonical_form, leg_head
 from billing.repositories import ledger_audit as audit
 from billing.repositories.ledger_audit import AuditedEntry, AuditedJournal, AuditedSeal
 from billing.unit_of_work import UnitOfWork
@@ -55,10 +56,9 @@ class _Progress:
     """Where the walk along the chain is: the accounts, what their entries come to, the link last passed."""
 
     names: dict[int, Account]
-    heads: Mapping[int, tuple[str, str]]
+    heads: dict[int, tuple[str, str]]
     balances: defaultdict[int, int]
     journals: int = 0
-    entries: int = 0
     hash: bytes = GENESIS
     recorded_at: str = ""
 
@@ -104,27 +104,35 @@ def pages(uow: UnitOfWork) -> Iterator[Finding]:
 def _chain(uow: UnitOfWork, progress: _Progress) -> Iterator[Finding]:
     """Yield the first row that is not what was posted, and stop there: all that follows hangs on it."""
     progress.names = audit.accounts(uow)
-    heads = {number: (name.asset, leg_head(name)) for number, name in progress.names.items()}
-    progress.heads = defaultdict(lambda: _NO_HEAD, heads)
-    counts = audit.counts(uow)
-    for journals, seals, entries in audit.stretches(uow, counts.journals):
+    try:
+        progress.heads = {number: (intern(name.asset), leg_head(name)) for number, name in progress.names.items()}
+    except TypeError as error:  # A damaged file gives bytes for text and the like.
+        yield Finding("chain", "account", f"holds what cannot stand there: {error}")
+        return
+    progress.heads[_NO_ENTRY[2]] = _NO_HEAD
+    form = canonical_form(uow.tenant)
+    last = audit.last_journal(uow)
+    for journals, seals, entries in audit.stretches(uow, last):
         try:
-            problem = _check_stretch(uow.tenant, journals, seals, entries, progress)
-        except (TypeError, ValueError) as error:  # A damaged file gives text for numbers and the like.
+            problem = _check_stretch(form, journals, seals, entries, progress)
+        except (TypeError, ValueError) as error:
             problem = f"holds what cannot stand there: {error}"
         if problem:
             yield Finding("chain", f"journal {progress.journals}", problem)
             return
-    if progress.journals != counts.journals:
+    if progress.journals != last:
         yield Finding("chain", f"journal {progress.journals + 1}", "is missing or not sealed")
-    if progress.entries != counts.entries:
-        yield Finding("chain", "entry", f"{counts.entries - progress.entries} entries belong to no journal")
-    if counts.seals != counts.journals:
-        yield Finding("chain", "journal_seal", f"{counts.seals - counts.journals} seals belong to no journal")
+    strays = audit.strays(uow, last)
+    if strays.journals:
+        yield Finding("chain", "journal", f"{strays.journals} journals have no number of the chain")
+    if strays.entries:
+        yield Finding("chain", "entry", f"{strays.entries} entries belong to no journal")
+    if strays.seals:
+        yield Finding("chain", "journal_seal", f"{strays.seals} seals belong to no journal")
 
 
 def _check_stretch(
-    tenant: str,
+    form: CanonicalForm,
     journals: list[AuditedJournal],
     seals: list[AuditedSeal],
     entries: list[AuditedEntry],
@@ -134,28 +142,29 @@ def _check_stretch(
     legs_of, unsound = _read_entries(entries, progress)
     expected, passed, latest = progress.journals, progress.hash, progress.recorded_at
     pairs = zip(journals, seals, strict=False)  # The counts tell where one is longer.
-    for (number, key, kind, effective_at, recorded_at, reverses, memo, stored), (seal, previous, sealed) in pairs:
-        expected += 1
+    try:
+        for (number, key, kind, effective_at, recorded_at, reverses, memo, stored), (seal, previous, sealed) in pairs:
+            expected += 1
+            if number != expected:
+                return "is missing"
+            if seal != number:
+                return "is not sealed"
+            if previous != passed:
+                return "its seal does not follow the one before"
+            if unsound and number in unsound:
+                return unsound[number]
+            legs = legs_of.get(number, "")
+            rebuilt = form(number, key, kind, effective_at, recorded_at, reverses, memo, legs)
+            if rebuilt != stored:
+                return "its columns or entries differ from its bytes"
+            if sha256(previous + rebuilt).digest() != sealed:
+                return "its bytes do not give its hash"
+            if recorded_at < latest:
+                return "was recorded before the one before"
+            passed, latest = sealed, recorded_at
+    finally:
         progress.journals = expected
-        if number != expected:
-            return "is missing"
-        if seal != number:
-            return "is not sealed"
-        if previous != passed:
-            return "its seal does not follow the one before"
-        if number in unsound:
-            return unsound[number]
-        legs = legs_of.get(number, "")
-        rebuilt = canonical(tenant, number, key, kind, effective_at, recorded_at, reverses, memo, legs)
-        if rebuilt != stored:
-            return "its columns or entries differ from its bytes"
-        if sha256(previous + rebuilt).digest() != sealed:
-            return "its bytes do not give its hash"
-        if recorded_at < latest:
-            return "was recorded before the one before"
-        passed, latest = sealed, recorded_at
     progress.hash, progress.recorded_at = passed, latest
-    progress.entries += len(entries)
     return ""
 
 
@@ -179,19 +188,21 @@ def _read_entries(entries: list[AuditedEntry], progress: _Progress) -> tuple[dic
                 count += 1
             else:
                 legs_of[current] = legs
-                if total or (others and any(others.values())):
-                    unsound.setdefault(current, "its entries do not sum to zero")
-                if others:
+                if total or others:
+                    if total or any(others.values()):
+                        unsound.setdefault(current, "its entries do not sum to zero")
                     others = {}
-                current, legs, count, first, total = journal, f"{head}{amount}", 0, asset, 0
+                current, legs, count, first, total = journal, f"{head}{amount}", 0, account_asset, 0
             if asset != account_asset or leg != count:
                 unsound.setdefault(journal, f"entry {leg} has a wrong number, account or asset")
-            if asset == first:
+            if account_asset == first:
                 total += amount
             else:
-                others[asset] = others.get(asset, 0) + amount
+                others[account_asset] = others.get(account_asset, 0) + amount
             balances[account] += amount
-    except TypeError as error:  # A damaged file gives text for an amount; what stands before is looked at all the same.
+    except KeyError as error:  # What stands before is looked at all the same.
+        unsound.setdefault(journal, f"names account {error}, which is not there")
+    except TypeError as error:  # A damaged file gives text for an amount.
         unsound.setdefault(journal, f"holds what cannot stand there: {error}")
     return legs_of, unsound
 

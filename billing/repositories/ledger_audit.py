@@ -38,24 +38,37 @@ Stretch = tuple[list[AuditedJournal], list[AuditedSeal], list[AuditedEntry]]
 """Rows of some consecutive journals, in order."""
 
 
-class Counts(NamedTuple):
-    """How many rows a tenant's ledger has."""
+class Strays(NamedTuple):
+    """How many rows of each kind have a number that no journal has."""
 
     journals: int
     entries: int
     seals: int
 
 
-def counts(uow: UnitOfWork) -> Counts:
-    """Count the rows, those out of place included."""
-    tables = ("journal", "entry", "journal_seal")
-    return Counts(
-        *(_rows(uow, f"select count(*) from {table} where tenant = %s", (uow.tenant,))[0][0] for table in tables)  # noqa: S608
+def last_journal(uow: UnitOfWork) -> int:
+    """Return the highest number of a journal, 0 where there is none."""
+    # The bound leaves out what a damaged SQLite file holds instead of a number: to SQLite any text is more.
+    query = "select coalesce(max(id), 0) from journal where tenant = %s and id <= 9223372036854775807"
+    return int(_rows(uow, query, (uow.tenant,))[0][0])
+
+
+def strays(uow: UnitOfWork, until: int) -> Strays:
+    """Count the rows numbered below 1 or beyond `until`: those that `stretches` does not come by."""
+    numbered = (("journal", "id"), ("entry", "journal"), ("journal_seal", "journal"))
+    below = "select count(*) from {0} where tenant = %s and {1} < 1"
+    beyond = "select count(*) from {0} where tenant = %s and {1} > %s"
+    return Strays(
+        *(
+            _rows(uow, below.format(table, number), (uow.tenant,))[0][0]
+            + _rows(uow, beyond.format(table, number), (uow.tenant, until))[0][0]
+            for table, number in numbered
+        )
     )
 
 
 def stretches(uow: UnitOfWork, until: int) -> Iterator[Stretch]:
-    """Yield journals numbered 1 to `until` with their seals and entries, some at a time."""
+    """Yield journals numbered 1 to `until` with their seals and entries, some at a time; none behind a gap."""
     times, amount = "effective_at, recorded_at", "amount"
     if not uow.is_sqlite:
         times = ", ".join(f"to_char({name} at time zone 'utc', {_ISO})" for name in times.split(", "))
@@ -65,11 +78,15 @@ def stretches(uow: UnitOfWork, until: int) -> Iterator[Stretch]:
     seals = f"select journal, previous_hash, hash from journal_seal {of.format('journal')}"  # noqa: S608
     entries = f"select journal, leg, account, asset, {amount} from entry {of.format('journal')}, leg"  # noqa: S608
     for after in range(0, until, _CHUNK):
-        values = (uow.tenant, after, min(after + _CHUNK, until))
+        upto = min(after + _CHUNK, until)
+        values = (uow.tenant, after, upto)
         legs = _rows(uow, entries, values)
         if not uow.is_sqlite:  # Decimals, unless asked for as text.
             legs = [(*leg, int(amount)) for *leg, amount in legs]
-        yield _rows(uow, journals, values), _rows(uow, seals, values), legs
+        found = _rows(uow, journals, values)
+        yield found, _rows(uow, seals, values), legs
+        if len(found) < upto - after:
+            return
 
 
 def accounts(uow: UnitOfWork) -> dict[int, Account]:

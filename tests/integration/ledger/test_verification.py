@@ -124,6 +124,33 @@ def test_an_amount_that_is_no_number_names_its_journal(tmp_path: Path, sqlite_te
     assert (finding.row, finding.problem.partition(":")[0]) == ("journal 9", "holds what cannot stand there")
 
 
+@pytest.mark.parametrize(
+    ("damage", "row"),
+    [
+        ("update account set asset = cast(asset as blob) where id = 3", "account"),
+        ("update entry set account = 10000 where journal = 9 and leg = 1", "journal 9"),
+        ("update journal set id = cast('x' as blob) where id = 10", "journal 10"),
+        ("update journal set id = 1000000000000 where id = 20", "journal 20"),
+        ("update journal set id = -1 where id = 20", "journal"),
+        ("delete from journal where id = 20", "entry"),
+        ("delete from journal_seal where journal = 20", "journal 20"),
+    ],
+)
+def test_what_cannot_stand_in_a_column_is_named(damage: str, row: str, tmp_path: Path, sqlite_template: Path) -> None:
+    """PostgreSQL refuses most of it; a number far beyond the others is no reason to count up to it."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    database = Database(f"sqlite:///{path}")
+    fill(database, 20, seed=5)
+    disarm(database)
+    with database.reading(TENANT) as uow:
+        uow.connection.exec_driver_sql("pragma defer_foreign_keys = on")
+        uow.connection.execute(text(damage))
+        findings = verify(uow).findings
+    database.close()
+    assert findings[0].row == row
+
+
 def test_entries_without_a_journal_are_found_though_they_sum_to_zero(database: Database) -> None:
     fill(database, 50, seed=4)
     disarm(database)
