@@ -7,7 +7,6 @@ journal and every account on the way.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -57,7 +56,7 @@ class _Progress:
 
     names: dict[int, Account]
     heads: dict[int, tuple[str, str]]
-    balances: defaultdict[int, int]
+    balances: dict[int, int]
     journals: int = 0
     hash: bytes = GENESIS
     recorded_at: str = ""
@@ -68,7 +67,7 @@ def verify(uow: UnitOfWork, checks: Sequence[Check] = ()) -> Report:
 
     Where the ledger's own rows are damaged the rest is not looked at: it would say the same again.
     """
-    progress = _Progress({}, {}, defaultdict(int))
+    progress = _Progress({}, {}, {})
     findings = _first(_chain(uow, progress))
     if not findings:
         findings = _first(_balances(uow, progress))
@@ -199,7 +198,10 @@ def _read_entries(entries: list[AuditedEntry], progress: _Progress) -> tuple[dic
                 total += amount
             else:
                 others[account_asset] = others.get(account_asset, 0) + amount
-            balances[account] += amount
+            if account in balances:
+                balances[account] += amount
+            else:
+                balances[account] = amount
     except KeyError as error:  # What stands before is looked at all the same.
         unsound.setdefault(journal, f"names account {error}, which is not there")
     except TypeError as error:  # A damaged file gives text for an amount.
