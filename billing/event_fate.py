@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from billing.charging import price_source
 from billing.measured_usage import UsageMeasurer, window_of
-from billing.metered_features import chains
+from billing.metered_features import Stretch, stretches
 from billing.metering.cloud_event import CloudEvent
 from billing.metering.counters import Absent, counter_of, read_value
 from billing.metering.directory import PriceBookDirectory
@@ -33,7 +33,6 @@ from models.values.errors import DomainError, NotFoundError
 from models.values.period import Period
 from models.values.quantity import EXACT
 from pricing_engine.catalog import Feature, FeatureKind, Meter
-from pricing_engine.rating import rate
 
 _CHARGE = table_of(ChargeRow)
 _CONFLICT = table_of(UsageConflictRow)
@@ -198,34 +197,30 @@ def _fate_of_feature(
 
 def _added_amount(uow: UnitOfWork, event: CloudEvent, source: PriceSource, sold: _Sold) -> Decimal:
     """Return what the tariff asks for all events up to this one, less that for those before it."""
-    price = source.prices(sold.segment.phase.agreement, sold.segment.period.start)[sold.feature.key]
-    tariff, money = price.tariff.tariff, source.books[sold.segment.phase.agreement.book_hash].book.money
-    window = window_of(sold.meter, tariff, Period(_price_start(source, sold), event.occurred_at + _MOMENT))
+    stretch = _stretch(source, sold)
+    lasted = Period(stretch.segments[0].period.start, stretch.segments[-1].period.end)
+    window = window_of(sold.meter, stretch.price.tariff.tariff, lasted)
+    known = Period(lasted.start, event.occurred_at + _MOMENT)
     before, until = (UsageMeasurer({sold.meter.key: sold.meter}, [window]) for _ in range(2))
     order = (event.occurred_at, event.source, event.event_id)
-    for each in effective_events(
-        uow, customer=event.customer, event_type=event.event_type, period=Period(window.start, window.end)
-    ):
+    for each in effective_events(uow, customer=event.customer, event_type=event.event_type, period=known):
         place = (each.occurred_at, each.source, each.event_id)
         if place < order:
             before.add(each)
         if place <= order:
             until.add(each)
-    amounts = [
-        rate(price.tariff, measurer.measured()[window].usage(tariff, sold.meter.group_by), money).amount
-        for measurer in (before, until)
-    ]
+    amounts = [stretch.rate(measurer.measured()[window], lasted.end)[1].amount for measurer in (before, until)]
     return EXACT.subtract(amounts[1], amounts[0])
 
 
-def _price_start(source: PriceSource, sold: _Sold) -> datetime:
-    """Return since when, within the billing period, the feature has had this tariff: its tiers run on from there."""
-    key = sold.feature.key
+def _stretch(source: PriceSource, sold: _Sold) -> Stretch:
+    """Return the stretch of the billing period in which the feature has this tariff: its tiers run on over it."""
     start = sold.segment.period.start
-    for name, chain in chains(sold.cycle, source):
-        if name == key and any(each.period.start == start for each in chain):
-            return chain[0].period.start
-    return start
+    return next(
+        stretch
+        for feature, stretch in stretches(sold.cycle, source)
+        if feature == sold.feature.key and any(each.period.start == start for each in stretch.segments)
+    )
 
 
 def _charges(uow: UnitOfWork, sold: _Sold, recorded_at: datetime) -> tuple[tuple[str, str | None], ...]:

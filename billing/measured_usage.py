@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
@@ -30,6 +30,7 @@ from pricing_engine.usage_event import UsageEvent as MeteredEvent
 
 _ADDED = {AggregationKind.SUM, AggregationKind.COUNT}
 _BY_EVENT = {"percentage", "dynamic"}
+_HOUR = timedelta(hours=1)
 _ZERO = Decimal(0)
 
 
@@ -44,12 +45,18 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one window held. `listed` has the events, in order, where the tariff asks for them."""
+    """What one window held.
+
+    Where the tariff asks for events, `listed` has those that add up, in order, `moves` the changes of a level, and
+    `hours` what a meter that does not add up read in each UTC hour.
+    """
 
     units: Decimal
     event_count: int
     groups: tuple[tuple[GroupKey, Decimal], ...]
     listed: tuple[tuple[datetime, Decimal], ...] = ()
+    moves: tuple[tuple[datetime, Decimal], ...] = ()
+    hours: tuple[Decimal, ...] = ()
 
     def usage(self, tariff: Tariff, group_by: tuple[str, ...]) -> Usage:
         """Return it in the form `tariff` prices."""
@@ -57,10 +64,30 @@ class Measured:
             return Usage(groups=self.by_group(group_by), event_count=self.event_count)
         if isinstance(tariff.shape, Bucketed):
             return Usage(buckets=self._buckets(), event_count=self.event_count)
-        if asks_for_events(tariff):
+        if asks_for_events(tariff) and (self.listed or not self.event_count):
             events = tuple(EventUsage(value=value, time=at) for at, value in self.listed)
             return Usage(units=self.units, event_count=self.event_count, events=events)
         return Usage(units=self.units, event_count=self.event_count)
+
+    def changes(self, lasted: Period, full: Period) -> Usage:
+        """Return the changes of a level, each with the part of a full period that is left of `lasted` from it on."""
+        changes = []
+        for at, value in self.moves:
+            part = Fraction(Period(at, lasted.end).microseconds, full.microseconds)
+            changes.append(
+                EventUsage(full=value, prorated=round_units(Fraction(value) * part, QUOTIENT_DIGITS), time=at)
+            )
+        level = max(_total(value for _, value in self.moves), _ZERO)
+        return Usage(units=self.units, full_units=level, event_count=self.event_count, events=tuple(changes))
+
+    def from_nothing_on(self, tariff: Tariff) -> Measured:
+        """Return what counts where nothing is less than nothing: of each group, where `tariff` prices groups."""
+        if self.units >= 0 and all(units >= 0 for _, units in self.groups) and all(units >= 0 for units in self.hours):
+            return self
+        groups = tuple((key, max(units, _ZERO)) for key, units in self.groups)
+        by_group = isinstance(tariff.shape, Matrix)
+        units = _total(units for _, units in groups) if by_group else max(self.units, _ZERO)
+        return replace(self, units=units, groups=groups, hours=tuple(max(units, _ZERO) for units in self.hours))
 
     def averaged_over(self, part: Fraction) -> Measured:
         """Return the mean over a longer time, of which this is the mean over a part and the rest is nothing."""
@@ -72,10 +99,12 @@ class Measured:
         return tuple(UsageGroup(_properties(group_by, key), units) for key, units in self.groups if units)
 
     def _buckets(self) -> tuple[Decimal, ...]:
-        """Sum by UTC hour, in order."""
+        """Return what each UTC hour came to, in order."""
+        if self.hours:
+            return self.hours
         sums: dict[datetime, Decimal] = {}
         for at, value in self.listed:
-            hour = at.replace(minute=0, second=0, microsecond=0)
+            hour = _hour_of(at)
             sums[hour] = EXACT.add(sums.get(hour, _ZERO), value)
         return tuple(sums[hour] for hour in sorted(sums))
 
@@ -85,7 +114,8 @@ NOTHING = Measured(_ZERO, 0, ())
 
 def asks_for_events(tariff: Tariff) -> bool:
     """Return whether the tariff prices events, or hours, and not only their aggregate."""
-    return tariff.model in _BY_EVENT or tariff.windows is not None or isinstance(tariff.shape, Bucketed)
+    by_event = tariff.model in _BY_EVENT or tariff.windows is not None or tariff.prorated
+    return by_event or isinstance(tariff.shape, Bucketed)
 
 
 def window_of(meter: Meter, tariff: Tariff, period: Period) -> Window:
@@ -208,13 +238,25 @@ class _Reader:
         return Measured(_total(units for _, units in groups), sums.count, groups, listed)
 
     def _aggregated(self, i: int, window: Window) -> Measured:
-        result = aggregate(
-            Aggregation(self._kind, group_by=self._group_by), self._events[i], Period(window.start, window.end)
-        )
+        aggregation = Aggregation(self._kind, group_by=self._group_by)
+        result = aggregate(aggregation, self._events[i], Period(window.start, window.end))
         groups = tuple((group.key, group.units) for group in result.groups)
-        ordered = sorted(self._events[i], key=lambda event: (event.time, event.event_id or ""))
-        listed = tuple((event.time, event.value) for event in ordered if isinstance(event.value, Decimal))
-        return Measured(result.units, result.event_count, groups, listed if window.by_event else ())
+        measured = Measured(result.units, result.event_count, groups)
+        if not window.by_event:
+            return measured
+        if self._kind is AggregationKind.WEIGHTED_SUM:
+            ordered = sorted(self._events[i], key=lambda event: (event.time, event.event_id or ""))
+            moves = tuple((event.time, event.value) for event in ordered if isinstance(event.value, Decimal))
+            return replace(measured, moves=moves)
+        hours: dict[datetime, list[MeteredEvent]] = {}
+        for event in self._events[i]:
+            hours.setdefault(_hour_of(event.time), []).append(event)
+        read = (aggregate(aggregation, hours[hour], Period(hour, hour + _HOUR)).units for hour in sorted(hours))
+        return replace(measured, hours=tuple(read))
+
+
+def _hour_of(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
 
 
 def _total(numbers: Iterable[Decimal]) -> Decimal:

@@ -6,35 +6,40 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
 from billing.measured_usage import NOTHING, Measured, Window, window_of
+from billing.parts import part_of
 from billing.phases import CyclePeriod, Segment
 from billing.price_source import PriceSource
 from billing.rated_usage import Scope
+from models.values.money import Currency
 from models.values.period import Period
 from models.values.quantity import EXACT
 from pricing_engine.aggregation import AggregationKind
 from pricing_engine.catalog import FeatureKind, Meter
-from pricing_engine.feature_price import FeaturePrice
+from pricing_engine.feature_price import FeaturePrice, compiled_tariff
 from pricing_engine.pricing import RatedFeature
-from pricing_engine.rating import Rating, rate
+from pricing_engine.proration import prorate
+from pricing_engine.rating import CompiledTariff, Rating, rate
+from pricing_engine.tariffs.scaling import exact_sum
 
 _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class MeteredFeature:
-    """One metered feature in one segment: rated, with units and how it came about."""
+    """One metered feature in one segment: rated, with units and how it came about. `part`: that of its bounds."""
 
     rated: RatedFeature
     units: Decimal
     event_count: int
     rating: Rating
+    part: str | None
 
 
 def windows_of(cycle: CyclePeriod, source: PriceSource, scope: Scope, until: datetime) -> Iterator[tuple[str, Window]]:
@@ -63,41 +68,115 @@ def metered_features(
 ) -> dict[tuple[str, datetime], MeteredFeature]:
     """Return metered features by (feature, start of segment)."""
     found: dict[tuple[str, datetime], MeteredFeature] = {}
+    final = scope is not Scope.INTERIM or until >= cycle.ends_at
+    for feature, stretch in stretches(cycle, source):
+        tariff, start = stretch.price.tariff.tariff, stretch.segments[0].period.start
+        usage, lasted = NOTHING, start
+        before: tuple[RatedFeature, Measured] | None = None
+        for segment in stretch.segments:
+            end = min(segment.period.end, until)
+            if scope is not Scope.ADVANCE and end > segment.period.start:
+                window = window_of(stretch.meter, tariff, Period(start, end))
+                usage, lasted = measured.get((stretch.book_hash, window), NOTHING), end
+            counted, rating = stretch.rate(usage, lasted, final=final)
+            rated = stretch.price.rated(rating.amount, counted.units)
+            if before is None:
+                one = MeteredFeature(rated, counted.units, counted.event_count, rating, stretch.part)
+            else:
+                one = MeteredFeature(
+                    _rated_difference(rated, before[0]),
+                    EXACT.subtract(counted.units, before[1].units),
+                    counted.event_count - before[1].event_count,
+                    rating,
+                    stretch.part,
+                )
+            found[feature, segment.period.start] = one
+            before = rated, counted
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A metered feature over the neighbouring segments in which its price is the same, and how its usage is rated.
+
+    `bounded`: its tariff, the amounts of which that are of a full period counted by the part of one that this lasts.
+    `part`: that part, in the units of the agreement's proration, None where it is all or there is no such amount.
+    """
+
+    price: FeaturePrice
+    meter: Meter
+    segments: tuple[Segment, ...]
+    cycle: CyclePeriod
+    money: Currency
+    bounded: CompiledTariff
+    part: str | None
+
+    @property
+    def book_hash(self) -> str:
+        """The book whose meter measures it."""
+        return self.segments[0].phase.agreement.book_hash
+
+    def rate(self, measured: Measured, until: datetime, *, final: bool = True) -> tuple[Measured, Rating]:
+        """Rate what was measured from the start up to an instant; return what of it counts as well.
+
+        What waits for the end of a billing period (a minimum, a price that is split last) is due with `final`.
+        """
+        tariff, lasted = self.price.tariff.tariff, Period(self.segments[0].period.start, until)
+        counted = self._over_cycle(measured, lasted)
+        if tariff.allow_negative is None:
+            counted = counted.from_nothing_on(tariff)
+        if tariff.prorated:
+            usage = counted.changes(lasted, self.cycle.full)
+        else:
+            usage = counted.usage(tariff, self.meter.group_by)
+        return counted, rate(self.bounded, replace(usage, final=final), self.money)
+
+    def _over_cycle(self, measured: Measured, lasted: Period) -> Measured:
+        """Return what counts: a mean weighted by time counts by its part of the full period."""
+        if self.meter.aggregation != AggregationKind.WEIGHTED_SUM or lasted == self.cycle.full:
+            return measured
+        return measured.averaged_over(Fraction(lasted.microseconds, self.cycle.full.microseconds))
+
+
+def stretches(cycle: CyclePeriod, source: PriceSource) -> Iterator[tuple[str, Stretch]]:
+    """Yield each metered feature with its stretches, in which tiers and bounds run on."""
     for feature, chain in chains(cycle, source):
         agreement = chain[0].phase.agreement
         price = source.prices(agreement, chain[0].period.start)[feature]
         book = source.books[agreement.book_hash].book
+        bounded, part = _bounded(price.tariff, chain, cycle)
         meter = book.meter(price.feature.meter or "")
-        before: tuple[RatedFeature, Measured] | None = None
-        for segment in chain:
-            end = min(segment.period.end, until)
-            usage = NOTHING
-            if scope is not Scope.ADVANCE and end > segment.period.start:
-                window = window_of(meter, price.tariff.tariff, Period(chain[0].period.start, end))
-                usage = _over_cycle(measured.get((agreement.book_hash, window), NOTHING), meter, window, cycle)
-            elif before is not None:
-                usage = before[1]
-            rating = rate(price.tariff, usage.usage(price.tariff.tariff, meter.group_by), book.money)
-            rated = price.rated(rating.amount, usage.units)
-            if before is None:
-                found[feature, segment.period.start] = MeteredFeature(rated, usage.units, usage.event_count, rating)
-            else:
-                found[feature, segment.period.start] = MeteredFeature(
-                    _rated_difference(rated, before[0]),
-                    EXACT.subtract(usage.units, before[1].units),
-                    usage.event_count - before[1].event_count,
-                    rating,
-                )
-            before = rated, usage
-    return found
+        yield feature, Stretch(price, meter, tuple(chain), cycle, book.money, bounded, part)
 
 
-def _over_cycle(usage: Measured, meter: Meter, window: Window, cycle: CyclePeriod) -> Measured:
-    """Return what counts of a window's usage: a mean weighted by time counts by its part of the full period."""
-    lasted = Period(window.start, window.end)
-    if meter.aggregation != AggregationKind.WEIGHTED_SUM or lasted == cycle.full:
-        return usage
-    return usage.averaged_over(Fraction(lasted.microseconds, cycle.full.microseconds))
+def _bounded(tariff: CompiledTariff, chain: Sequence[Segment], cycle: CyclePeriod) -> tuple[CompiledTariff, str | None]:
+    """Count minimum, maximum and commitment by the part of the full period that a stretch lasts, as switches count.
+
+    A minimum leaves the trial out, as that of an agreement does. A stretch of no day keeps maximum and commitment:
+    usage of some hours is not free because a price was put right within the day.
+    """
+    plain, agreement = tariff.tariff, chain[0].phase.agreement
+    lasted = Period(chain[0].period.start, chain[-1].period.end)
+    amounts = (plain.minimum_spend, plain.maximum_spend, plain.overage)
+    if amounts == (None, None, None) or (lasted == cycle.full and not any(each.in_trial for each in chain)):
+        return tariff, None
+
+    def part(amount: Decimal) -> Decimal:
+        return part_of(amount, lasted, cycle.full, agreement) or amount
+
+    least = None
+    if plain.minimum_spend is not None:
+        paid = [each.period for each in chain if not each.in_trial]
+        least = exact_sum(part_of(plain.minimum_spend, each, cycle.full, agreement) for each in paid)
+    most, overage = plain.maximum_spend, plain.overage
+    bounded = replace(
+        plain,
+        minimum_spend=least,
+        maximum_spend=None if most is None else part(most),
+        overage=None if overage is None else replace(overage, commitment=part(overage.commitment)),
+    )
+    ratio = prorate(Decimal(1), used=lasted, full=cycle.full, rule=agreement.proration)
+    return compiled_tariff(bounded), f"{ratio.used_units}/{ratio.full_units}"
 
 
 def chains(cycle: CyclePeriod, source: PriceSource) -> Iterator[tuple[str, list[Segment]]]:

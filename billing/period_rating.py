@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 
 from billing.measured_usage import Measured, Window
 from billing.metered_features import MeteredFeature, metered_features
+from billing.parts import part_of
 from billing.phases import Agreement, CyclePeriod, Segment, Subscription
 from billing.price_source import PriceSource
 from billing.rated_usage import COMMITMENT, Kind, RatedUsage, Scope
-from models.values.money import round_fraction
 from models.values.period import Period
 from models.values.quantity import EXACT, plain
 from pricing_engine.catalog import Chosen, Feature, FeatureKind
 from pricing_engine.feature_price import FeaturePrice, amount_of
-from pricing_engine.pricing import SHARE_DIGITS, PricedLine, PricedSelection, RatedFeature
+from pricing_engine.pricing import PricedLine, PricedSelection, RatedFeature
 from pricing_engine.proration import MidPeriod, added, prorate
 from pricing_engine.quoting import CompiledBook
 
@@ -182,21 +182,6 @@ def _recurring(
     )
 
 
-def part_of(amount: Decimal, used: Period, full: Period, agreement: Agreement) -> Decimal:
-    """Return the part of a full period's amount, to SHARE_DIGITS places; neighbouring parts sum to the whole.
-
-    It is the difference of two running sums, each rounded half away from zero.
-    """
-    if used == full:
-        return amount
-    rule = agreement.proration
-    until_end = prorate(amount, used=Period(full.start, used.end), full=full, rule=rule).exact
-    until_start = prorate(amount, used=Period(full.start, used.start), full=full, rule=rule).exact
-    scale = 10**SHARE_DIGITS
-    units = round_fraction(until_end * scale) - round_fraction(until_start * scale)
-    return Decimal(units).scaleb(-SHARE_DIGITS, EXACT)
-
-
 def _price(
     compiled: CompiledBook,
     rated: Mapping[str, RatedFeature],
@@ -270,6 +255,8 @@ def _detail(
     detail: dict[str, Any] = {"phase": segment.phase.sequence, "tariff": _tariff_source(price, agreement)}
     if metered is not None:
         detail["events"] = metered.event_count
+        if metered.part is not None:
+            detail["bounds"] = metered.part
         detail["steps"] = [
             {"name": step.name, "of": step.of, "before": plain(step.before), "after": plain(step.after)}
             for step in metered.rating.steps

@@ -18,6 +18,7 @@ from models.values.errors import InvalidValueError, NotFoundError, RuleBrokenErr
 from models.values.ids import check_key
 from models.values.quantity import MAX_INTEGER_DIGITS, parse_decimal
 from pricing_engine.demand.guardrails import PriceLadder, Rails
+from pricing_engine.metered_tariff import check_metered
 from pricing_engine.segmentation import Segmentation
 from pricing_engine.tariffs.scaling import exact_sum
 from pricing_engine.tariffs.tariff import Tariff, price_can_fall
@@ -336,12 +337,16 @@ class Catalog(Value, frozen=True):
 
     def _check_references(self) -> None:
         features = {feature.key for feature in self.features}
-        meters = {meter.key for meter in self.meters}
+        meters = {meter.key: meter for meter in self.meters}
         for feature in self.features:
-            if feature.meter is not None and feature.meter not in meters:
+            if feature.meter is None:
+                continue
+            if feature.meter not in meters:
                 raise NotFoundError(
                     "no such meter", field=f"features.{feature.key}.meter", value=feature.meter, code="unknown_meter"
                 )
+            meter = meters[feature.meter]
+            check_metered(feature.tariff, meter.aggregation, meter.group_by, f"features.{feature.key}.tariff")
         for place, names in self._named_features():
             for name in names:
                 if name not in features:

@@ -17,7 +17,7 @@ from pricing_engine.catalog import HUNDRED, Chosen, Feature
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_sheet import ShownPrice
 from pricing_engine.pricing import SHARE_DIGITS, RatedFeature
-from pricing_engine.rating import CompiledTariff, Usage, UsageGroup, compile_tariff, parse_usage, rate
+from pricing_engine.rating import CompiledTariff, EventUsage, Usage, UsageGroup, compile_tariff, parse_usage, rate
 from pricing_engine.tariffs.matrix import Matrix
 from pricing_engine.tariffs.scaling import decimals_of, scaled
 from pricing_engine.tariffs.table import Table
@@ -113,13 +113,18 @@ def compiled_tariff(tariff: Tariff) -> CompiledTariff:
 def amount_of(tariff: CompiledTariff, chosen: Chosen, money: Currency) -> Decimal:
     """Return the exact amount of one feature's quantity, or of its usage where that is given.
 
-    A matrix prices a bare quantity at its default. Raises InvalidValueError where units are not enough.
+    A matrix prices a bare quantity at its default, a prorated price one that is held for the whole period. Raises
+    InvalidValueError where units are not enough.
     """
     if chosen.usage is not None:
         return rate(tariff, parse_usage(chosen.usage), money).amount
     if tariff.table is None and isinstance(tariff.tariff.shape, Matrix):
         groups = (UsageGroup((), chosen.quantity),) if chosen.quantity else ()
         return rate(tariff, Usage(groups=groups), money).amount
-    if tariff.table is None and not chosen.quantity:
+    if tariff.tariff.prorated:
+        held = EventUsage(full=chosen.quantity, prorated=chosen.quantity)
+        usage = Usage(units=chosen.quantity, full_units=chosen.quantity, events=(held,))
+        return rate(tariff, usage, money).amount
+    if not chosen.quantity and (tariff.table is None or tariff.modifiers.event_minimum is not None):
         return rate(tariff, Usage(units=_ZERO, event_count=0, events=(), buckets=()), money).amount
     return tariff.amount(chosen.quantity)

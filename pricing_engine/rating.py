@@ -94,7 +94,7 @@ def rate(tariff: Tariff | CompiledTariff, usage: Usage, currency: Currency, *, r
     """Rate one split of a period (by default the whole period).
 
     round_lines: round each line and each discount half away from zero to the currency, and sum those.
-    prior_billed that no earlier units explain (prior_units 0 or absent) only uses up the maximum.
+    prior_billed that no earlier units explain (prior_units 0 or absent) only uses up the maximum and the minimum.
     Raises InvalidValueError where the usage lacks or contradicts what the tariff needs.
     """
     compiled = tariff if isinstance(tariff, CompiledTariff) else compile_tariff(tariff)
@@ -119,10 +119,10 @@ def rate(tariff: Tariff | CompiledTariff, usage: Usage, currency: Currency, *, r
 def _beside(
     compiled: CompiledTariff, usage: Usage, billed: Decimal, currency: Currency, *, round_lines: bool
 ) -> Rating | None:
-    """Rate a split beside which something was billed that no earlier units explain: it uses up the maximum.
+    """Rate a split beside which something was billed that no earlier units explain: it uses up the bounds.
 
     Returns None where the earlier bill is what no units cost under this tariff (a flat fee, a minimum), so that
-    the ordinary difference applies. Raises InvalidValueError where there is no maximum to count it against.
+    the ordinary difference applies. Raises InvalidValueError where there is no bound to count it against.
     """
     tariff = compiled.tariff
     if usage.earlier is not None:
@@ -130,22 +130,29 @@ def _beside(
         rounding = from_minor(1, currency)  # The bill may have been rounded up.
         if tariff.maximum_spend is None or billed < EXACT.add(without_units, rounding):
             return None
-    if tariff.maximum_spend is None:
+    most, least = tariff.maximum_spend, tariff.minimum_spend
+    bound = least if most is None else most
+    if bound is None:
         raise InvalidValueError(
-            "needs prior_units, or a maximum_spend to count against",
+            "needs prior_units, or a maximum_spend or minimum_spend to count against",
             field="usage.prior_billed",
             value=billed,
             code="prior_billed_without_prior_units",
         )
-    spent = _rounded(billed, currency) if round_lines else billed
-    most = _rounded(tariff.maximum_spend, currency) if round_lines else tariff.maximum_spend
-    room = max(EXACT.subtract(most, spent), _ZERO)
-    least = tariff.minimum_spend
-    left = None if least is None else max(EXACT.subtract(least, spent), _ZERO)
+
+    def room(bound: Decimal) -> Decimal:
+        spent, of = (_rounded(billed, currency), _rounded(bound, currency)) if round_lines else (billed, bound)
+        return max(EXACT.subtract(of, spent), _ZERO)
+
+    left = replace(
+        tariff,
+        maximum_spend=None if most is None else room(most),
+        minimum_spend=None if least is None else room(least),
+    )
     alone = replace(usage, prior_units=None, prior_billed=None, prior=None)
-    rating = rate(replace(tariff, maximum_spend=room, minimum_spend=left), alone, currency, round_lines=round_lines)
-    rule = f"{plain(billed)} billed beside this usage counts against the maximum"
-    return replace(rating, steps=(Step("earlier_bill", "amount", tariff.maximum_spend, room, rule), *rating.steps))
+    rating = rate(left, alone, currency, round_lines=round_lines)
+    rule = f"{plain(billed)} billed beside this usage counts against the {'minimum' if most is None else 'maximum'}"
+    return replace(rating, steps=(Step("earlier_bill", "amount", bound, room(bound), rule), *rating.steps))
 
 
 def _minor(compiled: CompiledTariff, currency: Currency) -> int:

@@ -63,7 +63,7 @@ def print_explanation(uow: UnitOfWork, explained: LineExplanation, events: int) 
             print(f"    tariff {json.dumps(usage.tariff, ensure_ascii=False)}")
         if row.corrects is not None:
             print(f"    corrects {row.corrects}: due {row.detail.get('due')}, billed {row.detail.get('billed')}")
-        for name in ("prorated", "mid_period", "discount", "tariff", "coupon", "committed", "spent"):
+        for name in ("prorated", "bounds", "mid_period", "discount", "tariff", "coupon", "committed", "spent"):
             if name in row.detail:
                 print(f"    {name}: {json.dumps(row.detail[name], ensure_ascii=False)}")
         for step in row.detail.get("steps", ()):

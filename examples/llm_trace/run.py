@@ -124,6 +124,8 @@ def catalog(prices: dict[str, dict[str, str]]) -> dict[str, Any]:
                         {"when": {"model": name}, "model": "unit", "unit_amount": price[PRICE_FIELDS[key]]}
                         for name, price in prices.items()
                     ],
+                    # A model that the list does not have costs what its dearest costs.
+                    "default": {"unit_amount": max((each[PRICE_FIELDS[key]] for each in prices.values()), key=Decimal)},
                 },
             }
             for key in FEATURES

@@ -56,6 +56,13 @@ class Percentage:
             fields.amount("per_transaction_max_amount", "negative_transaction_bound"),
         )
 
+    @property
+    def prices_events(self) -> bool:
+        """Whether each event counts, not only their sum and number."""
+        bounds = (self.per_transaction_min_amount, self.per_transaction_max_amount)
+        is_free = self.free_units_per_total_aggregation is not None and self.fixed_amount is not None
+        return bool(self.free_units_per_events) or is_free or bounds != (None, None)
+
     def document(self) -> dict[str, Any]:
         """Write the fields of this shape."""
         numbers = ((name, getattr(self, name)) for name in _NAMES)

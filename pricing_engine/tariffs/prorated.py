@@ -1,9 +1,10 @@
 """Tiers by level, amounts by time: seats that came mid-period fill a tier whole but cost their part of the period.
 
 graduated: every change of the level prices the units it moves through each tier, at the share of the period that
-the change is in force (prorated / full); a decrease gives back from the top. Quantities keep 24 decimal places,
-amounts are differences of the exact running sum, so that their sum is as exact as its digits allow. Flat amounts
-of every tier that the level entered are due whole. A level that ends below zero costs nothing.
+the change is in force (prorated / full); a decrease gives back from the top. An increase that is in force for no part
+of the period fills no tier, nor does its end empty one. Quantities keep 24 decimal places, amounts are differences of
+the exact running sum, so that their sum is as exact as its digits allow. Flat amounts of every tier that the level
+entered are due whole. A level that ends below zero costs nothing.
 volume: the unprorated level picks the tier, the prorated units are priced.
 """
 
@@ -37,10 +38,10 @@ class ProratedGraduatedPricer:
                 code="prorated_events_required",
             )
         table = self.table
-        quantities, highest = self._walk(measure.changes)
+        quantities, highest, level = self._walk(measure.changes)
         if highest <= table.free_up_to:
             return table.lines(0)
-        if sum(change.full for change in measure.changes) < 0:
+        if level < 0:
             return []
         lines: list[LineDraft] = []
         exact, drafted = Fraction(0), 0
@@ -55,13 +56,14 @@ class ProratedGraduatedPricer:
                 lines.append(LineDraft(piece.flat_component, table.unit_one, piece.flat_amount, piece.flat_scaled))
         return lines
 
-    def _walk(self, changes: Iterable[ProratedChange]) -> tuple[list[Fraction], int]:
-        """Return the prorated units of each tier, and the highest level reached."""
+    def _walk(self, changes: Iterable[ProratedChange]) -> tuple[list[Fraction], int, int]:
+        """Return the prorated units of each tier, the highest level reached, and the last one."""
         table = self.table
         quantities = [Fraction(0)] * len(table.pieces)
         level = highest = 0
         for change in changes:
-            if change.full:
+            counts = change.prorated or (change.full < 0 <= level + change.full)
+            if change.full and counts:
                 low, high = sorted((level, level + change.full))
                 share = Fraction(change.prorated, abs(change.full))
                 for i in range(bisect_left(table.edges, low), table.tier_of(max(high, 0)) + 1):
@@ -70,7 +72,7 @@ class ProratedGraduatedPricer:
                     quantities[i] += max(inside, 0) * share
                 level += change.full
                 highest = max(highest, level)
-        return quantities, highest
+        return quantities, highest, level
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,12 +158,7 @@ def _check(tariff: Tariff, field: str) -> None:
             field=f"{field}.prorated",
             code="prorated_without_tiers",
         )
-    if isinstance(tariff.shape, Flat):
-        quantities = (tariff.unit_conversion, tariff.included_units, tariff.usage_discount, tariff.windows)
-        if any(quantity is not None for quantity in quantities):
-            raise InvalidValueError(
-                "a flat price has no units to weigh, convert, include or discount", field=field, code="flat_with_units"
-            )
+    _check_units(tariff, field)
     if isinstance(tariff.shape, Graduated | Volume) and sells_packages(tariff.shape.tiers):
         _check_packages(tariff, field)
     if tariff.billing_units is not None:
@@ -177,6 +172,21 @@ def _check(tariff: Tariff, field: str) -> None:
             raise InvalidValueError(
                 "is itself a conversion: give one of both", field=f"{field}.billing_units", code="two_conversions"
             )
+
+
+def _check_units(tariff: Tariff, field: str) -> None:
+    if isinstance(tariff.shape, Flat):
+        quantities = (tariff.unit_conversion, tariff.included_units, tariff.usage_discount, tariff.windows)
+        if any(quantity is not None for quantity in quantities):
+            raise InvalidValueError(
+                "a flat price has no units to weigh, convert, include or discount", field=field, code="flat_with_units"
+            )
+    if isinstance(tariff.shape, Matrix) and tariff.windows is not None:
+        raise InvalidValueError(
+            "a matrix prices groups, which have no time: name the window in a property",
+            field=f"{field}.windows",
+            code="windows_without_units",
+        )
 
 
 def _check_packages(tariff: Tariff, field: str) -> None:

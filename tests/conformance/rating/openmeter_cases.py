@@ -47,10 +47,11 @@ def _rate(case: Json, tariff: Json, usage: Json) -> Json:
 
 def _rated(case: Json) -> None:
     """One run or one split: the difference to what was rated before it."""
-    usage = case["usage"]
+    usage, tariff = case["usage"], _tariff(case)
     before = usage.get("prior_cumulative")
     if before is None:
-        prior = usage["pre_usage"] if number(usage["pre_usage"]) else None
+        follows = tariff["model"] == "flat" and usage.get("position") in {"mid_split", "last_split"}
+        prior = usage["pre_usage"] if number(usage["pre_usage"]) or follows else None
     else:
         prior = before[-1] if before else None
     final = usage.get("final", usage.get("position") in _FINAL)
@@ -62,7 +63,7 @@ def _rated(case: Json) -> None:
         "service_days": usage.get("service_days"),
         "full_days": usage.get("full_days"),
     }
-    answer = _rate(case, _tariff(case), request)
+    answer = _rate(case, tariff, request)
     _compare(case, answer["amount"], [_line(line) for line in answer["lines"]])
 
 

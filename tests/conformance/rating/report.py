@@ -16,9 +16,8 @@ _FIGURES = Path(__file__).with_name("figures")
 DOCUMENT = Path(__file__).parents[3] / "docs" / "conformance.md"
 BEGIN, END = "<!-- rating: begin, written by tests/conformance/rating -->", "<!-- rating: end -->"
 
-CASES: list[Json] = [
-    case for name in ("lago", "openmeter") for case in json.loads((_FIGURES / f"{name}.json").read_text())["cases"]
-]
+_FILES = ("lago", "lago_edges", "openmeter", "openmeter_edges")
+CASES: list[Json] = [case for name in _FILES for case in json.loads((_FIGURES / f"{name}.json").read_text())["cases"]]
 PEERS = {
     "lago": ("Lago", "getlago/lago-api"),
     "flexprice": ("Flexprice", "flexprice/flexprice"),
@@ -28,8 +27,11 @@ PEERS = {
 DELIBERATE = {
     "lago-dynamic-02": "Lago bills nothing when no units come with 40.2 cents of priced events; ours bills what the "
     "events say they cost.",
+    "lago-volume-negative-01": "Lago bills the first tier's flat amount for nothing, not for less than nothing; ours "
+    "counts less than nothing as nothing.",
     "openmeter-conversion-07": "OpenMeter converts and rounds the quantity of each split alone, so splits do not sum "
     "to the whole; ours converts the cumulative quantity.",
+    "openmeter-conversion-edge-03": "The same, at a unit price.",
 }
 """Cases that assert a fault of the peer: ours must differ."""
 

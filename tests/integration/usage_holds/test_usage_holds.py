@@ -213,6 +213,7 @@ def test_what_cannot_be_authorised_is_refused(company: Company) -> None:
 _MATRIX = {
     "model": "matrix",
     "rules": [{"when": {"model": "big"}, "unit_amount": "0.01"}, {"when": {"model": "small"}, "unit_amount": "0.001"}],
+    "default": {"unit_amount": "0"},
 }
 TARIFFS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "matrix": (_MATRIX, {"group_by": ["model"]}),

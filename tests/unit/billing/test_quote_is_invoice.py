@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from billing.invoice_rounding import round_lines
 from billing.measured_usage import Measured, Window
 from billing.metered_features import windows_of
-from billing.period_rating import part_of, rate_period
+from billing.parts import part_of
+from billing.period_rating import rate_period
 from billing.phases import Agreement, CyclePeriod, Phase, PhaseState, Subscription
 from billing.price_source import PriceSource
 from billing.rated_usage import Billed, RatedUsage, Scope, differences

@@ -83,6 +83,13 @@ def test_late_usage_after_an_empty_period_is_covered_by_the_minimum_paid() -> No
     assert rated(tariff, {"units": "5", "prior_units": "0", "prior_billed": "100"}).amount == 0
 
 
+def test_what_was_billed_beside_uses_up_the_minimum_where_there_is_no_maximum() -> None:
+    tariff = {"model": "unit", "unit_amount": "1", "minimum_spend": "10"}
+    rating = rated(tariff, {"units": "2", "prior_billed": "6"})
+    assert (rating.amount, [line.component for line in rating.lines]) == (4, ["usage", "minimum-spend"])
+    assert rated(tariff, {"units": "2", "prior_billed": "60"}).amount == 2
+
+
 def test_what_was_billed_and_what_it_costs_may_differ_by_a_line() -> None:
     rating = rated({"model": "unit", "unit_amount": "1"}, {"units": "2", "prior_units": "3", "prior_billed": "2.5"})
     assert rating.amount == Decimal("2.5")

@@ -136,6 +136,11 @@ BAD_TARIFFS: list[tuple[str, str, Any]] = [
     ("unknown_volume_split", "tariff.volume_split", {"model": "volume", "tiers": [TIER], "volume_split": "first"}),
     ("split_without_volume", "tariff.volume_split", UNIT | {"volume_split": "last_only"}),
     ("prorated_without_tiers", "tariff.prorated", UNIT | {"prorated": True}),
+    (
+        "windows_without_units",
+        "tariff.windows",
+        {"model": "matrix", "default": {"unit_amount": "1"}, "windows": {"zone": "UTC", "ranges": [WINDOW]}},
+    ),
     ("invalid_key", "tariff.tax_category", UNIT | {"tax_category": "Books & more"}),
     ("windows_without_zone", "tariff.windows.zone", windows(WINDOW, zone=None)),
     ("unknown_zone", "tariff.windows.zone", windows(WINDOW, zone="Mars/Olympus")),
