@@ -19,6 +19,7 @@ from models.values.money import round_to_minor
 from models.values.quantity import EXACT
 from pricing_engine.catalog import HUNDRED, Chosen
 from pricing_engine.feature_price import FeaturePrice, amount_of, compiled_tariff, feature_price
+from pricing_engine.metered_tariff import check_metered
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_book import PriceBook
 from pricing_engine.price_sheet import PriceSheet, SheetPrice, ShownPrice, shown_price, tariff_at
@@ -174,6 +175,13 @@ class CompiledBook:
             if key in wanted
         }
 
+    def check_term(self, term: NegotiatedTerm) -> None:
+        """Refuse a negotiated tariff that no catalog would sell by the feature's meter."""
+        feature = self.book.feature(term.feature)
+        if term.tariff is not None and feature.meter is not None:
+            meter = self.book.meter(feature.meter)
+            check_metered(term.tariff, meter.aggregation, meter.group_by, f"terms.{term.feature}.tariff")
+
     def _special_price(
         self, at_list: FeaturePrice, term: NegotiatedTerm | None, sheet_price: SheetPrice | None, draw: Decimal
     ) -> FeaturePrice:
@@ -289,8 +297,11 @@ class QuoteFacts:
 def price_quote(compiled: CompiledBook, facts: QuoteFacts) -> PricedQuote:
     """Price and explain a selection that obeys the catalog's rules (see `selection_of`).
 
-    Raises what rating raises for a quantity beyond the exact range.
+    Raises what rating raises for a quantity beyond the exact range, and InvalidValueError for a negotiated tariff that
+    cannot price what its meter reads.
     """
+    for key in facts.terms.keys() & facts.selection.keys():
+        compiled.check_term(facts.terms[key])
     prices = compiled.feature_prices(facts.sheet, facts.draws, facts.terms, facts.selection)
     rated = compiled.rate(facts.selection, prices)
     priced = compiled.plan.settle(rated.sums, rated.features)

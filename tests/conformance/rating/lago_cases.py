@@ -235,6 +235,11 @@ def _days(case: Json) -> None:
     equal(count_days(start, end, zone), case["expected"]["days"], "days")
 
 
+def _part_of_a_period(case: Json) -> None:
+    answer = prorate_request({"currency": "USD", "used": case["usage"]} | case["properties"])
+    equal(number(answer["amount"]) * _CENTS, case["expected"]["amount_cents"], "cents")
+
+
 def _event_time(event: Json) -> datetime:
     if "timestamp" in event:
         return parse_instant(event["timestamp"], "timestamp")
@@ -320,4 +325,5 @@ _SPECIAL: dict[str, Callable[[Json], Any]] = {
     "coupon_percentage": _coupon,
     "coupon_fixed": _coupon,
     "calendar_days_between": _days,
+    "part_of_a_period": _part_of_a_period,
 }

@@ -39,6 +39,7 @@ _KINDS = {
     "coupon_fixed": "coupon",
     "coupon_percentage": "coupon",
     "calendar_days_between": "proration",
+    "part_of_a_period": "proration",
     "pay_in_advance_delta": "splits in advance",
     "unit_rounding": "aggregation",
 }

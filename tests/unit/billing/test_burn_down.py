@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
 
 from billing.burn_down import Grant, GrantKind, Taking, plan_burn, rolled_over, take
 
@@ -29,6 +32,46 @@ def test_each_rule_of_the_order_decides_where_those_before_it_are_equal() -> Non
     assert paid_by(replace(GRANT, id="newest", sequence=7), *later, units=70) == [
         "first wallet", "urgent", "ends first", "ends", "gift", "oldest", "newest"
     ]  # fmt: skip
+
+
+def test_the_order_is_openmeters() -> None:
+    """Its grants of `TestPrioritizeGrants`: priority, then expiry, the one without last, then age."""
+    hour = timedelta(hours=1)
+    grants = [
+        replace(GRANT, id="no expiration", priority=1, sequence=1),
+        replace(GRANT, id="lower priority", priority=2, sequence=2, expires_at=NOW + hour),
+        replace(GRANT, id="later expiration", priority=1, sequence=3, expires_at=NOW + 2 * hour),
+        replace(GRANT, id="created first", priority=1, sequence=4, expires_at=NOW + hour),
+        replace(GRANT, id="created next", priority=1, sequence=5, expires_at=NOW + hour),
+    ]
+    assert paid_by(*grants, units=50) == [
+        "created first", "created next", "later expiration", "no expiration", "lower priority"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "used", "left"),
+    [
+        ({}, None, 50, (50,)),
+        ({}, {}, 200, (0, 0)),
+        ({"priority": 1}, {"priority": 2}, 120, (0, 80)),
+        ({"priority": 2}, {"priority": 1}, 120, (80, 0)),
+        ({"expires_at": NOW + 30 * DAY}, {"expires_at": NOW + 36500 * DAY}, 120, (0, 80)),
+        ({"starts_at": NOW + 10 * DAY}, None, 50, (100,)),
+        ({"expires_at": NOW}, None, 50, (100,)),
+        ({}, None, 120, (0,)),
+    ],
+)
+def test_what_is_left_of_grants_is_what_openmeter_leaves(
+    first: dict[str, Any], second: dict[str, Any] | None, used: int, left: tuple[int, ...]
+) -> None:
+    """Its cases of `TestEngine`: grants of 100 each; beyond them usage is overage."""
+    whole = replace(GRANT, remaining=100, units=100)
+    grants = [
+        replace(whole, id=str(i), sequence=i, **facts) for i, facts in enumerate((first, second)) if facts is not None
+    ]
+    taken = {taking.grant.id: taking.units for taking in plan_burn(reversed(grants), used, "chat", NOW)}
+    assert tuple(grant.remaining - taken.get(grant.id, 0) for grant in grants) == left
 
 
 def test_a_grant_pays_from_its_start_up_to_its_expiry_for_its_features_and_not_what_is_held() -> None:

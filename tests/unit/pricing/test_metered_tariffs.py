@@ -18,8 +18,12 @@ from billing.price_source import PriceSource
 from models.values.errors import InvalidValueError
 from models.values.period import BillingCycle, Interval, Period, parse_zone
 from pricing_engine.aggregation import AggregationKind
-from pricing_engine.price_book import parse_price_book
-from pricing_engine.quoting import CompiledBook
+from pricing_engine.catalog import selection_of
+from pricing_engine.negotiated_terms import NegotiatedTerm
+from pricing_engine.price_book import PriceBook, parse_price_book
+from pricing_engine.price_sheet import list_price_sheet
+from pricing_engine.quoting import CompiledBook, QuoteFacts, price_quote
+from pricing_engine.tariffs.tariff import parse_tariff
 
 MONTH = Period(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
 TIERS = [{"up_to": "5", "unit_amount": "2", "flat_amount": "3"}, {"unit_amount": "1"}]
@@ -67,12 +71,12 @@ USED = (stored(1, 0, 0, 1, kind="a"), stored(2, 3, 23, 7, kind="b"), stored(3, 4
 FALLING = (stored(1, 0, 0, 1, kind="a"), stored(2, 3, 23, -7, kind="b"), stored(3, 4, 12, -2))
 
 
-def sold(tariff: dict[str, Any], aggregation: str, group_by: tuple[str, ...] = ("kind",)) -> Stretch:
-    """Return January of who subscribed to a feature at that tariff. Raises where no catalog sells it."""
+def book_of(tariff: dict[str, Any], aggregation: str, group_by: tuple[str, ...] = ("kind",)) -> PriceBook:
+    """Return a book of one feature by one meter. Raises where no catalog sells it."""
     counted = aggregation == AggregationKind.COUNT
     meter = {"key": "m", "event_type": "used", "aggregation": aggregation, "group_by": list(group_by)}
     feature = {"key": "f", "name": "F", "kind": "metered", "meter": "m", "tariff": tariff}
-    book = parse_price_book(
+    return parse_price_book(
         {
             "key": "b",
             "version": 1,
@@ -82,6 +86,11 @@ def sold(tariff: dict[str, Any], aggregation: str, group_by: tuple[str, ...] = (
             "meters": [meter if counted else meter | {"value_property": "amount"}],
         }
     )
+
+
+def sold(tariff: dict[str, Any], aggregation: str, group_by: tuple[str, ...] = ("kind",)) -> Stretch:
+    """Return January of who subscribed to a feature at that tariff. Raises where no catalog sells it."""
+    book = book_of(tariff, aggregation, group_by)
     cycle = BillingCycle.calendar(Interval.MONTH, parse_zone("UTC"))
     phase = Phase(1, MONTH.start, PhaseState.ACTIVE, "start", Agreement("h", {"f": Decimal(0)}, cycle))
     subscription = Subscription("s", "c", "USD", MONTH.start, None, (phase,))
@@ -148,6 +157,17 @@ def test_a_rule_on_what_the_meter_adds_up_is_not_sold() -> None:
     with pytest.raises(InvalidValueError) as refused:
         sold(MATRIX, "sum", ())
     assert (refused.value.code, refused.value.field) == ("rule_never_matches", "features.f.tariff.rules[0].when.kind")
+
+
+def test_a_negotiated_tariff_is_as_the_catalogs() -> None:
+    compiled = CompiledBook(book_of(UNIT, "max"))
+    tariff = parse_tariff(TARIFFS["percentage, bounded"])
+    term = NegotiatedTerm("f", "volume", "ann", MONTH.start, tariff=tariff)
+    selection = selection_of({"f": "1"}, compiled.book)
+    sheet = list_price_sheet(compiled.book, "h", "default", 1, MONTH.start)
+    with pytest.raises(InvalidValueError) as refused:
+        price_quote(compiled, QuoteFacts(sheet, selection, terms={"f": term}))
+    assert (refused.value.code, refused.value.field) == ("events_do_not_add_up", "terms.f.tariff")
 
 
 @pytest.mark.parametrize(
