@@ -22,6 +22,7 @@ from api.schemas.invoices import (
 from billing import audit
 from billing.audit import Actor
 from billing.credit_notes import CreditRequest, issue_credit_note
+from billing.invoices import Invoice
 from billing.invoicing import Collect, finalise, give_up, void
 from billing.repositories import journals
 from billing.repositories.credit_notes import CreditNoteRepository
@@ -30,6 +31,7 @@ from billing.settlements import Money, is_paid, is_refunded, pay
 from billing.stripe.following import follow
 from billing.stripe.money_back import is_asked_for
 from billing.stripe.refunding import refund_invoice
+from billing.stripe.setting_off import set_off
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
 from models.values.ids import check_key
@@ -54,7 +56,9 @@ def void_invoice(uow: UnitOfWork, name: str, reason: str, by: Actor) -> InvoiceV
     before = _document(uow, name)
     void(uow, before["id"], reason, by.at)
     follow(uow, before["id"], by.at)
-    return _recorded(uow, by, "invoice.void", before)
+    after = _recorded(uow, by, "invoice.void", before)
+    _set_off(uow, before["id"], f"void:{before['id']}", by)
+    return after
 
 
 def write_off_invoice(uow: UnitOfWork, name: str, by: Actor) -> InvoiceView:
@@ -89,6 +93,7 @@ def pay_invoice(
     after = _document(uow, before["id"])
     if not is_known:  # What is paid beyond an invoice leaves that as it is, and is credit.
         audit.record(uow, by, "invoice.pay", ("invoice", before["id"]), before=before, after=after)
+        _set_off(uow, before["id"], f"payment:{key}", by)
     return after
 
 
@@ -112,6 +117,7 @@ def credit_invoice(
     if not is_known:
         follow(uow, invoice.id, by.at)
         audit.record(uow, by, "credit_note.issue", ("credit_note", after["id"]), after=after)
+        _set_off(uow, invoice.id, after["id"], by)
     return after
 
 
@@ -124,10 +130,23 @@ def refund_of_invoice(
     minor = minor_of(amount, "amount", currency(invoice.currency))
     whose = None if processor is None else check_key(processor, "processor")
     is_known = is_refunded(uow, key) or is_asked_for(uow, key)
-    after = refund_document(refund_invoice(uow, invoice.id, key, minor, by.at, processor=whose), key, minor)
+    made = refund_invoice(uow, invoice.id, key, minor, by.at, processor=whose)
+    after = refund_document(made, key, minor)
     if not is_known:
         audit.record(uow, by, "invoice.refund", ("invoice", invoice.id), after=after)
+        _record_set_off(uow, made.set_off, by)
     return after
+
+
+def _set_off(uow: UnitOfWork, name: str, cause: str, by: Actor) -> None:
+    """Let credit that an act left pay what else the customer owes."""
+    invoice = InvoiceRepository(uow).get(name)
+    _record_set_off(uow, set_off(uow, invoice.customer, invoice.currency, cause, by.at), by)
+
+
+def _record_set_off(uow: UnitOfWork, paid: Sequence[Invoice], by: Actor) -> None:
+    for each in paid:
+        audit.record(uow, by, "invoice.set_off", ("invoice", each.id), after=_document(uow, each.id))
 
 
 def _document(uow: UnitOfWork, name: str) -> InvoiceView:

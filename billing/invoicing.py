@@ -28,6 +28,7 @@ from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository, Settlement
 from billing.repositories.price_books import PriceBookRepository
+from billing.settlements import spend_credit
 from billing.tax import BuiltInRates, TaxRates
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import invoice_events
@@ -124,9 +125,10 @@ def finalise(
     credited = [_credit_journal(each, found[each.invoice]) for each in settlements]
     posted = [draft for draft in drafts_of_journals + wallet_journals + credited if draft.legs]
     ledger.post(uow, posted, recorded_at=recorded_at)
+    announce(uow, [event for each in paid for event in invoice_events(each, before=InvoiceState.DRAFT)], recorded_at)
+    paid = _spend(uow, paid, settlements, recorded_at)
     if collect is not None:
         collect(uow, paid, recorded_at)
-    announce(uow, [event for each in paid for event in invoice_events(each, before=InvoiceState.DRAFT)], recorded_at)
     return paid
 
 
@@ -289,6 +291,19 @@ def _apply_credit(uow: UnitOfWork, invoices: Sequence[Invoice]) -> tuple[list[In
         state = InvoiceState.PAID if each.open_minor == amount else InvoiceState.FINALISED
         settled.append(replace(each, settled_minor=each.settled_minor + amount, state=state))
     return settled, settlements
+
+
+def _spend(
+    uow: UnitOfWork, invoices: list[Invoice], settlements: Sequence[Settlement], recorded_at: datetime
+) -> list[Invoice]:
+    """Let credit of invoices below zero pay what else is open; return the invoices as they are then."""
+    below_zero = [each for each in settlements if each.kind == "to_credit"]
+    by_id = {each.id: each for each in invoices}
+    for each in below_zero:
+        source = by_id[each.invoice]
+        for after in spend_credit(uow, source.customer, source.currency, source.id, each.effective_at, recorded_at):
+            by_id[after.id] = after
+    return [by_id[each.id] for each in invoices]
 
 
 def _units(uow: UnitOfWork, invoices: Sequence[Invoice]) -> dict[str, int]:

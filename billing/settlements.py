@@ -21,6 +21,7 @@ from billing.posting_rules import (
     journal,
 )
 from billing.repositories import journals
+from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.invoices import MONEY_KINDS, InvoiceRepository, Settlement
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import invoice_events
@@ -30,6 +31,8 @@ from models.values.money import currency, shown_minor
 
 _PAYABLE = {InvoiceState.FINALISED, InvoiceState.PAID, InvoiceState.UNCOLLECTIBLE}
 """The states in which money comes in, and so those in which it goes back."""
+_GIVEN_UP = {"write_off", "recovery"}
+"""Settlements of a debt that was given up, and those that let it stand again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
     lost = _written_off(repository, found)
     back = min(lost, max(money.amount_minor - max(found.open_minor, 0), 0))
     if back:
-        found = _recover(uow, repository, found, money, back, recorded_at)
+        found = _recover(uow, repository, found, money.key, money.at, back, recorded_at)
     per_minor = currency(found.currency).units_per_minor
     used = min(money.amount_minor, max(found.open_minor, 0))
     facts: list[Fact] = []
@@ -107,7 +110,9 @@ def refund(
     paid = _paid(uow, found.customer, found.currency)[found.id]
     if money.amount_minor > paid and not beyond_paid:
         most, shown = shown_minor(paid, found.currency), shown_minor(money.amount_minor, found.currency)
-        raise RuleBrokenError(f"at most {most} was paid", field="amount", value=shown, code="refund_above_paid")
+        raise RuleBrokenError(
+            f"at most {most} was paid and is not credited", field="amount", value=shown, code="refund_above_paid"
+        )
     reopened = RefundReopening(found.customer, found.currency, money.processor, units)
     ledger.post(uow, [journal(key, money.at, reopened)], recorded_at=recorded_at)
     refunded = Settlement(found.id, key, "refund", -money.amount_minor, money.at, money.processor)
@@ -146,6 +151,14 @@ def is_refunded(uow: UnitOfWork, key: str) -> bool:
     return InvoiceRepository(uow).settlement(f"refund:{key}") is not None
 
 
+def credit_left(uow: UnitOfWork, customer: str, asset: str, awaited: Iterable[tuple[str, int]] = ()) -> int:
+    """Return a customer's credit in whole minor units, less what refunds on their way (invoice, minor units) take."""
+    credit = _credit_minor(uow, customer, asset)
+    for _, amount_minor in awaited:
+        credit -= amount_minor if amount_minor <= credit else 0
+    return credit
+
+
 def is_covered(uow: UnitOfWork, customer: str, asset: str, awaited: Iterable[tuple[str, int]]) -> bool:
     """Whether refunds on their way (invoice, minor units) can be recorded one after the other, as `pay_back` does.
 
@@ -163,19 +176,6 @@ def is_covered(uow: UnitOfWork, customer: str, asset: str, awaited: Iterable[tup
     return credit + paid.total() >= 0
 
 
-def apply_credit(uow: UnitOfWork, invoice: str, key: str, at: datetime, recorded_at: datetime) -> Invoice:
-    """Let the customer's credit pay what is open of an invoice, as far as it goes."""
-    repository, found = _locked(uow, invoice)
-    if repository.settlement(f"credit:{key}") is not None or found.state is not InvoiceState.FINALISED:
-        return found
-    used = min(_credit_minor(uow, found.customer, found.currency), found.open_minor)
-    if used <= 0:
-        return found
-    applied = CreditApplied(found.customer, found.currency, used * currency(found.currency).units_per_minor)
-    ledger.post(uow, [journal(f"credit:{key}", at, applied)], recorded_at=recorded_at)
-    return _settle(uow, repository, found, Settlement(found.id, f"credit:{key}", "credit", used, at), recorded_at)
-
-
 def grant_customer_credit(
     uow: UnitOfWork, customer: str, asset: str, money: Money, recorded_at: datetime
 ) -> list[Invoice]:
@@ -186,13 +186,67 @@ def grant_customer_credit(
     posted = ledger.post(uow, [journal(f"credit_in:{money.key}", money.at, taken)], recorded_at=recorded_at)
     if not posted[0].is_new:
         return []
+    return spend_credit(uow, customer, asset, money.key, money.at, recorded_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """An issued invoice that is not paid, in minor units: what is `open` of it, and what was `given_up`."""
+
+    invoice: Invoice
+    open: int
+    given_up: int
+
+    @property
+    def total(self) -> int:
+        """All that was not paid."""
+        return self.open + self.given_up
+
+
+def debts(uow: UnitOfWork, customer: str, asset: str) -> list[Debt]:
+    """Return what a customer has not paid, oldest first, with what was written off and not recovered."""
+    repository = InvoiceRepository(uow)
+    issued = [each for each in repository.of_customer(customer, asset) if each.state in _PAYABLE]
+    found = [Debt(each, max(each.open_minor, 0), _written_off(repository, each)) for each in issued]
+    return [each for each in found if each.total]
+
+
+def spend_credit(
+    uow: UnitOfWork,
+    customer: str,
+    asset: str,
+    cause: str,
+    at: datetime,
+    recorded_at: datetime,
+    *,
+    kept_minor: int = 0,
+    recovers: bool = False,
+) -> list[Invoice]:
+    """Let a customer's credit, but for what is kept, pay what is open, oldest first. Returns what it paid.
+
+    `recovers`: what was written off as well. The same `cause` again pays nothing twice.
+    """
+    journals.lock(uow)
+    left = _credit_minor(uow, customer, asset) - kept_minor
     paid = []
-    for each in InvoiceRepository(uow).of_customer(customer, asset):
-        if each.state is InvoiceState.FINALISED:
-            after = apply_credit(uow, each.id, f"{money.key}:{each.id}", money.at, recorded_at)
-            if after.settled_minor != each.settled_minor:
-                paid.append(after)
+    for debt in debts(uow, customer, asset) if left > 0 else ():
+        used = min(left, debt.total if recovers else debt.open)
+        key = f"credit:{cause}:{debt.invoice.id}"
+        if used > 0 and InvoiceRepository(uow).settlement(key) is None:
+            paid.append(_pay_by_credit(uow, debt, key, used, at, recorded_at))
+            left -= used
     return paid
+
+
+def _pay_by_credit(uow: UnitOfWork, debt: Debt, key: str, used: int, at: datetime, recorded_at: datetime) -> Invoice:
+    repository, found = _locked(uow, debt.invoice.id)
+    back = max(used - debt.open, 0)
+    if back:
+        found = _recover(uow, repository, found, key, at, back, recorded_at)
+    applied = CreditApplied(found.customer, found.currency, used * currency(found.currency).units_per_minor)
+    ledger.post(uow, [journal(key, at, applied)], recorded_at=recorded_at)
+    settlement = Settlement(found.id, key, "credit", used, at)
+    return _settle(uow, repository, found, settlement, recorded_at, lost=debt.given_up - back)
 
 
 def _locked(uow: UnitOfWork, invoice: str) -> tuple[InvoiceRepository, Invoice]:
@@ -211,10 +265,14 @@ def _paid(uow: UnitOfWork, customer: str, asset: str) -> Counter[str]:
     """Return what was paid and not paid back of each of a customer's invoices, in minor units.
 
     What went back out of credit settles nothing: it counts as far as it exceeds what was overpaid of the same invoice.
+    What was credited is not there to be paid back, as it became credit, or settled what was not paid.
     """
     repository = InvoiceRepository(uow)
     paid = repository.paid(customer, asset)
+    credited = CreditNoteRepository(uow).totals(customer, asset)
     for invoice, settlements in repository.settlements(paid).items():
+        stands = sum(each.amount_minor for each in settlements if each.kind not in _GIVEN_UP) - credited[invoice]
+        paid[invoice] = min(paid[invoice], max(stands, 0))
         moved = [each for each in settlements if each.kind in MONEY_KINDS]
         if any(each.kind == "refund" and not each.amount_minor for each in moved):
             posted = [ledger.find(uow, each.key) for each in moved]
@@ -247,18 +305,24 @@ def _written_off(repository: InvoiceRepository, invoice: Invoice) -> int:
     if invoice.state is not InvoiceState.UNCOLLECTIBLE:
         return 0
     settlements = repository.settlements([invoice.id]).get(invoice.id, [])
-    return sum(each.amount_minor for each in settlements if each.kind in {"write_off", "recovery"})
+    return sum(each.amount_minor for each in settlements if each.kind in _GIVEN_UP)
 
 
 def _recover(
-    uow: UnitOfWork, repository: InvoiceRepository, invoice: Invoice, money: Money, back: int, recorded_at: datetime
+    uow: UnitOfWork,
+    repository: InvoiceRepository,
+    invoice: Invoice,
+    cause: str,
+    at: datetime,
+    back: int,
+    recorded_at: datetime,
 ) -> Invoice:
     """Let a part of a written-off debt stand again before it is paid."""
     units = back * currency(invoice.currency).units_per_minor
     recovered = Recovery(invoice.customer, invoice.currency, units)
-    key = f"recovery:{money.key}"
-    ledger.post(uow, [journal(key, money.at, recovered)], recorded_at=recorded_at)
-    repository.add_settlements([Settlement(invoice.id, key, "recovery", -back, money.at)], recorded_at)
+    key = f"recovery:{cause}"
+    ledger.post(uow, [journal(key, at, recovered)], recorded_at=recorded_at)
+    repository.add_settlements([Settlement(invoice.id, key, "recovery", -back, at)], recorded_at)
     repository.move(invoice.id, InvoiceState.UNCOLLECTIBLE, invoice.settled_minor - back)
     return repository.get(invoice.id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -125,6 +126,16 @@ class CreditNoteRepository:
         """Return the credit notes of one invoice, by number."""
         query = select(_NOTE).where(_NOTE.c.tenant == self._uow.tenant, _NOTE.c.invoice == invoice)
         return self._read(self._uow.connection.execute(query).all())
+
+    def totals(self, customer: str, currency: str) -> Counter[str]:
+        """Return what was credited of each of a customer's invoices, tax included, in minor units."""
+        query = select(_NOTE.c.invoice, _NOTE.c.total_minor).where(
+            _NOTE.c.tenant == self._uow.tenant, _NOTE.c.customer == customer, _NOTE.c.currency == currency
+        )
+        totals: Counter[str] = Counter()
+        for invoice, total_minor in self._uow.connection.execute(query):
+            totals[invoice] += total_minor
+        return totals
 
     def of_charges(self, charges: Collection[str], until: datetime | None = None) -> dict[Source, Credited]:
         """Return by charge and position what notes took off; `until`: only those recorded up to then."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from billing.invoices import Invoice
@@ -12,6 +12,7 @@ from billing.repositories import stripe_mirror as mirror
 from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, check_refundable, is_covered, is_refunded, pay_back
 from billing.stripe.money_back import awaited_refunds, enqueue_refund, is_asked_for
+from billing.stripe.setting_off import set_off, settle_debts
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import ConflictError, RuleBrokenError
 from models.values.money import shown_minor
@@ -19,10 +20,14 @@ from models.values.money import shown_minor
 
 @dataclass(frozen=True, slots=True)
 class RefundOfInvoice:
-    """The invoice after a refund; `is_recorded` is false where the provider has yet to make it."""
+    """The invoice after a refund; `is_recorded` is false where the provider has yet to make it.
+
+    `set_off`: what credit paid beside it.
+    """
 
     invoice: Invoice
     is_recorded: bool
+    set_off: tuple[Invoice, ...] = ()
 
 
 def refund_invoice(
@@ -31,13 +36,18 @@ def refund_invoice(
     """Refund once by `key`. Through Stripe where it collects the invoice and nobody else is named in `processor`.
 
     What Stripe is asked for is posted when it has made it; until then no other refund may need what it will take.
-    Raises NotFoundError (invoice), InvalidValueError (amount), RuleBrokenError for a draft or a void invoice and for
-    more than was paid and is not paid back or about to be, ConflictError for a key used otherwise.
+    Credit that goes back pays first what the customer owes. Raises NotFoundError (invoice), InvalidValueError (amount),
+    RuleBrokenError for a draft or a void invoice, for credit that debts need, and for more than was paid and is not
+    paid back or about to be, ConflictError for a key used otherwise.
     """
     journals.lock(uow)
     found = InvoiceRepository(uow).get(invoice)
     money = Money(key, amount_minor, now, processor or "manual")
     is_known = is_refunded(uow, key)
+    paid: list[Invoice] = []
+    if not is_known and not is_asked_for(uow, key):
+        check_refundable(found)
+        paid = settle_debts(uow, found, key, amount_minor, now)
     if not is_known and _is_stripes(uow, found, processor):
         money.check_positive(found.currency)
         after = RefundOfInvoice(found, is_recorded=False)
@@ -46,10 +56,11 @@ def refund_invoice(
         raise ConflictError("is used for another refund", field="key", value=key, code="refund_key_reused")
     else:
         after = RefundOfInvoice(pay_back(uow, found.id, money, now), is_recorded=True)
-    if not is_known:
-        check_refundable(found)
-        _check_covered(uow, found, amount_minor)
-    return after
+    if is_known:
+        return after
+    _check_covered(uow, found, amount_minor)
+    paid += set_off(uow, found.customer, found.currency, f"refunded:{key}", now)
+    return replace(after, invoice=InvoiceRepository(uow).get(found.id), set_off=tuple(paid))
 
 
 def _is_stripes(uow: UnitOfWork, invoice: Invoice, processor: str | None) -> bool:

@@ -50,8 +50,7 @@ class InvoiceRules(Telling):
             self.closed.append(month)
         self.reopened = False
         if not grace:
-            for invoice in [each for each in self.model.drafts() if each.period == period]:
-                self._finalised(invoice)
+            self._finalised([each for each in self.model.drafts() if each.period == period])
         assert self.tell(lambda company: company.close(period, self.now.isoformat()).was_closed)
         balances = self.write(lambda uow: ledger.balances(uow))
         self.known.append((self.now, balances))
@@ -66,7 +65,14 @@ class InvoiceRules(Telling):
 
         return self.write(find)
 
-    def _finalised(self, invoice: m.Invoice) -> None:
+    def _finalised(self, invoices: list[m.Invoice]) -> None:
+        for invoice in invoices:
+            self._finalised_one(invoice)
+        for invoice in invoices:
+            if invoice.total < 0:
+                self.model.spend(invoice.customer)
+
+    def _finalised_one(self, invoice: m.Invoice) -> None:
         found = self.write(lambda uow: InvoiceRepository(uow).get(invoice.id))
         invoice.lines = {line.line: (line.net_minor, line.tax_minor) for line in found.lines}
         invoice.says = self.write(lambda uow: {line.line: _says(uow, line) for line in found.lines})
@@ -92,8 +98,7 @@ class InvoiceRules(Telling):
         self.write(
             lambda uow: [each.id for each in finalise(uow, InvoiceRepository(uow).drafts_due(self.now), self.now)]
         )
-        for draft in drafts:
-            self._finalised(draft)
+        self._finalised(drafts)
 
     @precondition(lambda self: self.issued(*OWED))
     @rule(pick=picks)

@@ -438,8 +438,12 @@ class Model:
 
     def credit_in(self, customer: str, minor: int) -> None:
         """Take in money: it pays what is open, oldest first."""
+        self.books[customer].credit += minor
+        self.spend(customer)
+
+    def spend(self, customer: str) -> None:
+        """Let credit pay what is open, oldest first."""
         books = self.books[customer]
-        books.credit += minor
         for invoice in sorted(self.invoices.values(), key=lambda each: (each.period, each.order)):
             used = min(books.credit, invoice.open)
             if invoice.customer == customer and invoice.state == "finalised" and used > 0:
@@ -486,6 +490,11 @@ class Model:
         self.books[invoice.customer].credit += net + tax - settled
         if settled:
             invoice.settle(settled)
+
+    def refundable(self, invoice: Invoice) -> int:
+        """Return what can be paid back of what was paid: what has not gone back, and stands after what was credited."""
+        credited = sum(net + tax for net, tax in invoice.credited.values())
+        return max(min(invoice.paid, invoice.cash, invoice.settled - invoice.written_off - credited), 0)
 
     def receivable(self, customer: str) -> int:
         """What a customer owes, in minor units."""

@@ -33,7 +33,7 @@ class MoneyRules(Telling):
         """Pay money back: of an invoice, which is open again, or out of credit."""
         invoice = chosen(self.issued(*OWED), pick)
         books = self.model.books[invoice.customer]
-        most = min(invoice.paid, max(invoice.cash, 0)) if reopens else books.credit
+        most = self.model.refundable(invoice) if reopens else books.credit
         minor = max(m.half_away(most * share), 1)
         money = Money(self.next_id("r"), minor, self.now)
         code = self.refusal(lambda uow: refund(uow, invoice.id, money, self.now, reopens=reopens))

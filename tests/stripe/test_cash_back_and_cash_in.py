@@ -30,10 +30,10 @@ from billing.database import Database
 from billing.ledger_collection import LedgerCollection
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories import stripe_outbox as outbox
-from billing.settlements import Money, apply_credit, pay
+from billing.settlements import Money, pay, spend_credit
 from billing.stripe.absorbing import Absorber
 from billing.stripe.handing_over import HandOver
-from billing.stripe.operations import Aggregate, Move, Operation, State
+from billing.stripe.operations import Aggregate, Kind, Move, Operation, State
 from billing.stripe.refunding import refund_invoice
 from billing.stripe.settings import StripeSettings
 from billing.unit_of_work import UnitOfWork
@@ -132,9 +132,9 @@ class Desk:
             self.absorber.invoice(uow, invoice, shown, NOW)
         self.cash_in += amount
 
-    def use_credit(self, invoice: str, _: int) -> None:
+    def use_credit(self, *_: object) -> None:
         with self.writing() as uow:
-            apply_credit(uow, invoice, self.key(), NOW, NOW)
+            spend_credit(uow, "acme", "USD", self.key(), NOW, NOW)
 
     # Money back.
 
@@ -150,7 +150,7 @@ class Desk:
             with self.database.writing("default") as uow:
                 refund_invoice(uow, invoice, self.key(), amount, NOW, processor=processor)
         except RuleBrokenError as error:
-            if error.code != "refund_above_paid":
+            if error.code not in {"refund_above_paid", "debts_first"}:
                 raise
             return False
         return True
@@ -212,7 +212,12 @@ class Desk:
         return any(fact.detail == intent for fact in mirror.facts(uow, invoice, "payment"))
 
     def leased(self, uow: UnitOfWork) -> list[Operation]:
-        return outbox.lease(uow, "w", NOW, timedelta(minutes=2), 1)
+        """Return the next refund; what Stripe is told of credit that paid its invoices is done on the way."""
+        while operations := outbox.lease(uow, "w", NOW, timedelta(minutes=2), 1):
+            if operations[0].kind is Kind.REFUND:
+                break
+            outbox.complete(uow, operations[0], "w", NOW, stripe_id=self.key(), adopted=False)
+        return operations
 
     def refunded(self, intent: str, amount: int, ref: str) -> RemoteRefund | None:
         """Return the refund, the one that is there where it was made before; None where less is left."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from billing.books_checks import BOOKS_CHECKS
+from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.ledger_checks import CHECKS
 from billing.settlements import Money, pay
@@ -114,3 +115,67 @@ def test_of_refunds_at_once_no_more_goes_back_than_was_paid(billed: Door) -> Non
         assert sorted(pool.map(one, range(8))) == [201] * 3 + [422] * 5
     assert billed.call("GET", f"/v1/invoices/{name}").json()["open"] == "18"
     assert sound(billed)
+
+
+@pytest.fixture
+def two_months(database_url: str, tmp_path: Path) -> Iterator[Door]:
+    """Two invoices of 20 dollars, the second one paid."""
+
+    def bill(database: Database) -> None:
+        company = Company(database)
+        company.found("buyer")
+        company.subscribe("buyer", company.publish(), {"seats": "2"})
+        company.close("2026-01", "2026-02-02")
+        company.close("2026-02", "2026-03-01T02:00")
+        with database.writing("default") as uow:
+            pay(uow, company.invoices("buyer")[1].id, Money("pi_1", 2000, START), START)
+
+    yield from open_door(database_url, tmp_path, bill)
+
+
+def opened(door: Door) -> list[str]:
+    return [each["open"] for each in door.call("GET", "/v1/invoices").json()["items"]]
+
+
+def first_of(door: Door) -> dict[str, str]:
+    """The first invoice as the audit trail names it."""
+    return {"type": "invoice", "id": door.call("GET", "/v1/invoices/INV-2026-000001").json()["id"]}
+
+
+def audited(door: Door, action: str) -> list[Any]:
+    return [each for each in door.call("GET", "/v1/audit").json()["items"] if each["action"] == action]
+
+
+@pytest.mark.parametrize("act", ["credit note", "overpayment"])
+def test_credit_pays_what_else_is_open_and_the_trail_says_so(two_months: Door, act: str) -> None:
+    assert opened(two_months) == ["0", "20"]  # The latest comes first.
+    address = f"/v1/invoices/{number(two_months)}"
+    if act == "credit note":
+        body: dict[str, Any] = {"reason": "x", "lines": {"1": "15"}}
+        for _ in range(2):  # Sent again, it is the same note.
+            assert two_months.call("POST", f"{address}/credit-notes", body, key="c").status_code == 201
+    else:
+        body = {"id": "bank 1", "amount": "15", "processor": "bank"}
+        assert two_months.call("POST", f"{address}/payments", body, key="p").status_code == 201
+    assert opened(two_months) == ["0", "5"]
+    [entry] = audited(two_months, "invoice.set_off")
+    assert entry["object"] == first_of(two_months)
+    assert sound(two_months)
+
+
+def test_what_is_owed_is_paid_before_credit_goes_back(two_months: Door) -> None:
+    """The note was issued before credit paid what is open: it is all there."""
+    second = number(two_months)
+    with two_months.database.writing("default") as uow:
+        issue_credit_note(uow, CreditRequest("c", second, "x", START.date()), START)
+    refused = refund(two_months, "r1", "20")
+    assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (422, "debts_first", "amount")
+    assert "INV-2026-000001 is open by 20" in refused.json()["detail"]
+    assert opened(two_months) == ["0", "20"]
+    with two_months.database.writing("default") as uow:
+        pay(uow, "INV-2026-000001", Money("pi_2", 1500, START), START)
+    assert refund(two_months, "r2", "15").status_code == 201
+    assert opened(two_months) == ["0", "0"]
+    [entry] = audited(two_months, "invoice.set_off")
+    assert entry["object"] == first_of(two_months)
+    assert sound(two_months)
