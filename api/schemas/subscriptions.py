@@ -81,7 +81,7 @@ _TAKES: Mapping[str, frozenset[str]] = {
 
 
 class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A change from now on.
+    """A change from now on, or from the start of a subscription that is to begin.
 
     `change` takes the whole new `selection`, as a quote does; `quantity` a `feature` and its new `quantity`; `add`
     a feature that is not chosen yet (1 if no `quantity` is said), `drop` one. `upgrade` (at once) and `downgrade` (when
@@ -230,7 +230,8 @@ class _Asked:
 
     @property
     def at(self) -> datetime:
-        return self.who.recorded_at
+        """When it takes effect: now, or with the start where that is to come."""
+        return max(self.who.recorded_at, self.found.starts_at)
 
     @property
     def agreement(self) -> Agreement:
