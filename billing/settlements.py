@@ -159,6 +159,12 @@ def credit_left(uow: UnitOfWork, customer: str, asset: str, awaited: Iterable[tu
     return credit
 
 
+def cash_left(uow: UnitOfWork, invoice: Invoice) -> int:
+    """Return what came in for an invoice, too much included, and has not gone back, in minor units."""
+    settlements = InvoiceRepository(uow).settlements([invoice.id]).get(invoice.id, [])
+    return _cash_minor(uow, invoice.currency, settlements)
+
+
 def is_covered(uow: UnitOfWork, customer: str, asset: str, awaited: Iterable[tuple[str, int]]) -> bool:
     """Whether refunds on their way (invoice, minor units) can be recorded one after the other, as `pay_back` does.
 
@@ -273,13 +279,17 @@ def _paid(uow: UnitOfWork, customer: str, asset: str) -> Counter[str]:
     for invoice, settlements in repository.settlements(paid).items():
         stands = sum(each.amount_minor for each in settlements if each.kind not in _GIVEN_UP) - credited[invoice]
         paid[invoice] = min(paid[invoice], max(stands, 0))
-        moved = [each for each in settlements if each.kind in MONEY_KINDS]
-        if any(each.kind == "refund" and not each.amount_minor for each in moved):
-            posted = [ledger.find(uow, each.key) for each in moved]
-            legs = [leg for each in posted if each is not None for leg in each.draft.legs]
-            cash = sum(leg.amount for leg in legs if leg.account.code == "processor_clearing")
-            paid[invoice] = min(paid[invoice], max(cash // currency(asset).units_per_minor, 0))
+        if any(each.kind == "refund" and not each.amount_minor for each in settlements):
+            paid[invoice] = min(paid[invoice], max(_cash_minor(uow, asset, settlements), 0))
     return paid
+
+
+def _cash_minor(uow: UnitOfWork, asset: str, settlements: Iterable[Settlement]) -> int:
+    """Return what came in by some settlements and has not gone back, in minor units."""
+    posted = [ledger.find(uow, each.key) for each in settlements if each.kind in MONEY_KINDS]
+    legs = [leg for each in posted if each is not None for leg in each.draft.legs]
+    cash = sum(leg.amount for leg in legs if leg.account.code == "processor_clearing")
+    return cash // currency(asset).units_per_minor
 
 
 def _is_recorded(

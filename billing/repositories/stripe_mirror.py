@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, insert, or_, select, update
 
+from billing.collection import DisputePhase
 from billing.metering.sets import members
 from billing.repositories.inserting import insert_new
 from billing.stripe.carry_over import Obligation
@@ -239,6 +240,18 @@ def facts(uow: UnitOfWork, invoice_id: str, kind: str) -> list[Row[Any]]:
     """Return what was told of an invoice, oldest first."""
     query = select(FACT).where(FACT.c.tenant == uow.tenant, FACT.c.invoice_id == invoice_id, FACT.c.kind == kind)
     return list(uow.connection.execute(query.order_by(FACT.c.recorded_at, FACT.c.reference)))
+
+
+def disputed_minor(uow: UnitOfWork, invoice_id: str) -> int:
+    """Return what of an invoice's payments cardholders' banks hold back, or have kept."""
+    amounts: dict[str, int] = {}
+    won = set()
+    for fact in facts(uow, invoice_id, "dispute"):
+        dispute, _, phase = fact.reference.rpartition(":")
+        amounts[dispute] = fact.amount_minor
+        if phase == DisputePhase.WON:
+            won.add(dispute)
+    return sum(amount for dispute, amount in amounts.items() if dispute not in won)
 
 
 def every_fact(uow: UnitOfWork, invoice_id: str) -> list[Row[Any]]:

@@ -10,7 +10,7 @@ from billing.ledger_collection import PROCESSOR
 from billing.repositories import journals
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories.invoices import InvoiceRepository
-from billing.settlements import Money, check_refundable, is_covered, is_refunded, pay_back
+from billing.settlements import Money, cash_left, check_refundable, is_covered, is_refunded, pay_back
 from billing.stripe.money_back import awaited_refunds, enqueue_refund, is_asked_for
 from billing.stripe.setting_off import set_off, settle_debts
 from billing.unit_of_work import UnitOfWork
@@ -38,7 +38,7 @@ def refund_invoice(
     What Stripe is asked for is posted when it has made it; until then no other refund may need what it will take.
     Credit that goes back pays first what the customer owes. Raises NotFoundError (invoice), InvalidValueError (amount),
     RuleBrokenError for a draft or a void invoice, for credit that debts need, and for more than was paid and is not
-    paid back or about to be, ConflictError for a key used otherwise.
+    disputed, paid back or about to be, ConflictError for a key used otherwise.
     """
     journals.lock(uow)
     found = InvoiceRepository(uow).get(invoice)
@@ -68,8 +68,20 @@ def _is_stripes(uow: UnitOfWork, invoice: Invoice, processor: str | None) -> boo
 
 
 def _check_covered(uow: UnitOfWork, invoice: Invoice, amount_minor: int) -> None:
-    """Refuse a refund, which is written already, that leaves too little for what Stripe is still to pay back."""
+    """Refuse a refund, which is written already, that leaves too little for what Stripe is still to pay back.
+
+    So is one of what a cardholder's bank holds back, or has kept: it went back that way, or may.
+    """
     awaited = awaited_refunds(uow, invoice.customer, invoice.currency)
+    disputed = mirror.disputed_minor(uow, invoice.id)
+    going = sum(minor for of, minor in awaited if of == invoice.id)
+    if disputed and cash_left(uow, invoice) - going < disputed:
+        raise RuleBrokenError(
+            "is more than was paid and is not disputed",
+            field="amount",
+            value=shown_minor(amount_minor, invoice.currency),
+            code="payment_disputed",
+        )
     if not is_covered(uow, invoice.customer, invoice.currency, awaited):
         raise RuleBrokenError(
             "is more than was paid, less what went back and what is on its way back",

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Row
 
 from billing.books_checks import BOOKS_CHECKS
+from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
 from billing.invoices import Invoice, InvoiceState
 from billing.invoicing import void
@@ -114,6 +115,36 @@ def test_stripe_is_asked_for_no_more_than_was_left_by_hand(booked: Bridge, twin:
     booked.drain()
     assert at_stripe(twin) == [300]
     assert_posted(booked, back=total)
+
+
+@pytest.mark.parametrize("way", [None, "bank"])
+def test_what_a_bank_holds_back_or_has_kept_does_not_go_back_besides(
+    booked: Bridge, twin: Twin, way: str | None
+) -> None:
+    """It went back by the dispute, or may: also where a credit note left as much."""
+    total = invoice(booked).total_minor
+    (payment,) = twin.account.all("invoice_payment")
+    dispute = payments.open_dispute(twin.account, payment["payment"]["payment_intent"], total - 300)
+    booked.settle_everything()
+    assert refused(booked, "r1", 301, way) == "payment_disputed"
+    payments.close_dispute(twin.account, dispute["id"], "lost")
+    booked.settle_everything()
+    assert refused(booked, "r1", 301, way) == "payment_disputed"
+    request = CreditRequest("c", invoice(booked).id, "goodwill", booked.clock.now().date())
+    with booked.database.writing(booked.tenant) as uow:
+        issue_credit_note(uow, request, booked.clock.now())
+    assert refused(booked, "r1", total, way) == "payment_disputed"
+    assert ask(booked, "r1", 300, way).is_recorded is (way is not None)
+    assert refused(booked, "r2", 1, way) == "payment_disputed"
+
+
+def test_what_was_disputed_and_won_goes_back_like_any_other(booked: Bridge, twin: Twin) -> None:
+    total = invoice(booked).total_minor
+    (payment,) = twin.account.all("invoice_payment")
+    dispute = payments.open_dispute(twin.account, payment["payment"]["payment_intent"], total)
+    payments.close_dispute(twin.account, dispute["id"], "won")
+    booked.settle_everything()
+    assert ask(booked, "r1", total, "bank").is_recorded
 
 
 def test_a_key_stands_for_one_refund_whichever_way_it_went(booked: Bridge, twin: Twin) -> None:
