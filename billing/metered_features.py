@@ -24,8 +24,9 @@ from pricing_engine.aggregation import AggregationKind
 from pricing_engine.catalog import FeatureKind, Meter
 from pricing_engine.feature_price import FeaturePrice, compiled_tariff
 from pricing_engine.pricing import RatedFeature
-from pricing_engine.proration import prorate
+from pricing_engine.proration import Proration, prorate
 from pricing_engine.rating import CompiledTariff, Rating, rate
+from pricing_engine.tariffs.flat import Flat
 from pricing_engine.tariffs.scaling import exact_sum
 
 _ZERO = Decimal(0)
@@ -129,6 +130,9 @@ class Stretch:
             usage = counted.changes(lasted, self.cycle.full)
         else:
             usage = counted.usage(tariff, self.meter.group_by)
+        if isinstance(tariff.shape, Flat) and tariff.shape.proration:
+            ratio = _ratio(self.segments, self.cycle)
+            usage = replace(usage, service_days=Decimal(ratio.used_units), full_days=Decimal(ratio.full_units))
         return counted, rate(self.bounded, replace(usage, final=final), self.money)
 
     def _over_cycle(self, measured: Measured, lasted: Period) -> Measured:
@@ -175,8 +179,14 @@ def _bounded(tariff: CompiledTariff, chain: Sequence[Segment], cycle: CyclePerio
         maximum_spend=None if most is None else part(most),
         overage=None if overage is None else replace(overage, commitment=part(overage.commitment)),
     )
-    ratio = prorate(Decimal(1), used=lasted, full=cycle.full, rule=agreement.proration)
+    ratio = _ratio(chain, cycle)
     return compiled_tariff(bounded), f"{ratio.used_units}/{ratio.full_units}"
+
+
+def _ratio(chain: Sequence[Segment], cycle: CyclePeriod) -> Proration:
+    """Return which part of the full period a stretch lasts."""
+    lasted = Period(chain[0].period.start, chain[-1].period.end)
+    return prorate(Decimal(1), used=lasted, full=cycle.full, rule=chain[0].phase.agreement.proration)
 
 
 def chains(cycle: CyclePeriod, source: PriceSource) -> Iterator[tuple[str, list[Segment]]]:

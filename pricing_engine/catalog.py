@@ -18,7 +18,7 @@ from models.values.errors import InvalidValueError, NotFoundError, RuleBrokenErr
 from models.values.ids import check_key
 from models.values.quantity import MAX_INTEGER_DIGITS, parse_decimal
 from pricing_engine.demand.guardrails import PriceLadder, Rails
-from pricing_engine.metered_tariff import check_metered
+from pricing_engine.metered_tariff import check_metered, check_unmetered
 from pricing_engine.segmentation import Segmentation
 from pricing_engine.tariffs.scaling import exact_sum
 from pricing_engine.tariffs.tariff import Tariff, price_can_fall
@@ -340,6 +340,7 @@ class Catalog(Value, frozen=True):
         meters = {meter.key: meter for meter in self.meters}
         for feature in self.features:
             if feature.meter is None:
+                check_unmetered(feature.tariff, f"features.{feature.key}.tariff")
                 continue
             if feature.meter not in meters:
                 raise NotFoundError(

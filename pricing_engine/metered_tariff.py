@@ -1,10 +1,11 @@
-"""What a tariff asks of the meter whose usage it prices: what a catalog sells, a close can bill, whatever is used."""
+"""What a tariff asks of what it prices: what a catalog sells can be quoted, and billed whatever is used."""
 
 from __future__ import annotations
 
 from models.values.errors import InvalidValueError
 from pricing_engine.aggregation import AggregationKind
 from pricing_engine.tariffs.bucketed import Bucketed
+from pricing_engine.tariffs.dynamic import Dynamic
 from pricing_engine.tariffs.matrix import Matrix
 from pricing_engine.tariffs.percentage import Percentage
 from pricing_engine.tariffs.tariff import Tariff
@@ -39,6 +40,19 @@ def check_metered(tariff: Tariff, aggregation: str, group_by: tuple[str, ...], f
         )
     if isinstance(shape, Matrix):
         _check_matrix(shape, group_by, field)
+
+
+def check_unmetered(tariff: Tariff, field: str) -> None:
+    """Raise InvalidValueError where a number of units, all that a switch or a quantity has, is not enough to price."""
+    shape = tariff.shape
+    asks = isinstance(shape, Percentage | Dynamic | Bucketed) or (isinstance(shape, Matrix) and shape.default is None)
+    if asks or tariff.windows is not None or tariff.event_minimum is not None:
+        raise InvalidValueError(
+            "prices usage, of which a switch or a quantity has none: the feature has to be metered",
+            field=field,
+            value=tariff.model,
+            code="tariff_needs_usage",
+        )
 
 
 def _check_matrix(matrix: Matrix, group_by: tuple[str, ...], field: str) -> None:

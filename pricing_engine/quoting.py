@@ -19,7 +19,7 @@ from models.values.money import round_to_minor
 from models.values.quantity import EXACT
 from pricing_engine.catalog import HUNDRED, Chosen
 from pricing_engine.feature_price import FeaturePrice, amount_of, compiled_tariff, feature_price
-from pricing_engine.metered_tariff import check_metered
+from pricing_engine.metered_tariff import check_metered, check_unmetered
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_book import PriceBook
 from pricing_engine.price_sheet import PriceSheet, SheetPrice, ShownPrice, shown_price, tariff_at
@@ -177,10 +177,12 @@ class CompiledBook:
 
     def check_term(self, term: NegotiatedTerm) -> None:
         """Refuse a negotiated tariff that no catalog would sell by the feature's meter."""
-        feature = self.book.feature(term.feature)
+        feature, field = self.book.feature(term.feature), f"terms.{term.feature}.tariff"
         if term.tariff is not None and feature.meter is not None:
             meter = self.book.meter(feature.meter)
-            check_metered(term.tariff, meter.aggregation, meter.group_by, f"terms.{term.feature}.tariff")
+            check_metered(term.tariff, meter.aggregation, meter.group_by, field)
+        elif term.tariff is not None:
+            check_unmetered(term.tariff, field)
 
     def _special_price(
         self, at_list: FeaturePrice, term: NegotiatedTerm | None, sheet_price: SheetPrice | None, draw: Decimal

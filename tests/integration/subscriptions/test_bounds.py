@@ -97,6 +97,12 @@ def test_a_pause_has_no_minimum_and_no_room(company: Company) -> None:
     assert billed(company) == 100 + 110
 
 
+@pytest.mark.parametrize(("prorated", "due"), [(True, 150), (False, 310)])
+def test_a_flat_amount_is_prorated_where_its_tariff_says_so(company: Company, due: int, *, prorated: bool) -> None:
+    begin(company, {"model": "flat", "amount": "310", "proration": prorated}, "2026-01-17")
+    assert billed(company) == due
+
+
 def test_a_change_of_something_else_leaves_the_bounds_whole(company: Company) -> None:
     """Used in one part of the month or in the other, it comes to the same."""
     begin(company, MOST)

@@ -62,6 +62,9 @@ TARIFFS: dict[str, dict[str, Any]] = {
 }
 
 
+EMPTY = {"key": "b", "version": 1, "currency": "USD", "effective_from": "2020-01-01T00:00:00Z"}
+
+
 def stored(number: int, day: int, hour: int, amount: object, **data: object) -> StoredEvent:
     at = MONTH.start + timedelta(days=day, hours=hour)
     return StoredEvent("s", str(number), "used", "c", at, at, json.dumps({"amount": amount, **data}))
@@ -76,16 +79,8 @@ def book_of(tariff: dict[str, Any], aggregation: str, group_by: tuple[str, ...] 
     counted = aggregation == AggregationKind.COUNT
     meter = {"key": "m", "event_type": "used", "aggregation": aggregation, "group_by": list(group_by)}
     feature = {"key": "f", "name": "F", "kind": "metered", "meter": "m", "tariff": tariff}
-    return parse_price_book(
-        {
-            "key": "b",
-            "version": 1,
-            "currency": "USD",
-            "effective_from": "2020-01-01T00:00:00Z",
-            "features": [feature],
-            "meters": [meter if counted else meter | {"value_property": "amount"}],
-        }
-    )
+    meters = [meter if counted else meter | {"value_property": "amount"}]
+    return parse_price_book({**EMPTY, "features": [feature], "meters": meters})
 
 
 def sold(tariff: dict[str, Any], aggregation: str, group_by: tuple[str, ...] = ("kind",)) -> Stretch:
@@ -151,6 +146,18 @@ def test_what_could_not_be_billed_is_not_sold(code: str, field: str, tariff: dic
     with pytest.raises(InvalidValueError) as refused:
         sold(tariff, aggregation)
     assert (refused.value.code, refused.value.field) == (code, field)
+
+
+@pytest.mark.parametrize("kind", ["switch", "quantity"])
+@pytest.mark.parametrize(
+    "name",
+    ["percentage", "dynamic", "hours", "unit at night", "unit with a minimum an event", "matrix without default"],
+)
+def test_a_switch_or_quantity_is_not_sold_at_a_price_of_usage(name: str, kind: str) -> None:
+    feature = {"key": "f", "name": "F", "kind": kind, "tariff": TARIFFS[name]}
+    with pytest.raises(InvalidValueError) as refused:
+        parse_price_book({**EMPTY, "features": [feature]})
+    assert (refused.value.code, refused.value.field) == ("tariff_needs_usage", "features.f.tariff")
 
 
 def test_a_rule_on_what_the_meter_adds_up_is_not_sold() -> None:
