@@ -31,6 +31,8 @@ _COMMON_RATE, _LEAST_EXPLORED = 0.1, 0.1
 """Where the rarer outcome is rarer than `_COMMON_RATE`, only as large a part of all offers may explore as its rate is
 of that, but `_LEAST_EXPLORED` always: a few percent of some thousand offers are too few sales to repay more."""
 
+_BISECTIONS = 20
+
 Outcomes = tuple[Floats, Floats]
 """Prices (n,) that were offered, major units, and what became of them (n,), 0 or 1."""
 
@@ -80,10 +82,26 @@ class CurvePricing:
     def _choose(self, sellable_share: float) -> TwoPrices:
         if self._choice is None or abs(sellable_share / self._chosen_for - 1.0) > _LEARN_EVERY:
             chance = self._posterior.sample(_SAMPLED_CURVES).chance
-            profit = (self._grid.prices - self._unit_cost) * np.minimum(chance, sellable_share)
+            profit = self._profit(chance, sellable_share)
             self._choice = two_prices(self._weighed(profit), chance, self._most_explored())
             self._chosen_for = sellable_share
         return self._choice
+
+    def _profit(self, chance: Floats, sellable_share: float) -> Floats:
+        """Return the profit (S, G) an offer: what is sold now cannot be sold later, for what it would earn then.
+
+        The worth of a unit of stock is, by curve, the least at which the best price asks for no more than the share.
+        """
+        margin = self._grid.prices - self._unit_cost
+        if sellable_share >= 1.0:
+            return np.asarray(margin * chance)
+        rows = np.arange(len(chance))
+        low, high = np.zeros((len(chance), 1)), np.full((len(chance), 1), self.high)
+        for _ in range(_BISECTIONS):
+            worth = (low + high) / 2
+            wanted = chance[rows, ((margin - worth) * chance).argmax(axis=1)][:, None]
+            low, high = np.where(wanted > sellable_share, worth, low), np.where(wanted > sellable_share, high, worth)
+        return np.asarray((margin - high) * chance + high * sellable_share)
 
     def _most_explored(self) -> float:
         """Return the largest share of offers that may explore."""

@@ -32,7 +32,7 @@ _CEILINGS, _CEILINGS_BELOW, _CEILINGS_AFTER = (0.3, 0.1, 0.03, 0.01), 0.15, 20
 """Where few accept, perhaps few are interested at any price: else refusals would all be taken for too high a price."""
 _NEGLIGIBLE = 1e-3
 _LOWEST_SHARE, _GRID = 1e-3, 96
-_BISECTIONS = 25
+_COSTS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,12 @@ class _Learnt:
         chance = self.acceptance(np.repeat(features, _GRID, axis=0), np.tile(grid, len(features)))
         return np.asarray(grid[((grid - unit_cost) * chance.reshape(-1, _GRID)).argmax(axis=1)])
 
-    def cost_with_scarcity(self, unit_cost: float, high: float, sellable_share: float) -> float:
-        """Return the cost (a unit's value to later offers included) at which no more than the share is wanted."""
-
-        def wanted(cost: float) -> float:
-            return float(self.acceptance(self.asked, self.best_prices(self.asked, cost, high)).mean())
-
-        if wanted(unit_cost) <= sellable_share:
-            return unit_cost
-        enough, most = unit_cost, high
-        for _ in range(_BISECTIONS):
-            middle = (enough + most) / 2
-            enough, most = (middle, most) if wanted(middle) > sellable_share else (enough, middle)
-        return most
+    def wanted_by_cost(self, unit_cost: float, high: float) -> tuple[Floats, Floats]:
+        """Return costs (C,) of a unit from its own up, and the share of offers (C,) accepted at the best prices."""
+        least = np.log(max(unit_cost, _LOWEST_SHARE * high))
+        costs = np.concatenate([[unit_cost], np.exp(np.linspace(least, np.log(high), _COSTS))[1:]])
+        wanted = [float(self.acceptance(self.asked, self.best_prices(self.asked, cost, high)).mean()) for cost in costs]
+        return costs, np.array(wanted)
 
 
 class FeaturePricing:
@@ -88,6 +81,7 @@ class FeaturePricing:
     def __init__(self, low: float, high: float, unit_cost: float, rng: np.random.Generator) -> None:
         self._rng, self._unit_cost = rng, unit_cost
         self._low, self._high = max(low, unit_cost, _LOWEST_SHARE * high), high
+        self._wanted: tuple[Floats, Floats] | None = None
         self._rows: list[Floats] = []
         self._learnt: _Learnt | None = None
         self._count = self._fitted = 0
@@ -102,14 +96,21 @@ class FeaturePricing:
             aside = (highest - lowest) * (1.0 - _SPREAD_SHARE) / 2
             low, high = np.full(len(features), lowest + aside), np.full(len(features), highest - aside)
         else:
-            cost = self._unit_cost
-            if sellable_share < 1.0:
-                cost = self._learnt.cost_with_scarcity(cost, self._high, sellable_share)
+            cost = self._cost_with_scarcity(self._learnt, sellable_share)
             best = np.clip(np.log(self._learnt.best_prices(features, cost, self._high)), lowest, highest)
             half = max(_JITTER / np.sqrt(1.0 + self._count / 10.0), _LEAST_JITTER)
             low, high = np.maximum(best - half, lowest), np.minimum(best + half, highest)
         price = np.exp(low + (high - low) * self._rng.random(len(features)))
         return np.clip(price, self._low, self._high), 1.0 / ((high - low) * price)
+
+    def _cost_with_scarcity(self, learnt: _Learnt, sellable_share: float) -> float:
+        """Return the cost (a unit's value to later offers included) at which no more than the share is wanted."""
+        if sellable_share >= 1.0:
+            return self._unit_cost
+        if self._wanted is None:
+            self._wanted = learnt.wanted_by_cost(self._unit_cost, self._high)
+        costs, wanted = self._wanted
+        return float(np.interp(sellable_share, wanted[::-1], costs[::-1]))
 
     def observe(self, price: Floats, accepted: Floats, features: Floats) -> None:
         """Learn from outcomes (n,) of 0/1 at prices (n,) for features (n, K)."""
@@ -127,6 +128,7 @@ class FeaturePricing:
                 data = latest  # What was learnt before no longer holds.
         self._rows, self._count = [data], len(data)
         self._learnt, self._fitted = _fit(data[:, :-2], data[:, -2], data[:, -1]), len(data)
+        self._wanted = None
 
 
 def _fit(features: Floats, price: Floats, accepted: Floats) -> _Learnt:

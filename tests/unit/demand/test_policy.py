@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.special import expit
 
 from models.values.errors import InvalidValueError, RuleBrokenError
+from pricing_engine.demand import feature_pricing
 from pricing_engine.demand.markets import MARKETS
 from pricing_engine.demand.markets import sell as run_market
 from pricing_engine.demand.policy import AdaptivePricer
@@ -274,3 +276,45 @@ def test_stock_is_sold_over_the_horizon() -> None:
 def test_below_cost_nothing_is_sold() -> None:
     prices = sell(AdaptivePricer((1.0, 12.0), 4.0, seed=1), 200, 2)
     assert prices.min() >= 4.0
+
+
+def test_a_last_unit_is_not_sold_cheaply_to_learn() -> None:
+    """One unit for 2,000 offers: somebody comes who pays nearly the highest price."""
+    rng, sold_at = np.random.default_rng(3), []
+    for seed in range(4):
+        pricer = AdaptivePricer(RANGE, COST, capacity=1, horizon=2_000, seed=seed)
+        for _ in range(2_000):
+            price = pricer.propose()
+            bought = rng.random() < logit(price)[0]
+            pricer.observe(price, [float(bought)])
+            if bought:
+                sold_at.append(price[0])
+                break
+    assert min(sold_at) > 6.0
+
+
+def test_stock_is_spread_over_offers_with_features_as_fast_as_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a unit is worth to later offers is found once for what was learnt, not at every offer."""
+    pricer, rng = (
+        AdaptivePricer((0.5, 40.0), COST, n_features=2, capacity=60, horizon=400, seed=3),
+        np.random.default_rng(8),
+    )
+    found = 0
+    optimum = feature_pricing.optimal_prices
+
+    def counted(*arguments: Any) -> Floats:
+        nonlocal found
+        found += 1
+        return optimum(*arguments)
+
+    monkeypatch.setattr(feature_pricing, "optimal_prices", counted)
+    prices = []
+    for _ in range(400):
+        features = rng.integers(0, 2, (1, 2)).astype(float)
+        price = pricer.propose(features)
+        bought = price < np.exp(1.0 + features @ [1.0, 0.0] + 0.45 * rng.standard_normal(1))
+        pricer.observe(price, bought, features)
+        prices.append(price[0])
+    assert 40 <= pricer.sold <= 60
+    assert np.median(prices[200:]) > 1.3 * 2.2, "scarce units are dearer than without a limit"
+    assert found < 400 + 33 * 100
