@@ -1,6 +1,7 @@
 """Propose the prices of one epoch: posterior draw -> optimum -> guard rails, for every segment and feature.
 
 The optimum is found again inside the rails' bounds: where a rail stops one price, the best others are not the same.
+Ratios between segments and rungs of the ladder are then chosen by what all prices together earn.
 
 Where limited supply would run out, the optimum is that at which a unit costs what it would earn if kept.
 
@@ -31,6 +32,7 @@ from pricing_engine.demand.guardrails import (
     project_segments,
     rail_bounds,
 )
+from pricing_engine.demand.joint_rails import SettledTogether, settle_together
 from pricing_engine.demand.limited_supply import Shortage, Stock, with_shortages
 from pricing_engine.demand.one_core import on_one_core
 from pricing_engine.demand.price_basis import Floats
@@ -134,10 +136,10 @@ def propose_epoch(
     bounds = [
         [rail_bounds(rails[feature], contexts[feature][segment]) for feature in priced] for segment in demand.segments
     ]
-    within, given_up = _best_within(markets, bounds, wanted)
-    free, inside = (_candidates(demand.segments, priced, each, contexts) for each in (wanted, within))
-    prices = _railed(free, inside, contexts, rails)
-    effect = _effect(demand.segments, priced, markets, wanted, within, given_up, prices)
+    within, low, high, given_up = _best_within(markets, bounds, wanted)
+    together = settle_together(markets, [rails[feature] for feature in priced], within, low, high)
+    prices = _railed(demand.segments, priced, wanted, together, contexts, rails)
+    effect = _effect(demand.segments, priced, markets, wanted, within, together.prices, given_up, prices)
     return EpochProposal(epoch, prices, posterior.content_hash, effect, shortages=shortages)
 
 
@@ -155,33 +157,31 @@ def _check(
         raise InvalidValueError("must name every feature", field="rails", value=sorted(set(contexts) - set(rails)))
 
 
-def _candidates(
+def _railed(
     segments: Sequence[str],
     priced: Sequence[str],
     wanted: Floats,
-    contexts: Mapping[str, Mapping[str, RailContext]],
-) -> dict[str, dict[str, Decimal]]:
-    """Return feature -> segment -> what goes into the rails: the model's price, or the list price where it has none."""
-    candidates = {feature: {name: fact.list_price for name, fact in of.items()} for feature, of in contexts.items()}
-    for k, feature in enumerate(priced):
-        candidates[feature] |= {segment: _in_digits(wanted[g, k]) for g, segment in enumerate(segments)}
-    return candidates
-
-
-def _railed(
-    candidates: Mapping[str, Mapping[str, Decimal]],
-    within: Mapping[str, Mapping[str, Decimal]],
+    together: SettledTogether,
     contexts: Mapping[str, Mapping[str, RailContext]],
     rails: Mapping[str, Rails],
 ) -> tuple[ProposedPrice, ...]:
-    """Project what is best `within` the rails' bounds; what stood against the candidates is told too."""
+    """Project what is best inside the rails; what stood against the model's own prices is told too.
+
+    Where the model has no price, the list price goes into the rails.
+    """
     proposed = []
-    for feature, of in candidates.items():
-        against, settled = (project_segments(each, rails[feature], contexts[feature]) for each in (of, within[feature]))
-        for segment, candidate in of.items():
+    for feature, of in contexts.items():
+        free = {name: fact.list_price for name, fact in of.items()}
+        best, rung, moved = free.copy(), free.copy(), dict[str, dict[Rail, RailHit]]()
+        for g, segment in enumerate(segments if feature in priced else ()):
+            k = priced.index(feature)
+            free[segment], best[segment] = _in_digits(wanted[g, k]), _in_digits(together.prices[g, k])
+            rung[segment], moved[segment] = together.rungs[g][k], together.hits[g][k]
+        against, settled = (project_segments(each, rails[feature], of) for each in (free, rung))
+        for segment, candidate in free.items():
             hits = {hit.rail: hit for hit in against[segment].hits if hit.rail not in _AFTER_BOUNDS}
-            hits |= _binding(rail_bounds(rails[feature], contexts[feature][segment]), within[feature][segment])
-            hits |= {hit.rail: hit for hit in settled[segment].hits}
+            hits |= _binding(rail_bounds(rails[feature], of[segment]), best[segment])
+            hits |= {hit.rail: hit for hit in settled[segment].hits} or moved.get(segment, {})
             railed = replace(settled[segment], hits=tuple(hits[rail] for rail in Rail if rail in hits))
             jitter = Decimal(0) if railed.is_list_price else rails[feature].jitter
             proposed.append(ProposedPrice(segment, feature, candidate, railed, jitter))
@@ -201,8 +201,8 @@ def _in_digits(price: Decimal | float) -> Decimal:
 
 def _best_within(
     markets: Sequence[EpochMarket], bounds: Sequence[Sequence[_Bounds]], wanted: Floats
-) -> tuple[Floats, dict[Rail, float]]:
-    """Return the best prices (G, P) inside `bounds`, G times P of them, and what each rail gives up.
+) -> tuple[Floats, Floats, Floats, dict[Rail, float]]:
+    """Return the best prices inside `bounds`, G times P of them, the ends of those, and what each rail gives up.
 
     One rail is added after the other and the optimum found again inside all of them, so that what is given up adds up.
     """
@@ -220,7 +220,7 @@ def _best_within(
         after = _value(markets, current)
         if after != earned:
             given_up[rail] = earned - after
-    return current, given_up
+    return current, low, high, given_up
 
 
 def _effect(
@@ -229,13 +229,16 @@ def _effect(
     markets: Sequence[EpochMarket],
     wanted: Floats,
     within: Floats,
+    together: Floats,
     given_up: Mapping[Rail, float],
     prices: tuple[ProposedPrice, ...],
 ) -> ProfitEffect:
-    """Add what the rails after the bounds give up, replayed one kind after the other over all prices."""
+    """Add what ratios, ladders and conflicts give up, replayed one kind after the other over all prices."""
     at = {(p.segment, p.feature): i for i, p in enumerate(prices)}
-    current, lost = within.copy(), dict(given_up)
+    current, lost = together.copy(), dict(given_up)
     earned = _value(markets, current)
+    if earned != _value(markets, within):
+        lost[Rail.SEGMENT_RATIO] = _value(markets, within) - earned
     for rail in _AFTER_BOUNDS:
         for g, segment in enumerate(segments):
             for k, feature in enumerate(priced):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from decimal import Decimal
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from models.values.errors import InvalidValueError
 from pricing_engine.demand.design import quote_design
+from pricing_engine.demand.epoch_market import market_of
 from pricing_engine.demand.epoch_proposal import EpochProposal, propose_epoch
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.guardrails import PriceLadder, Rail, RailContext, Rails
@@ -182,3 +184,39 @@ def test_the_best_inside_the_rails_is_proposed_and_not_what_rails_leave_of_the_b
         assert effect.proposed > effect.at_list
         assert sum(effect.given_up.values()) == pytest.approx(effect.wanted - effect.proposed)
         assert effect.given_up[Rail.CEILING] > effect.given_up[Rail.STEP] > 0
+
+
+@pytest.mark.parametrize(
+    ("ratio", "ladder"),
+    [
+        (D("1.1"), PriceLadder(D("0.25"))),
+        (None, PriceLadder(D(2), D("0.99"))),
+        (D("1.25"), PriceLadder(D(1), D("0.99"))),
+    ],
+)
+def test_ratio_and_rungs_are_chosen_by_what_all_prices_together_earn(
+    ratio: Decimal | None, ladder: PriceLadder
+) -> None:
+    """As much as the best of all rungs inside the ratio, each segment's feature prices tried in every combination."""
+    truth = World(np.array([0.5, 0.0]), np.array([[0.9, 0.5], [0.9, 2.0]]), np.array([0.4, 0.2]))
+    design = truth.quotes(np.random.default_rng(1), 20_000)
+    posterior, selections = fit_posterior(design, Scale.ADDITIVE), selections_of(design)
+    found = propose(posterior, selections, dataclasses.replace(FREE, segment_ratio=ratio, ladder=ladder))
+    facts, demand = contexts(posterior), posterior.mode()
+    markets = [
+        market_of(demand, selections, posterior.unit_sizes, facts, list(posterior.features), g) for g in range(2)
+    ]
+    rungs = [ladder.rung(D(1), step) for step in range(ladder.count_between(D(1), D(14)))]
+    pairs = list(itertools.product(rungs, rungs))
+    earned = np.array([[market.profit(np.array(pair, dtype=float)) for pair in pairs] for market in markets])
+    prices = np.array(pairs, dtype=float)
+    near = np.abs(np.log(prices[:, None] / prices[None])).max(axis=2) <= np.log(float(ratio or 1e9)) + 1e-12
+    best = float(np.where(near, earned[0][:, None] + earned[1][None], -np.inf).max()) / 2
+    assert found.effect is not None
+    assert found.effect.proposed == pytest.approx(best, rel=1e-3)
+    assert sum(found.effect.given_up.values()) == pytest.approx(found.effect.wanted - found.effect.proposed)
+    hits = {hit.rail for price in found.prices for hit in price.railed.hits}
+    assert hits >= ({Rail.LADDER, Rail.SEGMENT_RATIO} if ratio else {Rail.LADDER})
+    for feature in posterior.features:
+        cheap, dear = sorted(found.price_of(segment, feature).railed.price for segment in posterior.segments)
+        assert ratio is None or dear <= cheap * ratio
