@@ -34,7 +34,7 @@ from billing.stripe.refunding import refund_invoice
 from billing.stripe.setting_off import set_off
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
-from models.values.ids import check_key
+from models.values.ids import check_external_id, check_key
 from models.values.money import Currency, currency
 
 _LINE = re.compile(r"[1-9]\d{0,8}", re.ASCII)
@@ -81,6 +81,7 @@ def pay_invoice(
     paid_at: datetime | None = None,
 ) -> InvoiceView:
     """Record a payment, once by its `key`. Raises InvalidValueError for one that is still to come, too."""
+    check_external_id(key, "key")
     journals.lock(uow)
     before = _document(uow, name)
     is_known = is_paid(uow, key)
@@ -108,6 +109,7 @@ def credit_invoice(
     issued_on: date | None = None,
 ) -> CreditNoteView:
     """Issue a credit note, once by its `key`: net amounts by line number, or all that is creditable."""
+    check_external_id(key, "key")
     journals.lock(uow)
     invoice = InvoiceRepository(uow).get(name)
     nets = None if lines is None else _nets(lines, currency(invoice.currency))
@@ -125,6 +127,7 @@ def refund_of_invoice(
     uow: UnitOfWork, name: str, key: str, amount: str, by: Actor, *, processor: str | None = None
 ) -> RefundView:
     """Pay money back, once by its `key`; what Stripe collected it is asked to, unless a `processor` has done so."""
+    check_external_id(key, "key")
     journals.lock(uow)
     invoice = InvoiceRepository(uow).get(name)
     minor = minor_of(amount, "amount", currency(invoice.currency))

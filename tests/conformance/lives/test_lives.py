@@ -7,7 +7,7 @@ here. Their cents are rounded line by line, so a line's exact amount is.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -19,8 +19,10 @@ import pytest
 from billing.books_checks import BOOKS_CHECKS
 from billing.credit_notes import CreditRequest, issue_credit_note
 from billing.database import Database
+from billing.invoices import Invoice
 from billing.ledger_checks import CHECKS
 from billing.phases import Subscription
+from billing.previews import preview_invoices
 from billing.subscriptions import (
     Change,
     Who,
@@ -38,7 +40,7 @@ from billing.verification import verify
 from models.values.period import BillingCycle, Interval
 from pricing_engine.price_book import PriceBook, parse_price_book
 from pricing_engine.proration import MidPeriod, end_of_day
-from tests.billing_story import UTC_ZONE, Company, at, event, make
+from tests.billing_story import NO_TAX, UTC_ZONE, Company, at, event, make
 
 Case = Mapping[str, Any]
 CASES: Sequence[Case] = json.loads((Path(__file__).parent / "figures.json").read_text())["cases"]
@@ -52,12 +54,21 @@ def test_life_comes_to_the_same_amounts(case: Case, database: Database) -> None:
     for month in case["closes"]:
         first_after = (date.fromisoformat(f"{month}-01") + timedelta(days=32)).replace(day=1)
         life.go_on(company, at(first_after.isoformat()))
+        with database.reading(company.tenant) as uow:
+            seen = preview_invoices(uow, "acme", first_after, at(first_after.isoformat()), rates=NO_TAX)
         company.close(month, f"{first_after.isoformat()}T01:00")
+        made = [invoice for invoice in company.invoices("acme") if invoice.period == month]
+        assert _billed(seen) == _billed(made), "a preview shows what the close makes"
     lines = [line for invoice in company.invoices("acme") for line in invoice.lines]
     amounts = [line.exact.quantize(CENT, ROUND_HALF_UP) for line in lines if line.exact]
     assert sorted(amounts) == sorted(Decimal(amount) for amount in case["expected"])
     with database.reading(company.tenant) as uow:
         assert verify(uow, (*CHECKS, *BOOKS_CHECKS)).findings == ()
+
+
+def _billed(invoices: Iterable[Invoice]) -> list[tuple[object, ...]]:
+    lines = [line for invoice in invoices for line in invoice.lines]
+    return [(line.feature, line.kind, line.service, line.exact, line.net_minor) for line in lines]
 
 
 class Life:

@@ -186,6 +186,14 @@ def test_the_command_line_explains_exports_and_prints(run: Callable[..., tuple[i
     assert b"nothing done" in run("close", "2026-01")[1]
 
 
+@pytest.mark.parametrize("key", ["k" * 121, "k\x00", ""])
+def test_a_key_that_no_door_takes_is_refused_by_command_too(run: Callable[..., tuple[int, bytes]], key: str) -> None:
+    for act in (["pay", "INV-2026-000001", "1"], ["refund", "INV-2026-000001", "1"]):
+        assert run("invoice", *act, "--key", key)[0] == 3
+    if key:  # Without one it is one note an invoice.
+        assert run("invoice", "credit", "INV-2026-000001", "--reason", "x", "--key", key)[0] == 3
+
+
 def test_what_is_published_and_closed_by_command_is_in_the_audit_trail(
     company: Company, run: Callable[..., tuple[int, bytes]], tmp_path: Path
 ) -> None:
