@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from billing.database import Database
 from billing.explanation import explain_line
+from billing.phases import Thresholds
 from billing.previews import preview_invoices
-from billing.progressive import reached
+from billing.progressive import bill_thresholds, reached
 from billing.repositories.price_books import PriceBookRepository
 from billing.subscriptions import Change, Who, cancel, change_quantity, move_to_book, pause, resume
+from models.values.period import BillingCycle, Interval
 from tests.billing_story import BOOK, NO_TAX, Company, at, event, make
 
 NOW = "2026-01-30"
@@ -168,6 +171,34 @@ def test_what_waits_for_the_end_is_not_due_at_a_threshold(
     with company.database.reading(company.tenant) as uow:
         charged, _ = reached(uow, "acme", at("2026-01-11"), live=live)
     assert sum(draft.exact for draft in charged.drafts) == due
+
+
+def test_what_a_threshold_left_of_the_minimum_the_close_bills(company: Company) -> None:
+    begin(company, LEAST, thresholds=Thresholds((Decimal(10),), None))
+    use(company, ("2026-01-03", 50), now="2026-01-04")
+    with company.database.writing(company.tenant) as uow:
+        bill_thresholds(uow, "acme", at("2026-01-10"), at("2026-01-10"), NO_TAX)
+    assert billed(company) == 310
+    assert [[line.exact for line in each.lines if line.feature == "use"] for each in company.invoices("acme")] == [
+        [50], [260]
+    ]  # fmt: skip
+
+
+def test_an_end_that_becomes_known_after_the_close_gives_back_its_part(company: Company) -> None:
+    begin(company, LEAST)
+    use(company, ("2026-01-03", 50))
+    assert billed(company) == 310
+    make(company, cancel(company.subscription("sub-acme"), at("2026-01-11"), Who(at("2026-02-02"))))
+    company.close("2026-02", "2026-03-01T01:00")
+    assert [line.exact for line in company.invoices("acme")[1].lines if line.feature == "use"] == [-210]
+
+
+def test_days_are_those_of_the_subscriptions_zone_when_clocks_change(company: Company) -> None:
+    """From midnight in Berlin on the day of 23 hours: three of the 31 days of March."""
+    begin(company, LEAST, "2026-03-28T23:00", cycle=BillingCycle.calendar(Interval.MONTH, ZoneInfo("Europe/Berlin")))
+    company.close("2026-03", "2026-04-01T01:00")
+    (invoice,) = company.invoices("acme")
+    assert [line.exact for line in invoice.lines if line.feature == "use"] == [30]
 
 
 def test_a_reading_below_nothing_leaves_the_month_to_close(company: Company) -> None:
