@@ -1,13 +1,17 @@
-"""What is owed to us, by how long it has been due."""
+"""What is owed to us, by how long it has been due, and what stands to a customer's credit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
+from billing.repositories import journals
 from billing.repositories.invoices import InvoiceRepository
 from billing.unit_of_work import UnitOfWork
+from models.values.money import currency
+
+_BALANCES = _OPEN, _CREDIT = ("receivable", "customer_credit")
 
 AGES = (0, 30, 60, 90)
 """The last day of each bucket, in days past due; the last bucket has no end."""
@@ -41,6 +45,29 @@ class Aged:
     def total_minor(self) -> int:
         """All that is owed."""
         return sum(self.buckets)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerBalance:
+    """What a customer owes and has to their credit in one currency, by the ledger, in whole minor units."""
+
+    customer: str
+    currency: str
+    open_minor: int
+    credit_minor: int
+
+
+def customer_balances(uow: UnitOfWork, customers: Collection[str]) -> list[CustomerBalance]:
+    """Return the balances of some customers, by customer and currency, of those in which there ever was one."""
+    accounts = [each for code in _BALANCES for each in journals.accounts_of(uow, code, customers)]
+    minor = {
+        (account.party, account.asset, account.code): state.balance // currency(account.asset).units_per_minor
+        for account, state in journals.account_states(uow, accounts).items()
+    }
+    return [
+        CustomerBalance(party, asset, minor.get((party, asset, _OPEN), 0), -minor.get((party, asset, _CREDIT), 0))
+        for party, asset in sorted({(party, asset) for party, asset, _ in minor})
+    ]
 
 
 def open_invoices(uow: UnitOfWork) -> list[OpenInvoice]:

@@ -1,4 +1,4 @@
-"""`alacarte customers`: load customers and legal entities from a YAML file, list them."""
+"""`alacarte customers`: load customers and legal entities from a YAML file, list them and what they owe."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from ruamel.yaml.error import YAMLError
 
 from api.cli.workspace import now_in, open_workspace
 from api.customer_links import CustomerLink, write_link
+from api.schemas.customers import balance_document
 from billing.audit import Actor, record
 from billing.customer_changes import save_customers
 from billing.customers import Customer, LegalEntity
+from billing.receivables import customer_balances
 from billing.repositories.customers import CustomerRepository
 from models.values.errors import InvalidValueError
 
@@ -31,6 +33,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     load.add_argument("file", type=Path)
     load.set_defaults(run=run_load)
     actions.add_parser("list", help="list all customers").set_defaults(run=run_list)
+    owed = actions.add_parser("balances", help="print what is open of each customer's invoices, and their credit")
+    owed.add_argument("key", nargs="?", help="one customer; default: all with a balance")
+    owed.set_defaults(run=run_balances)
     link = actions.add_parser("link", help="print a signed link to a customer's own page in the console")
     link.add_argument("key")
     link.add_argument("--days", type=int, default=_LINK_DAYS, help=f"how long it is good (default: {_LINK_DAYS})")
@@ -55,6 +60,19 @@ def run_list(_options: argparse.Namespace) -> int:
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
         for customer in CustomerRepository(uow).all():
             print(f"{customer.key}\t{customer.legal_name}\t{customer.currency}\t{customer.segment}")
+    return 0
+
+
+def run_balances(options: argparse.Namespace) -> int:
+    """Print customer, currency, what is open and what stands to their credit, in major units."""
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
+        repository = CustomerRepository(uow)
+        keys = [each.key for each in repository.all()] if options.key is None else [repository.get(options.key).key]
+        found = customer_balances(uow, keys)
+    for each in found:
+        if options.key is not None or each.open_minor or each.credit_minor:
+            shown = balance_document(each)
+            print(f"{each.customer}\t{each.currency}\topen {shown['open']}\tcredit {shown['credit']}")
     return 0
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from api.client.documents import (
     Accepted,
+    Balances,
     Customer,
     Entitlement,
     Entitlements,
@@ -71,6 +72,11 @@ def save_customer(customer: Customer) -> Call[Customer]:
     body = msgspec.to_builtins(customer)
     key = body.pop("key")
     return Call("PUT", f"/v1/customers/{_part(key)}", Customer, body)
+
+
+def read_balances(customer: str) -> Call[Balances]:
+    """Read what is open of a customer's invoices, and their credit."""
+    return Call("GET", f"/v1/customers/{_part(customer)}/balances", Balances)
 
 
 def live_cost(customer: str) -> Call[LiveCost]:

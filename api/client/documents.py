@@ -219,6 +219,20 @@ class Invoice(msgspec.Struct):
     lines: list[InvoiceLine]
 
 
+class Balance(msgspec.Struct):
+    """What is open of a customer's invoices in one currency, and what stands to their credit."""
+
+    currency: str
+    open: Decimal
+    credit: Decimal
+
+
+class Balances(msgspec.Struct):
+    """A customer's balances, by currency."""
+
+    items: list[Balance]
+
+
 class LiveCost(msgspec.Struct):
     """The next invoices as they would be now."""
 

@@ -9,7 +9,15 @@ from litestar.params import FromPath, JSONBody
 
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
-from api.schemas.customers import CustomerBody, CustomerPage, CustomerView, LiveCostView, customer_document
+from api.schemas.customers import (
+    BalancesView,
+    CustomerBody,
+    CustomerPage,
+    CustomerView,
+    LiveCostView,
+    balance_document,
+    customer_document,
+)
 from api.schemas.invoices import invoice_document
 from api.security import any_of
 from api.services import Services
@@ -18,6 +26,7 @@ from billing.api_keys import Scope
 from billing.customer_changes import save_customers
 from billing.customers import Customer
 from billing.previews import month_end, preview_invoices
+from billing.receivables import customer_balances
 from billing.repositories.customers import CustomerRepository
 
 
@@ -64,6 +73,14 @@ class CustomerController(Controller):
                 after=customer_document(customer),
             )
         return customer_document(customer)
+
+    @get("/{key:str}/balances", operation_id="ReadBalances", scopes=any_of(Scope.READ), sync_to_thread=True)
+    def balances(self, key: FromPath[str], request: ApiRequest, state: State) -> BalancesView:
+        """Return what is open of the customer's invoices, and their credit, which pays them first, by currency."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            CustomerRepository(uow).get(key)
+            return {"items": [balance_document(each) for each in customer_balances(uow, [key])]}
 
     @get("/{key:str}/cost", operation_id="ReadLiveCost", scopes=any_of(Scope.READ), sync_to_thread=True)
     def cost(self, key: FromPath[str], request: ApiRequest, state: State) -> LiveCostView:

@@ -9,6 +9,9 @@ import msgspec
 
 from api.schemas.invoices import InvoiceView
 from billing.customers import Customer
+from billing.receivables import CustomerBalance
+from models.values.money import currency, from_minor
+from models.values.quantity import plain
 
 
 class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -56,12 +59,36 @@ class CustomerPage(TypedDict):
     next_cursor: str | None
 
 
+class BalanceView(TypedDict):
+    """What is open of a customer's invoices in one currency, and what stands to their credit."""
+
+    currency: str
+    open: str
+    credit: str
+
+
+class BalancesView(TypedDict):
+    """A customer's balances, by currency."""
+
+    items: list[BalanceView]
+
+
 class LiveCostView(TypedDict):
     """The next invoices as they would be now; `until` is the first day that they leave out."""
 
     as_of: str
     until: str
     invoices: list[InvoiceView]
+
+
+def balance_document(balance: CustomerBalance) -> BalanceView:
+    """Show a balance."""
+    money = currency(balance.currency)
+    return {
+        "currency": balance.currency,
+        "open": plain(from_minor(balance.open_minor, money)),
+        "credit": plain(from_minor(balance.credit_minor, money)),
+    }
 
 
 def customer_document(customer: Customer) -> CustomerView:

@@ -42,6 +42,7 @@ SCOPES: dict[str, set[str]] = {
     "ListCustomers": {"read"},
     "ReadCustomer": {"read"},
     "SaveCustomer": {"finance"},
+    "ReadBalances": {"read"},
     "ReadLiveCost": {"read"},
     "ListEntitlements": {"read", "quote"},
     "CheckEntitlement": {"read", "quote"},

@@ -142,6 +142,10 @@ def first_of(door: Door) -> dict[str, str]:
     return {"type": "invoice", "id": door.call("GET", "/v1/invoices/INV-2026-000001").json()["id"]}
 
 
+def balances(door: Door) -> Any:
+    return door.call("GET", "/v1/customers/buyer/balances").json()["items"]
+
+
 def audited(door: Door, action: str) -> list[Any]:
     return [each for each in door.call("GET", "/v1/audit").json()["items"] if each["action"] == action]
 
@@ -160,6 +164,7 @@ def test_credit_pays_what_else_is_open_and_the_trail_says_so(two_months: Door, a
     assert opened(two_months) == ["0", "5"]
     [entry] = audited(two_months, "invoice.set_off")
     assert entry["object"] == first_of(two_months)
+    assert balances(two_months) == [{"currency": "USD", "open": "5", "credit": "0"}]
     assert sound(two_months)
 
 
@@ -170,6 +175,7 @@ def test_what_is_owed_is_paid_before_credit_goes_back(two_months: Door) -> None:
         issue_credit_note(uow, CreditRequest("c", second, "x", START.date()), START)
     refused = refund(two_months, "r1", "20")
     assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (422, "debts_first", "amount")
+    assert balances(two_months) == [{"currency": "USD", "open": "20", "credit": "20"}]
     assert "INV-2026-000001 is open by 20" in refused.json()["detail"]
     assert opened(two_months) == ["0", "20"]
     with two_months.database.writing("default") as uow:

@@ -210,7 +210,8 @@ def test_every_call_is_an_operation_of_the_document(served: Served) -> None:
     document = httpx.get(f"{served.address}/openapi/openapi.json").json()
     made: list[calls.Call[Any]] = [
         calls.list_customers(), calls.read_customer("key"), calls.save_customer(Customer(**_ANY_CUSTOMER)),
-        calls.live_cost("key"), calls.preview_quote("key", SELECTION), calls.create_quote("key", SELECTION),
+        calls.read_balances("key"), calls.live_cost("key"), calls.preview_quote("key", SELECTION),
+        calls.create_quote("key", SELECTION),
         calls.read_quote("quote_id"), calls.accept_quote("quote_id"), calls.release_quote("quote_id"),
         calls.send_events([]), calls.check_entitlement("key", "feature"), calls.list_entitlements("key"),
         calls.list_invoices(), calls.read_invoice("invoice"),

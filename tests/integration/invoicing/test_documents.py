@@ -186,6 +186,18 @@ def test_the_command_line_explains_exports_and_prints(run: Callable[..., tuple[i
     assert b"nothing done" in run("close", "2026-01")[1]
 
 
+def test_what_is_owed_and_stands_to_credit_is_printed(run: Callable[..., tuple[int, bytes]]) -> None:
+    status, owed = run("customers", "balances")
+    assert status == 0
+    customer, asset, is_open, credit = owed.decode().splitlines()[0].split("\t")
+    assert (asset, credit) == ("USD", "credit 0")
+    amount = is_open.removeprefix("open ")
+    assert run("invoice", "pay", "INV-2026-000001", amount, "--key", "p1")[0] == 0
+    assert run("invoice", "pay", "INV-2026-000001", "2.50", "--key", "p2")[0] == 0
+    assert run("customers", "balances", customer) == (0, f"{customer}\tUSD\topen 0\tcredit 2.5\n".encode())
+    assert run("customers", "balances", "nobody")[0] == 3
+
+
 @pytest.mark.parametrize("key", ["k" * 121, "k\x00", ""])
 def test_a_key_that_no_door_takes_is_refused_by_command_too(run: Callable[..., tuple[int, bytes]], key: str) -> None:
     for act in (["pay", "INV-2026-000001", "1"], ["refund", "INV-2026-000001", "1"]):
