@@ -92,7 +92,7 @@ _HANDLERS: list[ControllerRouterHandler] = [
 
 def create_services(settings: Settings) -> Services:
     """Open the configured database, bring its schema up to date and read the signing key."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, patience_seconds=settings.patience_seconds or None)
     database.migrate()
     return Services(
         settings,

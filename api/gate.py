@@ -10,6 +10,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from api.patience import patience
 from api.problems import any_error
 from api.rate_limits import RateLimits
 from api.requests import check_address, check_media_type, check_parameters, declared_parameters
@@ -32,16 +33,17 @@ class Gate(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Name the caller as the request's user and pass the request on. `OPTIONS` alone needs no key."""
         try:
-            if scope["method"] != HttpMethod.OPTIONS:
-                scope["user"] = caller = await authenticated(scope)
-                scope["auth"] = caller.key
-                limits: RateLimits = scope["litestar_app"].state.limits
-                limits.admit(scope, caller)
-                check_scopes(scope["route_handler"], caller)
-                check_parameters(scope, self._parameters_of(scope["route_handler"]))
-            check_address(scope)
-            check_media_type(scope)
-            await next_app(scope, receive, send)
+            async with patience(scope, receive, send) as (receiving, sending):
+                if scope["method"] != HttpMethod.OPTIONS:
+                    scope["user"] = caller = await authenticated(scope)
+                    scope["auth"] = caller.key
+                    limits: RateLimits = scope["litestar_app"].state.limits
+                    limits.admit(scope, caller)
+                    check_scopes(scope["route_handler"], caller)
+                    check_parameters(scope, self._parameters_of(scope["route_handler"]))
+                check_address(scope)
+                check_media_type(scope)
+                await next_app(scope, receiving, sending)
         except Exception as error:
             request = Request[Any, Any, Any](scope)
             answer = any_error(request, error)

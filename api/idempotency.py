@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import anyio.to_thread
 import msgspec
 from litestar import Request
 from litestar.params import HeaderParameter
 from litestar.response.base import ASGIResponse
 
+from api.patience import in_worker
 from api.requests import encoded_answer
 from api.security import Caller
 from api.services import Services
@@ -42,7 +42,7 @@ async def in_thread(
     if needs_key:
         needed(key)
     digest = await digest_of(request)
-    return kept_answer(await anyio.to_thread.run_sync(_write, services, request.user.tenant, key, digest, work))
+    return kept_answer(await in_worker(_write, services, request.user.tenant, key, digest, work))
 
 
 async def after_steps(
@@ -70,7 +70,7 @@ async def after_steps(
                 return known
         return _write(services, tenant, key, digest, steps())
 
-    return kept_answer(await anyio.to_thread.run_sync(run))
+    return kept_answer(await in_worker(run))
 
 
 def needed(key: str | None) -> str:

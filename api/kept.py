@@ -60,17 +60,20 @@ class Kept:
                     self._read_ahead((tenant, name), changes, read, at)
                 found: Fact = entry.fact
                 return found
-        reading = self._reading.get(((tenant, name), changes))
-        if reading is not None:
-            return await asyncio.wrap_future(reading)
-        return await self._read((tenant, name), changes, read, at)
+        return await self._shared((tenant, name), changes, read, at)
 
     async def settle(self) -> None:
         """Wait until nothing is read ahead any more: the database can be closed then."""
         await asyncio.gather(*self._ahead, return_exceptions=True)
 
+    async def _shared(self, name: Name, changes: int, read: Callable[[UnitOfWork], Fact], at: datetime) -> Fact:
+        """Return what one reading finds for all who wait for it. Any of them may stop waiting; the reading goes on."""
+        self._read_ahead(name, changes, read, at)
+        found: Fact = await asyncio.shield(asyncio.wrap_future(self._reading[name, changes]))
+        return found
+
     def _read_ahead(self, name: Name, changes: int, read: Callable[[UnitOfWork], Any], at: datetime) -> None:
-        """Read a fact again for those who come later; whoever needs it then meets the error, if there is one."""
+        """Read a fact for those who need it now or later; whoever does meets the error, if there is one."""
         if (name, changes) not in self._reading:
             self._reading[name, changes] = Future()
             task = asyncio.ensure_future(self._read(name, changes, read, at))
@@ -82,19 +85,15 @@ class Kept:
         if not task.cancelled():
             task.exception()
 
-    async def _read(self, name: Name, changes: int, read: Callable[[UnitOfWork], Fact], at: datetime) -> Fact:
-        reading: Future[Fact] = self._reading.setdefault((name, changes), Future())
+    async def _read(self, name: Name, changes: int, read: Callable[[UnitOfWork], Any], at: datetime) -> None:
         try:
             found = await anyio.to_thread.run_sync(self._in_thread, name[0], read)
         except BaseException as error:
-            reading.set_exception(error)
+            self._reading.pop((name, changes)).set_exception(error)
             raise
-        finally:
-            del self._reading[name, changes]
-        reading.set_result(found)
+        self._reading.pop((name, changes)).set_result(found)
         if found is not None:
             self._keep(name, changes, at, found)
-        return found
 
     def _in_thread(self, tenant: str, read: Callable[[UnitOfWork], Fact]) -> Fact:
         with self._database.reading(tenant) as uow:

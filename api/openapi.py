@@ -45,7 +45,7 @@ _PROBLEMS = {
     422: "Well formed, refused by a rule; `code` names it.",
     428: "Needs `If-Match`: read the document first.",
     429: "Too many requests; `Retry-After` says when to come back.",
-    503: "Too busy just now, or shutting down; nothing was done.",
+    503: "Too busy just now, shutting down, or not answered in time: send the same again.",
 }
 _ON_DRAFTS_ONLY = {412, 428}
 _ANY_REVISION = "*"

@@ -57,9 +57,12 @@ _STATUS_BY_CODE = {
     "busy": 503,
     "not_ready": 503,
     "closed": 503,
+    "unanswered": 503,
     "stripe_not_configured": 503,
     "storage_full": 507,
 }
+_RETRY_AFTER = {"busy": 1, "closed": 1, "unanswered": 1, "not_ready": 5}
+"""After how many seconds something else is to be expected."""
 _STATUS_BY_KIND: tuple[tuple[type[DomainError], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 409),
@@ -75,6 +78,12 @@ def status_of(error: DomainError) -> int:
     if by_code is not None:
         return by_code
     return next(status for kind, status in _STATUS_BY_KIND if isinstance(error, kind))
+
+
+def retry_after(error: DomainError) -> int:
+    """Return in how many seconds the same may be answered otherwise, 0 where nobody knows."""
+    wait: int = getattr(error, "retry_after", _RETRY_AFTER.get(error.code, 0))
+    return wait
 
 
 def problem(request: Request[Any, Any, Any], status: int, code: str, detail: str, **more: Any) -> Response[bytes]:  # noqa: ANN401
@@ -108,7 +117,7 @@ def called(**names: str) -> Iterator[None]:
 
 def domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[bytes]:
     """Answer a refusal of the domain."""
-    wait: int = getattr(error, "retry_after", 0)
+    wait = retry_after(error)
     return problem(request, status_of(error), error.code, str(error), field=error.field, retry_after=wait)
 
 

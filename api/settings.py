@@ -26,6 +26,9 @@ UPKEEP_SECONDS = 60.0
 WEBHOOK_SECONDS = 1.0
 """How often a server looks whether webhooks are due."""
 
+PATIENCE_SECONDS = 10.0
+"""How long a server waits for its database."""
+
 DEMO_HOME = Path("out") / "demo"
 """Where `make demo` leaves its database and key, and where `alacarte` looks without configuration."""
 
@@ -44,6 +47,7 @@ class Settings:
     event_limit: Policy = EVENT_LIMIT
     upkeep_seconds: float = UPKEEP_SECONDS
     webhook_seconds: float = WEBHOOK_SECONDS
+    patience_seconds: float = PATIENCE_SECONDS
 
     def webhook_rules(self) -> DestinationRules:
         """Return where webhooks may go. Networks let through are for trying out: in live there are none."""
@@ -74,7 +78,7 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
     They are _DATABASE_URL, _SIGNING_KEY, _TENANT, _ENVIRONMENT, _WEBHOOK_NETWORKS (such as 127.0.0.0/8),
     _SEALED_USAGE (the folder in which sealed usage lies), _REQUEST_LIMIT and _EVENT_LIMIT (such as 6000/60: six
     thousand a minute), _UPKEEP_SECONDS and _WEBHOOK_SECONDS (how often the server ends what is over, and delivers what
-    is due; 0: never).
+    is due; 0: never), _PATIENCE_SECONDS (how long the server waits for its database; 0: for ever).
     """
     given = dict(os.environ) if environment is None else environment
     return Settings(
@@ -88,6 +92,7 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
         event_limit=_policy(given, "ALACARTE_EVENT_LIMIT", EVENT_LIMIT),
         upkeep_seconds=_seconds(given, "ALACARTE_UPKEEP_SECONDS", UPKEEP_SECONDS),
         webhook_seconds=_seconds(given, "ALACARTE_WEBHOOK_SECONDS", WEBHOOK_SECONDS),
+        patience_seconds=_seconds(given, "ALACARTE_PATIENCE_SECONDS", PATIENCE_SECONDS),
     )
 
 

@@ -57,11 +57,13 @@ async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
 
 
 def _ending(services: Services) -> Work:
+    database = services.database.unhurried()
+
     def end(tenant: str) -> None:
-        with services.database.reading(tenant) as uow:
+        with database.reading(tenant) as uow:
             now = services.now(uow)
-        end_what_is_over(services.database, tenant, now)
-        for customer, error in bill_reached(services.database, tenant, now, services.collect).refused.items():
+        end_what_is_over(database, tenant, now)
+        for customer, error in bill_reached(database, tenant, now, services.collect).refused.items():
             _log.error("usage of %s of %s at a threshold is not billed: %s: %s", customer, tenant, error.code, error)
 
     async def work(tenant: str, _stopping: asyncio.Event) -> None:

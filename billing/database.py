@@ -6,9 +6,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy.exc
@@ -16,7 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from billing.unit_of_work import FACTS_CHANGED, UnitOfWork
@@ -25,10 +26,17 @@ from models.values.errors import ConflictError, DomainError, InvalidValueError, 
 _BUSY_TIMEOUT_MS = 30_000
 _LOOK_AGAIN_SECONDS = 0.001
 _WRITES = "alacarte_writes"
+_PATIENCE = "alacarte_patience"
 _ATTEMPTS = 5
 _PAUSE_SECONDS = 0.02
 _GIVEN_UP = {"40001", "40P01"}
 """SQLSTATE of a serialization failure and of a deadlock: PostgreSQL undid the transaction for another one's sake."""
+_CUT_OFF = "57014"
+"""SQLSTATE of a statement that ran longer than it may."""
+_BROKEN_OFF = ("08", "57P")
+"""SQLSTATE of a connection that is gone begins with these; where the client notices it itself there is none."""
+_NAME_TENANT = text("select set_config('app.tenant', :tenant, true)")
+_NAME_BOTH = text("select set_config('app.tenant', :tenant, true), set_config('statement_timeout', :patience, true)")
 
 T = TypeVar("T")
 
@@ -46,20 +54,40 @@ class WriteConflictError(ConflictError):
 
 
 class UnreachableError(DomainError):
-    """The database was not reached: nothing was done, and the same may be done again."""
+    """The database was not reached, or not in time: nothing was done, and the same may be done again."""
 
     code = "busy"
+
+
+class OvertimeError(UnreachableError):
+    """A statement was cut off because it took longer than anybody waits, or waited that long for another one."""
+
+
+class UnansweredError(DomainError):
+    """The database went silent half-way: it may have been done. Send the same again, under the same key or id."""
+
+    code = "unanswered"
 
 
 class Database:
     """One database, opened durably. Hands out units of work; closes with `close`."""
 
-    def __init__(self, url: str) -> None:
-        """Open `url` (`sqlite:///path` or `postgresql://...`). Raises InvalidValueError for other databases."""
+    def __init__(self, url: str, *, patience_seconds: float | None = None) -> None:
+        """Open `url` (`sqlite:///path` or `postgresql://...`). Raises InvalidValueError for other databases.
+
+        `patience_seconds`: how long a connection, a lock or a statement is waited for; OvertimeError then. For ever if
+        None (on SQLite half a minute for the write lock): for commands, which may run long.
+        """
         self._changes: dict[str, int] = {}
+        self._patience = patience_seconds
         parsed = make_url(url)
         if parsed.get_backend_name() == "postgresql":
-            self.engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=20, max_overflow=20)
+            self.engine = create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_size=20,
+                max_overflow=20,
+                **_bounded(parsed, patience_seconds),
+            )
         elif parsed.get_backend_name() == "sqlite":
             if parsed.database in {None, "", ":memory:"}:
                 raise InvalidValueError("SQLite needs a file: memory is not durable", field="database", value=url)
@@ -72,6 +100,12 @@ class Database:
         """Return how often catalog, customers, subscriptions or keys of a tenant were changed through this object."""
         return self._changes.get(tenant, 0)
 
+    def unhurried(self) -> Database:
+        """Return the same database for work that may take long: nothing of it is cut off."""
+        unhurried = copy(self)
+        unhurried._patience = None
+        return unhurried
+
     @property
     def is_sqlite(self) -> bool:
         """True on SQLite, false on PostgreSQL."""
@@ -83,23 +117,15 @@ class Database:
 
         On SQLite it takes the write lock at once, so that no reader has to be upgraded half-way. Raises
         StorageFullError where there is no room, WriteConflictError where the database undid it for another writer's
-        sake; `write` begins anew then.
+        sake (`write` begins anew then), UnreachableError, UnansweredError.
         """
-        try:
-            with self._connected().execution_options(**{_WRITES: True}) as connection:
-                connection.info.pop(FACTS_CHANGED, None)
-                with connection.begin():
-                    yield self._unit(connection, tenant)
-                if connection.info.pop(FACTS_CHANGED, False):
-                    self._changes[tenant] = self._changes.get(tenant, 0) + 1
-        except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, psycopg.OperationalError) as error:
-            if _says_full(error):
-                raise StorageFullError(
-                    "has no room left", field="database", value=self.engine.url.render_as_string()
-                ) from error
-            if _was_undone(error):
-                raise WriteConflictError("other writers are in the way", field="database") from error
-            raise
+        how = {_WRITES: True, _PATIENCE: self._patience}
+        with self._telling(), self._connected().execution_options(**how) as connection:
+            connection.info.pop(FACTS_CHANGED, None)
+            with connection.begin():
+                yield self._unit(connection, tenant)
+            if connection.info.pop(FACTS_CHANGED, False):
+                self._changes[tenant] = self._changes.get(tenant, 0) + 1
 
     def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
         """Do `work` in a writing unit of work, and again, five times at most, where other writers undid it.
@@ -119,14 +145,35 @@ class Database:
 
     @contextmanager
     def reading(self, tenant: str) -> Iterator[UnitOfWork]:
-        """Open a unit of work over one snapshot; whatever it might write is rolled back."""
-        with self._connected() as plain_connection:
+        """Open a unit of work over one snapshot; whatever it might write is rolled back.
+
+        Raises UnreachableError, UnansweredError.
+        """
+        with self._telling(), self._connected() as plain_connection:
             connection = plain_connection
             if not self.is_sqlite:
                 connection = plain_connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin() as transaction:
                 yield self._unit(connection, tenant)
                 transaction.rollback()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell what it means that the database refused a statement."""
+        try:
+            yield
+        except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, psycopg.OperationalError) as error:
+            if _says_full(error):
+                raise StorageFullError(
+                    "has no room left", field="database", value=self.engine.url.render_as_string()
+                ) from error
+            if _was_undone(error) and (self._patience is None or not self.is_sqlite):
+                raise WriteConflictError("other writers are in the way", field="database") from error
+            if _was_cut_off(error) or _was_undone(error):
+                raise OvertimeError("has not answered in time; send it again", field="database") from error
+            if _broke_off(error):
+                raise UnansweredError("broke off; it may have been done: send it again", field="database") from error
+            raise
 
     def _connected(self) -> Connection:
         if self.is_sqlite:
@@ -137,7 +184,10 @@ class Database:
     def _unit(self, connection: Connection, tenant: str) -> UnitOfWork:
         if not self.is_sqlite:
             with _reaching():  # A connection of the pool may have been cut since; this is the first that it hears.
-                connection.execute(text("select set_config('app.tenant', :tenant, true)"), {"tenant": tenant})
+                if self._patience is None:
+                    connection.execute(_NAME_TENANT, {"tenant": tenant})
+                else:
+                    connection.execute(_NAME_BOTH, {"tenant": tenant, "patience": f"{self._patience * 1000:.0f}"})
         return UnitOfWork(connection, tenant)
 
     def migrate(self, revision: str = "head") -> None:
@@ -155,6 +205,24 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+
+
+def _bounded(url: URL, patience_seconds: float | None) -> dict[str, Any]:
+    """Return how long the pool and the network are waited for, except where `url` says so itself."""
+    if patience_seconds is None:
+        return {}
+    seconds = max(int(patience_seconds), 2)  # Less is none to libpq.
+    network = {
+        "connect_timeout": seconds,
+        "tcp_user_timeout": seconds * 1000,
+        "keepalives_idle": seconds,
+        "keepalives_interval": max(seconds // 3, 1),
+        "keepalives_count": 3,
+    }
+    return {
+        "pool_timeout": patience_seconds,
+        "connect_args": {name: value for name, value in network.items() if name not in url.query},
+    }
 
 
 @cache
@@ -179,6 +247,17 @@ def _was_undone(error: Exception) -> bool:
     if isinstance(cause, sqlite3.OperationalError):
         return _is_busy(cause)
     return getattr(cause, "sqlstate", None) in _GIVEN_UP
+
+
+def _was_cut_off(error: Exception) -> bool:
+    return getattr(_cause(error), "sqlstate", None) == _CUT_OFF
+
+
+def _broke_off(error: Exception) -> bool:
+    cause = _cause(error)
+    if isinstance(cause, sqlite3.OperationalError):
+        return False
+    return (getattr(cause, "sqlstate", None) or "08").startswith(_BROKEN_OFF)
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
@@ -211,18 +290,19 @@ def _make_durable(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         if connection.get_execution_options().get(_WRITES, False):
-            _begin_writing(cast("sqlite3.Connection", connection.connection.driver_connection))
+            seconds = connection.get_execution_options().get(_PATIENCE) or _BUSY_TIMEOUT_MS / 1000
+            _begin_writing(cast("sqlite3.Connection", connection.connection.driver_connection), seconds)
         else:
             connection.exec_driver_sql("begin")
 
 
-def _begin_writing(connection: sqlite3.Connection) -> None:
-    """Take the write lock, waiting as long as SQLite would, but for a millisecond at a time.
+def _begin_writing(connection: sqlite3.Connection, seconds: float) -> None:
+    """Take the write lock, waiting for `seconds` as SQLite would, but for a millisecond at a time.
 
     SQLite's own waits grow to a tenth of a second, in which other writers come and go: the slowest request in a hundred
     took twice as long. Raises sqlite3.OperationalError.
     """
-    until = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    until = time.monotonic() + seconds
     connection.execute("pragma busy_timeout = 0")
     try:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import uuid_utils
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from billing.database import Database, UnreachableError
+from billing.database import Database, OvertimeError, UnreachableError
 from billing.group_commit import GroupWriter
 from billing.pricing_facts import FactsReader, PricingFacts
 from billing.quotes import Priced, QuoteRequest, holds_units, seal_quote, store_quote
@@ -23,6 +24,7 @@ from pricing_engine.sealing import Signer
 
 CREATED = 201
 _ZERO = timedelta(0)
+_PATIENCE_SECONDS = 10.0
 _RECENT = timedelta(seconds=5)
 """How long before the transaction a quote may say it was created."""
 
@@ -69,8 +71,10 @@ class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
         drafts = [self._sealed_ahead(tenant, order) for order in asked]
         try:
             return self._database.write(tenant, lambda uow: self._together(uow, asked, drafts))
+        except OvertimeError:
+            raise
         except (IntegrityError, OperationalError, UnreachableError):
-            return [self._alone(tenant, order) for order in asked]
+            return self._one_by_one(tenant, asked)
 
     def _sealed_ahead(self, tenant: str, order: QuoteOrder) -> _Draft | None:
         facts = self._last_facts.get((order.request.customer, order.request.channel))
@@ -88,6 +92,12 @@ class QuoteDesk(GroupWriter[QuoteOrder, KeptAnswer]):
         answers = group.make(asked, drafts)
         self._last_tenant, self._last_facts = uow.tenant, group.facts.known
         return answers
+
+    def _one_by_one(self, tenant: str, asked: Sequence[QuoteOrder]) -> Sequence[KeptAnswer | Exception]:
+        """Make the quotes one by one, until nobody waits any more: each may have to wait for another process."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        late = UnreachableError("does not answer; send it again", field="database")
+        return [self._alone(tenant, order) if time.monotonic() < until else late for order in asked]
 
     def _alone(self, tenant: str, order: QuoteOrder) -> KeptAnswer | Exception:
         try:

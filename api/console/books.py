@@ -51,11 +51,11 @@ class BookPages(Controller):
             months = _months(uow, now.date().replace(day=1))
         return page(request, "finance.html", month=month, revenue=revenue, owed=owed, months=months)
 
-    @get("/months/{period:str}", sync_to_thread=True)
+    @get("/months/{period:str}", sync_to_thread=True, takes_long=True)
     def month(self, period: FromPath[str], request: ConsoleRequest, state: State) -> Response[str]:
         """Show a month's checklist."""
         services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
+        with services.database.unhurried().reading(request.user.tenant) as uow:
             now = services.now(uow)
             checks = checklist(uow, period, now)
             drafts = InvoiceRepository(uow).many(InvoiceRepository(uow).drafts_due(now)[:_SHOWN_DRAFTS])
@@ -66,7 +66,7 @@ class BookPages(Controller):
             request, "month.html", period=period, checks=checks, month=found, stops=stops, later=later, drafts=drafts
         )
 
-    @post("/months/{period:str}/close", sync_to_thread=True)
+    @post("/months/{period:str}/close", sync_to_thread=True, takes_long=True)
     def close(self, period: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Close a month, or go on where a close was interrupted."""
         services: Services = state.services
@@ -75,10 +75,10 @@ class BookPages(Controller):
             now = services.now(uow)
         actor = actor_of(request, now)
         options = CloseOptions(actor=actor.name, collect=services.collect, by=actor)
-        close(services.database, tenant, period, now, options)
+        close(services.database.unhurried(), tenant, period, now, options)
         return go_to(f"/console/finance/months/{period}")
 
-    @post("/months/{period:str}/reopen", sync_to_thread=True)
+    @post("/months/{period:str}/reopen", sync_to_thread=True, takes_long=True)
     def reopen(self, period: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Open a month again, or give up a close that cannot be finished, and say why."""
         services: Services = state.services
@@ -88,11 +88,11 @@ class BookPages(Controller):
             audit.record(uow, actor, "month.reopen", ("close", period))
         return go_to(f"/console/finance/months/{period}")
 
-    @get("/balance", sync_to_thread=True)
+    @get("/balance", sync_to_thread=True, takes_long=True)
     def balance(self, request: ConsoleRequest, state: State) -> Response[str]:
         """Show the trial balance, and verify the whole ledger where asked."""
         services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
+        with services.database.unhurried().reading(request.user.tenant) as uow:
             balances = ledger.balances(uow)
             report = verify(uow, CHECKS) if request.query_params.get("verify") else None
         sums: dict[str, dict[str, int]] = {}

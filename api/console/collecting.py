@@ -7,13 +7,13 @@ import socket
 from datetime import timedelta
 from random import Random
 
-import anyio.to_thread
 from litestar import Controller, Response, post
 from litestar.datastructures import State
 
 from api.console.forms import Form
 from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import Visitor, has_role
+from api.patience import in_worker
 from api.services import Services
 from billing.ledger_collection import LedgerCollection
 from billing.people import Role
@@ -37,12 +37,12 @@ class CollectingPages(Controller):
         """Show what our side knows; asks nobody."""
         return _page(request, state.services, None)
 
-    @post("/", status_code=200)
+    @post("/", status_code=200, takes_long=True)
     async def compare(self, data: Form, request: ConsoleRequest, state: State) -> Response[str]:
         """Ask Stripe for everything of the last weeks and show each difference. Changes nothing."""
         services: Services = state.services
         found = await _reconcile(services, request.user)
-        return await anyio.to_thread.run_sync(_page, request, services, found)
+        return await in_worker(_page, request, services, found)
 
 
 async def _reconcile(services: Services, visitor: Visitor) -> Reconciliation:

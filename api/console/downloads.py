@@ -59,7 +59,7 @@ class DownloadPages(Controller):
         name = f"{document['number'] or document['id']}.json"
         return attachment(name, "application/json", [msgspec.json.format(msgspec.json.encode(document))])
 
-    @get("/downloads/{what:str}/{period:str}/{form:str}", sync_to_thread=True)
+    @get("/downloads/{what:str}/{period:str}/{form:str}", sync_to_thread=True, takes_long=True)
     def register(
         self, what: FromPath[str], period: FromPath[str], form: FromPath[str], request: ConsoleRequest, state: State
     ) -> Response[bytes]:
@@ -67,15 +67,15 @@ class DownloadPages(Controller):
         services: Services = state.services
         if what not in _REGISTERS:
             raise NotFoundException(what)
-        with services.database.reading(request.user.tenant) as uow:
+        with services.database.unhurried().reading(request.user.tenant) as uow:
             content = list(_REGISTERS[what](documents(uow, period=period), form))
         return attachment(f"{what}-{period}.{form}", _MEDIA[form], content)
 
-    @get("/downloads/journal/{form:str}", sync_to_thread=True)
+    @get("/downloads/journal/{form:str}", sync_to_thread=True, takes_long=True)
     def journal(self, form: FromPath[str], request: ConsoleRequest, state: State) -> Response[bytes]:
         """Return the journal for the accounting system."""
         services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
+        with services.database.unhurried().reading(request.user.tenant) as uow:
             content = list(write_journal(uow, form))
         return attachment(f"journal.{form}", _MEDIA[form], content)
 

@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException
 
 from api.console.pages import go_to, page
 from api.console.sessions import SignInNeededError
-from api.problems import HTTP_CODES, http_error, status_of
+from api.problems import HTTP_CODES, http_error, retry_after, status_of
 from api.requests import request_id
 from models.values.errors import DomainError
 
@@ -24,7 +24,10 @@ def refused(request: Request[Any, Any, Any], error: DomainError) -> Response[Any
     """Say what the domain refused and why."""
     if isinstance(error, SignInNeededError):
         return go_to(error.address)
-    return _page(request, status_of(error), error.code, str(error))
+    answer = _page(request, status_of(error), error.code, str(error))
+    if wait := retry_after(error):
+        answer.headers["Retry-After"] = str(wait)
+    return answer
 
 
 def not_served(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

@@ -30,11 +30,11 @@ class ReplayPages(Controller):
     path = "/product/replay"
     guards = (has_role(Role.PRODUCT, Role.APPROVER),)
 
-    @get("/", sync_to_thread=True)
+    @get("/", sync_to_thread=True, takes_long=True)
     def replay(self, request: ConsoleRequest, state: State) -> Response[str]:
         """Show last month's revenue, margin, winners and losers at the price in the address."""
         services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
+        with services.database.unhurried().reading(request.user.tenant) as uow:
             books = book_choice(uow, services.now(uow), request.query_params.get("book"))
             book = books.stored.book
             movable = [feature for feature in book.features if feature.tariff.model in PRICED_BY_ONE]

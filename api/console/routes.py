@@ -30,6 +30,7 @@ from api.console.prices import PricePages
 from api.console.replay import ReplayPages
 from api.console.sessions import SessionAuthentication
 from api.console.sign_in import SignInController, SignOutController
+from api.patience import Patience
 from api.requests import check_address
 from api.services import Services
 from billing.exports.rendering import FONTS
@@ -96,7 +97,7 @@ def console_routes(services: Services) -> list[ControllerRouterHandler]:
     pages = Router(
         "/console",
         route_handlers=[signed_in, SignInController, CustomerPage, nothing_here],
-        middleware=[DefineMiddleware(CSRFMiddleware, config=protection)],
+        middleware=[Patience(), DefineMiddleware(CSRFMiddleware, config=protection)],
         before_request=_look_at_address,
         exception_handlers={DomainError: refused, HTTPException: not_served, Exception: failed},
         include_in_schema=False,

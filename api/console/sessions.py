@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import anyio.to_thread
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
+from api.patience import in_worker
 from api.security import ForbiddenError
 from api.services import Services
 from billing.people import Person, Role, person_signed_in
@@ -51,7 +51,7 @@ class SessionAuthentication(AbstractAuthenticationMiddleware):
         """Return the visitor. Raises SignInNeededError."""
         token = connection.cookies.get(SESSION_COOKIE, "")
         services: Services = connection.app.state.services
-        person = await anyio.to_thread.run_sync(_signed_in, services, token) if token else None
+        person = await in_worker(_signed_in, services, token) if token else None
         if person is None:
             wanted = connection.url.path + (f"?{connection.url.query}" if connection.url.query else "")
             raise SignInNeededError(wanted if connection.scope["method"] == "GET" else "/console")

@@ -80,11 +80,12 @@ class CloseController(Controller):
         operation_id="CheckClose",
         scopes=any_of(Scope.READ, Scope.FINANCE),
         sync_to_thread=True,
+        takes_long=True,
     )
     def check(self, period: FromPath[str], request: ApiRequest, state: State) -> ChecklistView:
         """Return what to look at before a month is closed."""
         services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
+        with services.database.unhurried().reading(request.user.tenant) as uow:
             return {"checks": [_check(each) for each in checklist(uow, period, services.now(uow))]}
 
     @post(
@@ -93,6 +94,7 @@ class CloseController(Controller):
         scopes=any_of(Scope.FINANCE),
         status_code=200,
         answer=CloseView,
+        takes_long=True,
     )
     async def close(
         self,
@@ -113,7 +115,7 @@ class CloseController(Controller):
             options = CloseOptions(
                 actor=actor.name, issued_on=how.issued_on, grace_days=how.grace_days, collect=services.collect, by=actor
             )
-            result = close(services.database, tenant, period, now, options)
+            result = close(services.database.unhurried(), tenant, period, now, options)
             return lambda _uow: (200, _closed(period, result))
 
         return await after_steps(services, request, idempotency_key, steps)
@@ -124,6 +126,7 @@ class CloseController(Controller):
         scopes=any_of(Scope.FINANCE),
         status_code=200,
         answer=MonthView,
+        takes_long=True,
     )
     async def reopen(
         self,

@@ -113,12 +113,19 @@ class DemandController(Controller):
             "items": [curve_view(book.feature(key), curve) for key, curve in found.items()],
         }
 
-    @post("/simulate", operation_id="SimulateDraft", scopes=_PRICE_ADMIN, status_code=200, sync_to_thread=True)
+    @post(
+        "/simulate",
+        operation_id="SimulateDraft",
+        scopes=_PRICE_ADMIN,
+        status_code=200,
+        sync_to_thread=True,
+        takes_long=True,
+    )
     def simulate(self, data: JSONBody[SimulationBody], request: ApiRequest, state: State) -> SimulationView:
         """Rate a closed month again at a draft's prices; nothing is written. By default usage stays as it was."""
         services: Services = state.services
         draft = DraftPrices(parse_price_book(data.price_book))
-        with services.database.reading(request.user.tenant) as uow:
+        with services.database.unhurried().reading(request.user.tenant) as uow:
             model = trusted_model(uow, draft.book.key) if data.demand else None
             found = simulate(uow, draft, data.period)
         if model is not None:
@@ -128,7 +135,13 @@ class DemandController(Controller):
             found = with_response(found, {draft.book.currency: model.posterior}, seed=0, priced_as=priced_as)
         return simulation_view(found, None if model is None else model.warnings, data.largest)
 
-    @post("/{book_key:str}/proposals", operation_id="ProposeEpoch", scopes=_PRICE_ADMIN, answer=WholeProposalView)
+    @post(
+        "/{book_key:str}/proposals",
+        operation_id="ProposeEpoch",
+        scopes=_PRICE_ADMIN,
+        answer=WholeProposalView,
+        takes_long=True,
+    )
     async def propose(
         self,
         book_key: FromPath[str],
@@ -143,7 +156,7 @@ class DemandController(Controller):
 
         def draft() -> Work:
             """Read and work out before the write: it takes seconds, in which others want to write."""
-            with services.database.reading(request.user.tenant) as uow:
+            with services.database.unhurried().reading(request.user.tenant) as uow:
                 now = services.now(uow)
                 book = PriceBookRepository(uow).one_in_force(book_key, now)
                 models = DemandModelRepository(uow)

@@ -29,6 +29,7 @@ class ExportController(Controller):
         operation_id="ExportInvoices",
         scopes=any_of(Scope.READ, Scope.FINANCE),
         sync_to_thread=True,
+        takes_long=True,
         media_type="text/csv",
         media=["text/csv", "application/jsonl"],
     )
@@ -42,7 +43,7 @@ class ExportController(Controller):
     ) -> ASGIResponse:
         """Return the register of what was issued, as CSV or JSON lines."""
         services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
+        with services.database.unhurried().reading(request.user.tenant) as uow:
             found = documents(uow, period=period)
             content = b"".join((write_lines if lines else write_headers)(found, form))
         return Response(content, media_type="text/csv" if form == "csv" else "application/jsonl")
@@ -65,6 +66,6 @@ class ExportController(Controller):
         """Stream every leg of the journals after one of them, as CSV or JSON lines; the last number is the cursor."""
         services: Services = state.services
         check_form(form)
-        content = stream_journal(services.database, request.user.tenant, form, since)
+        content = stream_journal(services.database.unhurried(), request.user.tenant, form, since)
         media = "text/csv; charset=utf-8" if form == "csv" else "application/jsonl"
         return Stream(content, headers={"content-type": media})  # The handler's media type would stand for both.

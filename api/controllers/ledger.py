@@ -54,7 +54,7 @@ class LedgerController(Controller):
         items = [journal_document(each) for each in found]
         return page(services, request.user.tenant, "journals", items, limit, [found[-1].id] if found else [])
 
-    @get("/verify", operation_id="VerifyLedger", scopes=any_of(Scope.FINANCE), sync_to_thread=True)
+    @get("/verify", operation_id="VerifyLedger", scopes=any_of(Scope.FINANCE), sync_to_thread=True, takes_long=True)
     def verify(
         self,
         request: ApiRequest,
@@ -63,7 +63,7 @@ class LedgerController(Controller):
     ) -> LedgerVerdictView:
         """Recompute the chain, the balances and what hangs on them; with `books` invoices and every event as well."""
         services: Services = state.services
-        with services.database.reading(request.user.tenant) as uow:
+        with services.database.unhurried().reading(request.user.tenant) as uow:
             report = verify(uow, (*CHECKS, *(BOOKS_CHECKS if books else ())))
         return {
             "sound": report.is_sound,

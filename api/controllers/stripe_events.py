@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio.to_thread
 from litestar import Controller, Request, post
 from litestar.datastructures import State
 
+from api.patience import Patience, in_worker
 from api.services import Services
 from billing.stripe.webhooks import accept_webhook
 from models.values.errors import DomainError
@@ -26,6 +26,7 @@ class StripeEventController(Controller):
 
     path = "/v1/stripe"
     tags = ("stripe",)
+    middleware = (Patience(),)
 
     @post("/events", operation_id="ReceiveStripeEvent", status_code=200, open=True)
     async def receive(self, request: Request[Any, Any, State], state: State) -> dict[str, bool]:
@@ -35,7 +36,7 @@ class StripeEventController(Controller):
         """
         services: Services = state.services
         body, signature = await request.body(), request.headers.get(SIGNATURE, "")
-        return {"new": await anyio.to_thread.run_sync(_keep, services, body, signature)}
+        return {"new": await in_worker(_keep, services, body, signature)}
 
 
 def _keep(services: Services, body: bytes, signature: str) -> bool:

@@ -96,7 +96,7 @@ class Door:
 def open_door(
     database_url: str, tmp_path: Path, before: Callable[[Database], None] | None = None, **settings: Any
 ) -> Iterator[Door]:
-    database = Database(database_url)
+    database = Database(database_url, patience_seconds=settings.get("patience_seconds"))
     for tenant in TENANTS:
         with database.writing(tenant) as uow:
             customers = CustomerRepository(uow)
