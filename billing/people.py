@@ -38,6 +38,7 @@ class Role(StrEnum):
 
     PRODUCT = "product"  # Prices: board, drafts, demand, experiments, checkout.
     FINANCE = "finance"  # Money: invoices, closes, balances, downloads.
+    REFUND = "refund"  # Pays money back, beside finance.
     APPROVER = "approver"  # Publishes what somebody else drafted.
 
 
@@ -68,9 +69,7 @@ def person_document(person: Person) -> dict[str, Any]:
 def add_person(uow: UnitOfWork, name: str, roles: Iterable[str], password: str, salt: bytes, at: datetime) -> Person:
     """Let someone sign in. `salt`: 16 fresh random bytes. Raises InvalidValueError, ConflictError."""
     check_key(name, "person.name")
-    wanted = frozenset(_role(role) for role in roles)
-    if not wanted:
-        raise InvalidValueError("needs at least one role", field="person.roles")
+    wanted = _checked_roles(roles)
     if find_person(uow, name) is not None:
         raise ConflictError("is a person already", field="person.name", value=name, code="person_exists")
     uow.connection.execute(
@@ -96,6 +95,14 @@ def set_password(uow: UnitOfWork, name: str, password: str, salt: bytes) -> None
         .values(salt=salt.hex(), password_hash=_hash(_checked(password), salt), failures=0, failed_at=None)
     )
     _end_sessions(uow, name)
+
+
+def set_roles(uow: UnitOfWork, name: str, roles: Iterable[str]) -> Person:
+    """Give a person other roles; sessions that are open go by them at once. Raises NotFoundError, InvalidValueError."""
+    _existing(uow, name)
+    wanted = _checked_roles(roles)
+    uow.connection.execute(update(_PERSON).where(_is(uow, name)).values(roles=sorted(wanted)))
+    return _existing(uow, name)
 
 
 def disable_person(uow: UnitOfWork, name: str, at: datetime) -> Person:
@@ -197,6 +204,15 @@ def _is(uow: UnitOfWork, name: str) -> Any:  # noqa: ANN401
 
 def _person(row: Mapping[str, Any]) -> Person:
     return Person(row["name"], frozenset(Role(each) for each in row["roles"]), row["created_at"], row["disabled_at"])
+
+
+def _checked_roles(roles: Iterable[str]) -> frozenset[Role]:
+    wanted = frozenset(_role(role) for role in roles)
+    if not wanted:
+        raise InvalidValueError("needs at least one role", field="person.roles")
+    if Role.REFUND in wanted and Role.FINANCE not in wanted:  # Whoever pays back has to see what was paid.
+        raise InvalidValueError("refund needs the role finance beside it", field="person.roles", value=Role.REFUND)
+    return wanted
 
 
 def _role(role: str) -> Role:

@@ -133,6 +133,33 @@ def pay_back(
     return refund(uow, found.id, money, recorded_at, reopens=reopens, beyond_paid=beyond_paid)
 
 
+@dataclass(frozen=True, slots=True)
+class Refundable:
+    """What may go back on an invoice, in minor units: out of the customer's credit, or else what was paid of it."""
+
+    credit_minor: int
+    paid_minor: int
+
+    @property
+    def is_something(self) -> bool:
+        """Whether there is anything to pay back."""
+        return self.credit_minor > 0 or self.paid_minor > 0
+
+
+def refundable(uow: UnitOfWork, invoice: Invoice) -> Refundable:
+    """Return what a refund on an invoice may take; refunds that are on their way are not taken off."""
+    if invoice.state not in _PAYABLE:
+        return Refundable(0, 0)
+    credit = _credit_minor(uow, invoice.customer, invoice.currency)
+    return Refundable(max(credit, 0), max(_paid(uow, invoice.customer, invoice.currency)[invoice.id], 0))
+
+
+def paid_back_out_of_credit(uow: UnitOfWork, settlements: Iterable[Settlement], asset: str) -> dict[str, int]:
+    """Return by key what those refunds paid back that settle nothing, in minor units: the journal knows the amount."""
+    found = [each for each in settlements if each.kind == "refund" and not each.amount_minor]
+    return {each.key: -_cash_minor(uow, asset, [each]) for each in found}
+
+
 def check_refundable(invoice: Invoice) -> None:
     """Raise RuleBrokenError for an invoice in a state in which no money came in."""
     if invoice.state not in _PAYABLE:

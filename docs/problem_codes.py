@@ -25,6 +25,7 @@ _REMEDY_OF_CODE = {
     "forbidden": "Use a key with one of the scopes that `detail` names.",
     "rate_limited": "Wait as long as `Retry-After` says; spread requests by what `RateLimit` says is left.",
     "busy": "Wait a moment and send the same request again: nothing was done.",
+    "unanswered": "Send the same request again, under the same `Idempotency-Key`: what was done is not done twice.",
     "closed": "Send the same request again, to another process: this one is shutting down and did nothing.",
     "write_conflict": "Send the same request again: nothing was done.",
     "storage_full": "Make room for the database, then send the same request again: nothing was done.",
@@ -67,16 +68,30 @@ class _Found(NamedTuple):
 
 def found_codes() -> Sequence[ProblemCode]:
     """Return every code that the source gives, in alphabetical order."""
-    sources = [path.read_bytes() for name in _PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
-    trees = [ast.parse(source) for source in sources if b"Error" in source]
-    classes = {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-    found = [each for tree in trees for node in ast.walk(tree) for each in _codes_of(node, classes)]
     by_code: dict[str, list[_Found]] = {}
-    for each in found:
-        by_code.setdefault(each.code, []).append(each)
+    for found in _found_by_module().values():
+        for each in found:
+            by_code.setdefault(each.code, []).append(each)
     codes = {code: _described(code, places) for code, places in by_code.items()}
     codes |= {code: ProblemCode(code, *texts) for code, texts in _OF_THE_DOOR.items()}
     return [codes[code] for code in sorted(codes)]
+
+
+def codes_by_module() -> Mapping[str, set[str]]:
+    """Return which codes each module gives, by its name."""
+    return {name: {each.code for each in found} for name, found in _found_by_module().items()}
+
+
+def _found_by_module() -> Mapping[str, Sequence[_Found]]:
+    paths = [path for name in _PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
+    trees = {path: ast.parse(source) for path in paths if b"Error" in (source := path.read_bytes())}
+    classes = {node.name: node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): [
+            each for node in ast.walk(tree) for each in _codes_of(node, classes)
+        ]
+        for path, tree in trees.items()
+    }
 
 
 def _described(code: str, places: list[_Found]) -> ProblemCode:

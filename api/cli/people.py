@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 
 from api.cli.workspace import open_workspace
 from billing.audit import Actor, record
-from billing.people import Role, add_person, disable_person, people, person_document, set_password
+from billing.people import (
+    Role,
+    add_person,
+    disable_person,
+    find_person,
+    people,
+    person_document,
+    set_password,
+    set_roles,
+)
 
 _PASSWORD_BYTES = 12
 
@@ -24,6 +33,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     password = actions.add_parser("password", help="give someone a new password and end their sessions")
     password.add_argument("name")
     password.set_defaults(run=run_password)
+    roles = actions.add_parser("roles", help="give someone other roles, at once")
+    roles.add_argument("name")
+    roles.add_argument("--role", action="append", choices=list(Role), required=True, help="may be repeated")
+    roles.set_defaults(run=run_roles)
     disable = actions.add_parser("disable", help="keep someone out from now on")
     disable.add_argument("name")
     disable.set_defaults(run=run_disable)
@@ -47,6 +60,18 @@ def run_password(options: argparse.Namespace) -> int:
         set_password(uow, options.name, password, secrets.token_bytes(16))
         record(uow, Actor("cli", now), "person.password", ("person", options.name))
     print(password)
+    return 0
+
+
+def run_roles(options: argparse.Namespace) -> int:
+    """Replace all roles of a person."""
+    now = datetime.now(UTC)
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        before = find_person(uow, options.name)
+        person = set_roles(uow, options.name, options.role)
+        shown = {"before": before and person_document(before), "after": person_document(person)}
+        record(uow, Actor("cli", now), "person.roles", ("person", person.name), **shown)
+    print(f"{options.name} is {', '.join(sorted(person.roles))}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What finance does with an invoice by a form: finalise, record a payment, credit, void, write off.
+"""What finance does with an invoice by a form: finalise, record a payment, credit, pay back, void, write off.
 
 Each is the act of the API and of the command. What is refused is said on the invoice's own page, beside what was typed.
 """
@@ -17,7 +17,14 @@ from litestar.params import FromPath
 from api.console.forms import Form, number_text, short_text, text
 from api.console.pages import ConsoleRequest, actor_of, go_to, page
 from api.console.sessions import has_role
-from api.invoice_acts import credit_invoice, finalise_drafts, pay_invoice, void_invoice, write_off_invoice
+from api.invoice_acts import (
+    credit_invoice,
+    finalise_drafts,
+    pay_invoice,
+    refund_of_invoice,
+    void_invoice,
+    write_off_invoice,
+)
 from api.problems import called, status_of
 from api.services import Services
 from billing.audit import Actor
@@ -27,6 +34,9 @@ from billing.people import Role
 from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
+from billing.settlements import Refundable, paid_back_out_of_credit, refundable
+from billing.stripe.money_back import awaited_refunds
+from billing.stripe.refunding import goes_through_stripe
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import DomainError, NotFoundError
 from models.values.ids import check_external_id
@@ -74,6 +84,17 @@ class InvoiceForms(Controller):
 
         return _do(request, state.services, invoice, data, act)
 
+    @post("/refunds", sync_to_thread=True, guards=[has_role(Role.REFUND)])
+    def refund(self, invoice: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
+        """Pay money back, once by the key its form came with: Stripe does, where it collected, unless somebody has."""
+
+        def act(uow: UnitOfWork, by: Actor) -> None:
+            key = f"console:{check_external_id(text(data, 'refund'), 'refund')}"
+            processor = text(data, "processor") or None
+            refund_of_invoice(uow, invoice, key, number_text(data, "amount"), by, processor=processor)
+
+        return _do(request, state.services, invoice, data, act)
+
     @post("/void", sync_to_thread=True)
     def void(self, invoice: FromPath[str], data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
         """Void an invoice of which nothing is paid."""
@@ -104,15 +125,22 @@ def invoice_page(
         settlements = InvoiceRepository(uow).settlements([found.id]).get(found.id, [])
         notes = CreditNoteRepository(uow).of_invoice(found.id)
         left = _creditable(uow, found, notes)
+        back = refundable(uow, found)
+        back_from_credit = paid_back_out_of_credit(uow, settlements, found.currency)
+        awaited = [amount for of, amount in awaited_refunds(uow, found.customer, found.currency) if of == found.id]
+        by_stripe = goes_through_stripe(uow, found)
         now = services.now(uow)
     return page(
         request, "invoice.html", status=200 if refusal is None else status_of(refusal), invoice=found,
         customer=customer, settlements=settlements, notes=notes, creditable=left, refusal=refusal, typed=typed or {},
-        now=now, fresh_key=str(uuid_utils.uuid7()), acts=_acts(found, notes, left, now),
+        now=now, fresh_key=str(uuid_utils.uuid7()), acts=_acts(found, notes, left, back, now), refundable=back,
+        back_from_credit=back_from_credit, awaited=awaited, by_stripe=by_stripe,
     )  # fmt: skip
 
 
-def _acts(found: Invoice, notes: list[CreditNote], left: list[CreditedLine], now: datetime) -> set[str]:
+def _acts(
+    found: Invoice, notes: list[CreditNote], left: list[CreditedLine], back: Refundable, now: datetime
+) -> set[str]:
     """Return what an invoice lends itself to; the act itself looks closer."""
     is_open = found.state is InvoiceState.FINALISED
     offered = {
@@ -120,6 +148,7 @@ def _acts(found: Invoice, notes: list[CreditNote], left: list[CreditedLine], now
         "wait": found.state is InvoiceState.DRAFT and found.finalise_from > now,
         "pay": is_open or found.state is InvoiceState.UNCOLLECTIBLE,
         "credit": bool(left),
+        "refund": back.is_something,
         "void": is_open and found.open_minor == found.total_minor and not notes,
         "write_off": is_open and found.open_minor > 0,
     }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from string import Formatter
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
 DEFAULT_LANGUAGE = "en"
 _HOME = Path(__file__).resolve().parent / "words"
+parsed = Formatter().parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,24 @@ class Words:
         """Return the text under `group.name`, or the name itself where it is an identifier nobody has worded."""
         text = catalog(self.language).get(f"{group}.{name}", name)
         return text.format(**values) if values else text
+
+    def said(self, group: str, sentence: str) -> str:
+        """Return an English sentence of the engine, worded where `group` has its form, with what is filled in there."""
+        for key, form in _forms(group):
+            if found := form.fullmatch(sentence):
+                return self(key, **found.groupdict())
+        return sentence
+
+
+@cache
+def _forms(group: str) -> list[tuple[str, re.Pattern[str]]]:
+    """Return the English texts of a group by key, as what recognises them."""
+    found = []
+    for key, text in catalog(DEFAULT_LANGUAGE).items():
+        if key.startswith(f"{group}."):
+            parts = (f"{re.escape(said)}(?P<{name}>.+)" if name else re.escape(said) for said, name, *_ in parsed(text))
+            found.append((key, re.compile("".join(parts), re.DOTALL)))
+    return found
 
 
 @cache

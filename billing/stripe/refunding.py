@@ -63,6 +63,11 @@ def refund_invoice(
     return replace(after, invoice=InvoiceRepository(uow).get(found.id), set_off=tuple(paid))
 
 
+def goes_through_stripe(uow: UnitOfWork, invoice: Invoice) -> bool:
+    """Whether Stripe is asked to pay back what somebody pays back of an invoice."""
+    return _is_stripes(uow, invoice, None)
+
+
 def _is_stripes(uow: UnitOfWork, invoice: Invoice, processor: str | None) -> bool:
     return processor == PROCESSOR or (processor is None and bool(mirror.invoices_of(uow, [invoice.id])))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from billing import audit
-from billing.people import FREE_FAILURES, disable_person, set_password
+from billing.people import FREE_FAILURES, disable_person, set_password, set_roles
+from models.values.errors import InvalidValueError, NotFoundError
 from tests.integration.api.door import Door
 from tests.integration.console.browsing import PASSWORD, Browsing
 
@@ -36,6 +38,7 @@ ONLY = {
         "POST /console/product/prices/{proposal:str}/ask",
         "POST /console/product/prices/{proposal:str}/withdraw",
     ),
+    "refund": ("POST /console/finance/invoices/{invoice:str}/refunds",),
     "approver": (
         "POST /console/product/demand/publish",
         "POST /console/product/prices/{proposal:str}/approve",
@@ -43,7 +46,7 @@ ONLY = {
     ),
 }
 """Routes that open to fewer."""
-PEOPLE = {"bob": {"approver"}, "eve": {"finance"}, "pia": {"product"}}
+PEOPLE = {"bob": {"approver"}, "eve": {"finance"}, "ron": {"finance", "refund"}, "pia": {"product"}}
 PLACES = {
     "customer": "nobody",
     "proposal": "none",
@@ -103,6 +106,19 @@ def test_every_page_opens_to_its_roles_and_to_nobody_else(door: Door) -> None:
             assert answer.status_code < 500, (person, method, path, answer.text)
             seen += 1
     assert seen >= 15
+
+
+def test_other_roles_count_at_once_and_refunds_need_finance_beside_them(door: Door, browsing: Browsing) -> None:
+    browsing.sign_in("eve")
+    assert browsing.get("/console/product").status_code == 403
+    with door.database.writing("default") as uow:
+        set_roles(uow, "eve", ["product"])
+    assert [browsing.get(f"/console/{each}").status_code for each in ("product", "finance")] == [200, 403]
+    for roles in (["refund"], ["refund", "product"], [], ["king"]):
+        with pytest.raises(InvalidValueError), door.database.writing("default") as uow:
+            set_roles(uow, "eve", roles)
+    with pytest.raises(NotFoundError), door.database.writing("default") as uow:
+        set_roles(uow, "nobody", ["product"])
 
 
 def test_a_form_without_its_token_changes_nothing(door: Door, browsing: Browsing) -> None:

@@ -122,6 +122,53 @@ def test_an_invoice_is_voided_with_a_reason(door: Door, browsing: Browsing) -> N
     )
 
 
+def paid(door: Door, browsing: Browsing) -> str:
+    """Return the address of the invoice, paid in full by eve; ron is signed in."""
+    browsing.sign_in("eve")
+    home = f"{INVOICES}/{the_invoice(door)['id']}"
+    form = fields(browsing.get(home).text, "payments")
+    browsing.post(f"{home}/payments", {**form, "reference": "transfer-1"})
+    page = browsing.get(home).text
+    assert catalog("en")["invoice.refund_role"] in page
+    assert f"{home}/refunds" not in page
+    browsing.sign_in("ron")
+    return home
+
+
+def test_money_is_paid_back_once_by_whoever_has_the_role_for_it(door: Door, browsing: Browsing) -> None:
+    home = paid(door, browsing)
+    form = fields(browsing.get(home).text, "refunds")
+    for wrong, code in (("", "not_a_number"), ("0", "below_minimum"), ("1.001", "too_many_decimal_places"),
+                        ("20.01", "refund_above_paid")):  # fmt: skip
+        refused = browsing.post(f"{home}/refunds", {**form, "amount": wrong})
+        assert refused.status_code == 422
+        assert catalog("en")[f"refusal.{code}"] in refused.text
+        assert fields(refused.text, "refunds") == {**form, "amount": wrong}
+    for _ in range(2):
+        assert browsing.post(f"{home}/refunds", {**form, "amount": "7.50"}).headers["location"] == home
+    assert (the_invoice(door)["state"], the_invoice(door)["open"]) == ("finalised", "7.5")
+    assert trail(door) == [("eve", "invoice.pay"), ("ron", "invoice.refund")]
+    page = browsing.get(home).text
+    assert "\N{MINUS SIGN}7.50" in page
+    assert "12.50 USD" in page  # What is left to pay back.
+    reused = browsing.post(f"{home}/refunds", {**form, "amount": "1"})
+    assert (reused.status_code, catalog("en")["refusal.settlement_conflict"] in reused.text) == (409, True)
+
+
+def test_what_a_credit_note_left_goes_back_and_the_page_says_how_much(door: Door, browsing: Browsing) -> None:
+    home = paid(door, browsing)
+    note = fields(browsing.get(home).text, "credit-notes")
+    browsing.post(f"{home}/credit-notes", {**note, "reason": "billed twice"})
+    form = fields(browsing.get(home).text, "refunds")
+    assert browsing.post(f"{home}/refunds", {**form, "amount": "20"}).status_code == 303
+    assert (the_invoice(door)["state"], the_invoice(door)["open"]) == ("paid", "0")
+    page = browsing.get(home).text
+    assert catalog("en")["invoice.refunded_credit"].format(amount="20.00") in page
+    assert f"{home}/refunds" not in page  # There is nothing left to pay back.
+    with door.database.reading("default") as uow:
+        assert verify(uow).is_sound
+
+
 def test_a_note_over_nothing_is_refused_as_that(door: Door) -> None:
     invoice = str(the_invoice(door)["id"])
     answer = door.call("POST", f"/v1/invoices/{invoice}/credit-notes", {"reason": "x", "lines": {"1": "0"}}, key="none")

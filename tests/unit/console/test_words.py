@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 from string import Formatter
 
 import pytest
 
 from api.console.pages import HOME
-from api.console.wording import LANGUAGES, best_language, catalog
+from api.console.wording import LANGUAGES, Words, best_language, catalog
 from api.problem_codes import problem_codes
+from docs.problem_codes import ROOT, codes_by_module
 
 ASKED = re.compile(r"""\bt\("([a-z_0-9.]+)"\s*[,)]""")
-GROUPS = re.compile(r"""\bt\.of\("([a-z_]+)",""")
+GROUPS = re.compile(r"""\bt\.(?:of|said)\("([a-z_]+)",""")
+NOT_SHOWN = {
+    "domain_error", "sign_in_needed",  # No refusal by itself; leads to the sign-in.
+    "unauthenticated", "api_key_ended", "expires_in_the_past", "name_required", "unknown_api_key",  # Of API keys.
+    "person_exists", "unknown_person",  # Of a command.
+}  # fmt: skip
 
 
 def test_every_language_has_the_same_keys_and_placeholders() -> None:
@@ -35,7 +43,62 @@ def test_templates_ask_for_what_exists_and_nothing_lies_unused() -> None:
 
 def test_refusals_are_worded_by_codes_that_there_are() -> None:
     worded = {key.removeprefix("refusal.") for key in catalog("en") if key.startswith("refusal.")}
-    assert worded - problem_codes().keys() == {"stale_form"}  # A form is the console's alone.
+    assert worded - problem_codes().keys() == {"stale_form", "other"}  # A form is the console's alone.
+
+
+def test_every_refusal_that_the_console_can_show_is_worded() -> None:
+    """Those of what its pages call, and of every rule that a catalog typed into them can break."""
+    pages = {f"api.console.{path.stem}" for path in HOME.glob("*.py")}
+    shown = {each for page in [*pages, "api.invoice_acts", "api.catalog_file"] for each in _imported(page)} | pages
+    of_catalogs, waiting = {"pricing_engine.price_book"}, ["pricing_engine.price_book"]
+    while waiting:
+        for each in _imported(waiting.pop()) - of_catalogs:
+            if each.startswith(("pricing_engine.", "models.values.")):
+                of_catalogs.add(each)
+                waiting.append(each)
+    by_module = codes_by_module()
+    codes = {code for each in shown | of_catalogs | {"billing.database"} for code in by_module.get(each, ())}
+    assert len(codes) > 150
+    assert sorted(code for code in codes - NOT_SHOWN if f"refusal.{code}" not in catalog("en")) == []
+
+
+def test_what_the_engine_says_of_a_model_is_worded() -> None:
+    """Warnings and objections are sentences: each is recognised by its English text, with what is filled in."""
+    card = ROOT / "pricing_engine/demand/model_card.py"
+    said = [*_sentences(card), *_sentences(card.with_name("publishing_gates.py"))]
+    assert len(said) > 15
+    for sentence in said:
+        assert Words("en").said("warning", sentence) == sentence
+        assert not Words("ko").said("warning", sentence).isascii(), sentence
+    assert Words("ko").said("warning", "nobody has said this") == "nobody has said this"
+
+
+def _imported(module: str) -> set[str]:
+    """Return the modules of ours that a module imports from."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+            found |= {name for name in names if (ROOT / f"{name.replace('.', '/')}.py").is_file()}
+    return found
+
+
+def _sentences(path: Path) -> list[str]:
+    """Return what a module says in more than five words, with `5` for whatever is filled in; docstrings left out."""
+    tree = ast.parse(path.read_bytes())
+    apart = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr | ast.FormattedValue)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise | ast.JoinedStr):
+            apart |= {id(each) for each in ast.walk(node)} - {id(node)}
+        if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
+            apart.discard(id(node.value))
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) and id(node) not in apart:
+            found.append("".join(str(each.value) if isinstance(each, ast.Constant) else "5" for each in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in apart:
+            found.append(node.value)
+    return [each for each in found if len(each.split()) > 5]
 
 
 @pytest.mark.parametrize(
