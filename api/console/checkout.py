@@ -16,6 +16,7 @@ from litestar.params import FromPath
 from api.console.forms import Form, selection_of_form, text
 from api.console.pages import ConsoleRequest, actor_of, get, go_to, page
 from api.console.quote_view import selection_page
+from api.console.samples import asked_again, samples
 from api.console.sessions import has_role
 from api.schemas.keys import key_document
 from api.schemas.quotes import preview_view
@@ -58,7 +59,10 @@ class CheckoutController(Controller):
                 if choice.chosen
             },
         }
-        return page(request, "checkout.html", shown=shown, asked=_pretty(asked), answer=answer, **_samples(request))
+        return page(
+            request, "checkout.html", shown=shown, asked=_pretty(asked), answer=answer,
+            samples=_samples(request, asked),
+        )  # fmt: skip
 
     @post("/quotes", sync_to_thread=True)
     def seal(self, data: Form, request: ConsoleRequest, state: State) -> Response[Any]:
@@ -101,6 +105,7 @@ class CheckoutController(Controller):
     def key(self, data: Form, request: ConsoleRequest, state: State) -> Response[str]:
         """Make a sandbox key for quotes alone and show it, once, inside the samples."""
         services: Services = state.services
+        asked = asked_again(data)
         now = services.system_now()
         name = f"console {request.user.person.name}"
         with services.database.writing(request.user.tenant) as uow:
@@ -110,7 +115,7 @@ class CheckoutController(Controller):
             )  # fmt: skip
             actor = actor_of(request, now)
             audit.record(uow, actor, "key.create", ("api_key", key.id), after=key_document(key))
-        return page(request, "samples.html", asked=text(data, "asked"), **_samples(request, token))
+        return page(request, "samples.html", token=token, samples=_samples(request, asked, token))
 
     def _verified(self, request: ConsoleRequest, services: Services, quote_id: str, written: str) -> Response[str]:
         with services.database.reading(request.user.tenant) as uow:
@@ -133,8 +138,8 @@ def _verdict(written: str, book: object, sheet: object, public_pem: bytes) -> Ve
         return Verdict("", (), (Finding(error.field or "quote", str(error.value), error.rule),), ())
 
 
-def _samples(request: ConsoleRequest, token: str | None = None) -> dict[str, str | None]:
-    return {"token": token, "address": str(request.base_url).rstrip("/")}
+def _samples(request: ConsoleRequest, asked: dict[str, Any], token: str | None = None) -> dict[str, str]:
+    return samples(asked, str(request.base_url).rstrip("/"), token)
 
 
 def _pretty(document: object) -> str:

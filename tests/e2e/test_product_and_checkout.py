@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from decimal import Decimal
 
 import httpx
@@ -106,18 +110,26 @@ def test_a_sealed_quote_verifies_green_and_one_digit_turns_it_red(visit: Visit) 
     expect(page.locator("#verdict .notice.bad")).to_be_visible()
 
 
-def test_the_code_sample_answers_with_its_own_key(visit: Visit) -> None:
+def pasted(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_code_samples_answer_as_they_are_pasted(visit: Visit) -> None:
     page = visit.sign_in("ann")
     visit.go("/console/checkout")
+    without_key = page.locator("#asked pre").all_inner_texts()
     page.get_by_role("button", name="Make a sandbox key").click()
     token = page.locator("#token").inner_text()
     visit.see("samples")
-    sample = page.locator("pre").first.inner_text()
-    assert token in sample
-    body = sample.partition("-d '")[2].removesuffix("'")
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    answer = httpx.post(f"{visit.address}/v1/quotes/preview", content=body, headers=headers)
-    assert answer.status_code == 200, answer.text
+    for samples, environment in ((page.locator("pre").all_inner_texts(), {}), (without_key, {"ALACARTE_KEY": token})):
+        shell, *programs = samples
+        assert json.loads(pasted(["bash", "-c", f"{shell} --silent --fail"], environment))["rounded_total"]
+        assert len(programs) == 2
+        for program in programs:
+            assert float(pasted([sys.executable, "-c", program], environment)) >= 0
+    headers = {"Authorization": f"Bearer {token}"}
     assert httpx.get(f"{visit.address}/v1/customers", headers=headers).status_code == 403
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from billing import database as opening
 from billing.chart_of_accounts import Account, Leg
-from billing.database import Database, WriteConflictError
+from billing.database import Database, OvertimeError, UnansweredError, WriteConflictError
 from billing.journals import JournalDraft
 from billing.ledger import balance, post
 from billing.unit_of_work import UnitOfWork
@@ -83,14 +83,25 @@ def test_a_block_that_cannot_be_done_again_says_what_stood_in_its_way(database: 
         assert balance(uow, BANK) == 0
 
 
-def test_another_error_is_not_tried_again(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (psycopg.errors.LockNotAvailable("it is held"), psycopg.OperationalError),
+        (psycopg.OperationalError("the server went away"), UnansweredError),  # Perhaps after it had committed.
+        (psycopg.errors.AdminShutdown("terminating connection"), UnansweredError),
+        (psycopg.errors.QueryCanceled("it took too long"), OvertimeError),
+    ],
+)
+def test_another_error_is_not_tried_again(
+    database: Database, error: psycopg.OperationalError, told: type[Exception]
+) -> None:
     calls: list[int] = []
 
     def work(_uow: UnitOfWork) -> None:
         calls.append(1)
-        raise psycopg.OperationalError("the server went away")
+        raise error
 
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(told):
         database.write(DEFAULT_TENANT, work)
     assert len(calls) == 1
 
