@@ -30,6 +30,8 @@ _VERSION = (b"alacarte-version", API_VERSION.encode())
 _NUL = "\x00"
 _SHOWN_CHARS = 120
 _FORMS = {b"application/x-www-form-urlencoded", b"multipart/form-data"}
+_NOT_COMPRESSED = {b"", b"identity"}
+_SEND_PLAIN = {"Accept-Encoding": "identity"}
 
 Body = TypeVar("Body")
 
@@ -152,8 +154,10 @@ def _refused_parameter(name: str, rule: str) -> ClientException:
 
 
 def check_media_type(scope: Scope) -> None:
-    """Refuse the body of a form; no other type of a body is looked at. Raises ClientException (415)."""
+    """Refuse the body of a form and a compressed one; no other type is looked at. Raises ClientException (415)."""
     headers = dict(scope["headers"])
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in _NOT_COMPRESSED:
+        raise ClientException("send the body as it is, not compressed", status_code=415, headers=_SEND_PLAIN)
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind in _FORMS and headers.get(b"content-length") != b"0":
         raise ClientException("send application/json", status_code=415)

@@ -15,13 +15,14 @@ from api.console.book_choice import book_choice
 from api.console.forms import Form, short_text
 from api.console.pages import ConsoleRequest, actor_of, get, go_to, page
 from api.console.sessions import has_role
+from api.problems import status_of
 from api.services import Services
 from billing import price_proposals
 from billing.people import Role
 from billing.price_proposals import EDITABLE, Proposal, ProposalState
 from billing.publishing import next_version
 from billing.repositories.price_books import PriceBookRepository
-from models.values.errors import DomainError, InvalidValueError
+from models.values.errors import DomainError, InvalidValueError, NotFoundError
 from models.values.quantity import parse_decimal
 from pricing_engine.price_book import diff_price_books
 from pricing_engine.price_sheet import book_at
@@ -140,7 +141,9 @@ def _save(proposal: str | None, data: Form, request: ConsoleRequest, services: S
                 kept = price_proposals.draft(uow, str(uuid_utils.uuid7()), book, reason, actor)
             else:
                 kept = price_proposals.redraft(uow, proposal, book, reason, actor)
-    except InvalidValueError as error:
+    except NotFoundError:
+        raise
+    except DomainError as error:
         return _again(request, services, proposal, written, reason, error)
     return go_to(f"{_PRICES}/{kept.id}")
 
@@ -152,7 +155,15 @@ def _again(
     if proposal is not None:
         with services.database.reading(request.user.tenant) as uow:
             found = price_proposals.proposal(uow, proposal)
-    return page(request, "price_edit.html", status=422, proposal=found, written=written, reason=reason, refusal=error)
+    return page(
+        request,
+        "price_edit.html",
+        status=status_of(error),
+        proposal=found,
+        written=written,
+        reason=reason,
+        refusal=error,
+    )
 
 
 def _allowed(request: ConsoleRequest, found: Proposal) -> dict[str, bool]:

@@ -9,6 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.metrics import Metrics
 from api.readiness import Readiness
 
+_METRICS = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+"""The framework adds how text is encoded: named twice, it is no media type to some scrapers."""
+
 
 class HealthController(Controller):
     """Open to everyone: they say nothing about any tenant."""
@@ -33,4 +36,4 @@ class HealthController(Controller):
     def metrics(self, state: State) -> Response[bytes]:
         """Return what was measured of requests, in Prometheus' text format."""
         measured: Metrics = state.metrics
-        return Response(measured.exposition(), media_type=CONTENT_TYPE_LATEST)
+        return Response(measured.exposition(), media_type=_METRICS)

@@ -72,6 +72,8 @@ async function refresh(form, signal) {
     if (asks) history.replaceState(null, "", address);
     trouble.hidden = true;
   } catch (error) {
-    if (error.name !== "AbortError") trouble.hidden = false;
+    if (error.name === "AbortError") return; // The next one is on its way.
+    for (const id of places) document.getElementById(id).removeAttribute("aria-busy");
+    trouble.hidden = false;
   }
 }

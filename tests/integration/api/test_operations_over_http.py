@@ -46,7 +46,8 @@ def answered(door: Door, name: str = "alacarte_requests_total") -> Series:
     """Return a metric's samples by method, path and status."""
     scraped = door.client.get("/metrics")
     assert scraped.status_code == 200
-    assert scraped.headers["content-type"].startswith("text/plain; version=")
+    kind, version, *others = scraped.headers["content-type"].split("; ")
+    assert (kind, version.partition("=")[0], others) == ("text/plain", "version", ["charset=utf-8"])
     return {
         (sample.labels["method"], sample.labels["path"], sample.labels["status_code"]): sample.value
         for family in text_string_to_metric_families(scraped.text)

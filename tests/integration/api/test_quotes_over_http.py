@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -137,6 +139,18 @@ def test_malformed_bodies_are_refused_with_400_and_no_effect(door: Door) -> None
         assert (answer.status_code, answer.json()["code"]) == (400, "malformed"), (raw[:80], answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
     assert door.call("POST", "/v1/quotes", QUOTE, key="k").status_code == 201
+
+
+def test_a_compressed_body_is_refused_as_that(door: Door) -> None:
+    headers = {"Authorization": f"Bearer {door.token(Scope.QUOTE)}", "Content-Type": "application/json"}
+    body = json.dumps(QUOTE).encode()
+    packed = door.client.post(
+        "/v1/quotes/preview", content=gzip.compress(body), headers={**headers, "Content-Encoding": "gzip"}
+    )
+    assert (packed.status_code, packed.json()["code"]) == (415, "unsupported_media_type")
+    assert packed.headers["accept-encoding"] == "identity"
+    plain = door.client.post("/v1/quotes/preview", content=body, headers={**headers, "Content-Encoding": "identity"})
+    assert plain.status_code == 200
 
 
 def test_a_form_is_of_no_media_type_that_is_read(door: Door) -> None:
