@@ -113,7 +113,8 @@ class BookPages(Controller):
         with services.database.reading(request.user.tenant) as uow:
             today = services.now(uow).date()
             found = open_invoices(uow)
-            names = {each.key: each.legal_name for each in CustomerRepository(uow).page("", 500)}
+            known = CustomerRepository(uow).many({each.customer for each in found})
+        names = {each.key: each.legal_name for each in known.values()}
         debts = age(found, today)
         return page(
             request, "receivables.html", debts=debts, totals=totals(debts), ages=AGES, names=names, today=today,

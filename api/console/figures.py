@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from zoneinfo import ZoneInfo
 
 from models.values.money import currency, from_minor, round_to_minor
@@ -13,6 +13,7 @@ from models.values.quantity import plain
 _SIGNIFICANT = 3
 _MILLION = Decimal(1_000_000)
 _THOUSANDTH = Decimal("0.001")
+_TO_TWELVE_DIGITS = Context(prec=12)
 
 
 def money(amount: Decimal, code: str) -> str:
@@ -42,7 +43,8 @@ def percent(share: Decimal | float, digits: int = 0) -> str:
 
 
 def price(amount: Decimal) -> str:
-    """Write a price a unit; one that is less than a thousandth as what a million units cost."""
+    """Write a price a unit to twelve digits; one that is less than a thousandth as what a million units cost."""
+    amount = _TO_TWELVE_DIGITS.create_decimal(amount)
     return f"{number(amount * _MILLION)} / 1M" if 0 < amount < _THOUSANDTH else number(amount)
 
 

@@ -10,6 +10,7 @@ from litestar import Controller, Response
 from litestar.datastructures import State
 from litestar.params import FromPath
 
+from api.console.customer_choice import offered_customers
 from api.console.invoice_forms import invoice_page
 from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import has_role
@@ -41,10 +42,11 @@ class InvoicePages(Controller):
         place = None if after is None else (date.fromisoformat(after[0]), str(after[1]))
         with services.database.reading(tenant) as uow:
             found = InvoiceRepository(uow).page(place, _A_PAGE, customer)
-            customers = CustomerRepository(uow).page("", 500)
+            customers = offered_customers(uow, customer)
+            known = CustomerRepository(uow).many({each.customer for each in found})
         last: list[Any] = [found[-1].issued_on.isoformat(), found[-1].id] if found else []
         following = cursor_page(services, tenant, name, found, _A_PAGE, last)["next_cursor"]
-        names = {each.key: each.legal_name for each in customers}
+        names = {each.key: each.legal_name for each in known.values()}
         return page(
             request, "invoices.html", invoices=found, following=following, customer=customer, customers=customers,
             names=names,

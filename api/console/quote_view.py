@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from api.console import charts, figures
+from api.console.customer_choice import first_sold_to, offered_customers
 from api.console.forms import selection_of_form
 from billing.customers import Customer
 from billing.phases import PhaseState
@@ -85,11 +86,11 @@ def selection_page(uow: UnitOfWork, form: Mapping[str, Any], signer: Signer, at:
 
     A selection that the book refuses is not an error of the page: the refusal is shown in place of the price.
     """
-    customers = CustomerRepository(uow).page("", 500)
+    asked = str(form.get("customer") or "")
+    customers = offered_customers(uow, asked)
     if not customers:
         raise NotFoundError("there is no customer yet", field="customer", code="no_customer")
-    asked = str(form.get("customer") or customers[0].key)
-    customer = CustomerRepository(uow).get(asked)
+    customer = CustomerRepository(uow).get(asked) if asked else first_sold_to(uow, customers, at)
     book = PriceBookRepository(uow).for_customer(customer.currency, customer.channel, at)
     known = {feature.key for feature in book.book.features}
     today = {key: quantity for key, quantity in _current_selection(uow, customer.key, at).items() if key in known}

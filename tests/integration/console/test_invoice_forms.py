@@ -144,6 +144,7 @@ def test_money_is_paid_back_once_by_whoever_has_the_role_for_it(door: Door, brow
         assert refused.status_code == 422
         assert catalog("en")[f"refusal.{code}"] in refused.text
         assert fields(refused.text, "refunds") == {**form, "amount": wrong}
+        assert 'autofocus aria-describedby="refusal"' in refused.text.split(f'action="{home}/refunds"')[1]
     for _ in range(2):
         assert browsing.post(f"{home}/refunds", {**form, "amount": "7.50"}).headers["location"] == home
     assert (the_invoice(door)["state"], the_invoice(door)["open"]) == ("finalised", "7.5")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from api.console import customer_choice
 from api.console.wording import catalog
+from billing.customers import Customer
+from billing.repositories.customers import CustomerRepository
 from tests.billing_story import BOOK, Company
-from tests.integration.api.door import Door
+from tests.integration.api.door import START, Door
 from tests.integration.console.browsing import Browsing
 
 EUROPE = {**BOOK, "key": "europe", "currency": "EUR"}
@@ -56,3 +61,25 @@ def test_what_goes_with_a_feature_is_named_as_the_buyer_knows_it(door: Door, bro
     chosen = "customer=buyer&chosen=buyer&on.seats=1&q.seats=2&on.support=1&q.support=1"
     page = browsing.get(f"/console/product?{chosen}").text
     assert "(together: Seats, Support)" in page
+
+
+def test_a_page_begins_with_a_customer_to_whom_something_is_sold(door: Door, browsing: Browsing) -> None:
+    with door.database.writing("default") as uow:
+        CustomerRepository(uow).save([Customer("aaa", "hq", "First Oy", "FI", "EUR")], START)
+    browsing.sign_in("pia")
+    for page in ("/console/product", "/console/checkout"):
+        shown = browsing.get(page)
+        assert (shown.status_code, 'value="aaa"' in shown.text) == (200, True)
+        assert browsing.get(f"{page}?customer=aaa").status_code == 404
+
+
+def test_who_is_beyond_the_list_of_customers_is_named_and_stays_chosen(
+    door: Door, browsing: Browsing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(customer_choice, "MOST", 1)
+    browsing.sign_in("ann")
+    for page in ("/console/finance/invoices", "/console/product", "/console/checkout"):
+        shown = browsing.get(f"{page}?customer=buyer").text
+        assert '<option value="buyer" selected>' in shown, page
+        assert shown.count("<option value=") <= 3, page
+    assert "<td>buyer</td>" not in browsing.get("/console/finance/invoices").text

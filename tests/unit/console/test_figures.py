@@ -40,6 +40,8 @@ def test_exact_figures_keep_every_digit() -> None:
 def test_small_prices_are_written_for_a_million_units() -> None:
     assert figures.price(Decimal("0.00000015")) == "0.15 / 1M"
     assert figures.price(Decimal("0.002")) == "0.002"
+    assert figures.price(Decimal("1.0666666666666666665")) == "1.06666666667"
+    assert figures.price(Decimal("1200")) == "1,200"
     assert figures.prices(Decimal("0.00000015"), Decimal("0.0000025")) == "0.15\N{EN DASH}2.5 / 1M"
 
 
