@@ -107,6 +107,39 @@ def test_an_invoice_is_credited_in_part_and_the_rest_paid(visit: Visit) -> None:
     visit.see("invoice-paid")
 
 
+def test_money_is_paid_back_by_somebody_with_the_role_for_it_from_the_keyboard(visit: Visit) -> None:
+    page = visit.sign_in("ann")
+    visit.go("/console/finance/invoices")
+    page.get_by_label("Customer").select_option(index=5)
+    expect(page.locator("#rows tbody tr")).to_have_count(2)
+    page.locator("#rows tbody a").first.click()
+    page.wait_for_url("**/invoices/in_*")
+    address = page.url.removeprefix(visit.address)
+    page.locator("#pay summary").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Reference of the bank").fill("transfer-4712")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1 .tag")).to_have_text("paid")
+    expect(page.get_by_text("Money is paid back by somebody with the role refund.")).to_be_visible()
+    page = visit.open()
+    visit.sign_in("bob")
+    visit.go(address)
+    page.locator("#refund summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.type("999999")
+    page.keyboard.press("Enter")
+    expect(page.locator("#refusal")).to_contain_text("More than was paid")
+    expect(page.locator("#refund input[name=amount]")).to_be_focused()
+    visit.complaints.clear()  # The browser says of its own that the answer was 422.
+    visit.see("refund-refused")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("0.50")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Open: 0.50 USD")).to_be_visible()
+    visit.see("refunded")
+
+
 def test_an_event_is_looked_up_and_leads_to_its_invoice(visit: Visit) -> None:
     page = visit.sign_in("ann")
     visit.go("/console/finance/invoices")
