@@ -30,8 +30,9 @@ def with_response(
 ) -> Simulation:
     """Return the simulation with expected amounts, by the `posteriors` of each currency; 90 percent intervals.
 
-    Customers of a segment or with a feature that the model has not seen, and those who pay nothing at today's or the
-    draft's prices, are taken as they were; totals say how many respond. `priced_as`: the segment whose prices one of
+    Customers of a segment or with a feature that the model has not seen, those who pay nothing at today's or the
+    draft's prices, and those who were there for a part of the month, whose bill is no price that anybody decides on,
+    are taken as they were; totals say how many respond. `priced_as`: the segment whose prices one of
     another segment gets. The same seed gives the same result.
     """
     rng = np.random.default_rng(seed)
@@ -73,7 +74,8 @@ def _ratios(
     draft = np.array([_major(each.draft, each.currency) for each in rows])
     known = np.array(
         [
-            each.segment in posterior.segments
+            each.whole_month
+            and each.segment in posterior.segments
             and bool(each.selection)
             and set(each.selection) <= set(posterior.features)
             for each in rows

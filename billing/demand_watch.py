@@ -103,6 +103,7 @@ def watch(
         book = PriceBookRepository(uow).one_in_force(book_key, actor.at)
         found = drift_in_force(uow, book, actor.at)
         until = price_epochs.newest_epoch_began(uow, book) + order.epoch
+        listed = price_epochs.list_price_reasons(uow, book, actor.at)
         waiting = _waiting(uow, book, actor.at, order)
     model, drift = found or (None, None)
     if model is not None and drift is not None and drift.alarmed:
@@ -110,7 +111,8 @@ def watch(
         sheets = database.write(tenant, lambda uow: price_epochs.stop(uow, book, reason, signer, actor))
         return Watched(model, drift, sheets=tuple(sheets))
     if actor.at < until:
-        return Watched(model, drift, waits=f"prices stay until {until:%Y-%m-%d %H:%M} UTC")
+        since = f"list prices are in force: {'; '.join(listed)}: " if listed else ""
+        return Watched(model, drift, waits=f"{since}prices stay until {until:%Y-%m-%d %H:%M} UTC")
     if waiting is None:
         fitted = _fit(database, tenant, book, order, actor)
         if fitted is None:

@@ -125,10 +125,13 @@ def stop(uow: UnitOfWork, book: StoredBook, reason: str, signer: Signer, actor: 
 
 def model_in_force(uow: UnitOfWork, book: StoredBook, at: datetime) -> StoredModel | None:
     """Return the model behind the sheets in force, or None where all are list prices."""
-    known = [stored.sheet for stored in PriceBookRepository(uow).sheets(book.content_hash)]
-    current = [_in_force_since(known, segment, at)[-1] for segment in _segments(known)]
-    hashes = [sheet.model_hash for sheet in current if sheet.model_hash]
+    hashes = [sheet.model_hash for sheet in _current(uow, book, at) if sheet.model_hash]
     return DemandModelRepository(uow).find(book.book.key, hashes[0]) if hashes else None
+
+
+def list_price_reasons(uow: UnitOfWork, book: StoredBook, at: datetime) -> list[str]:
+    """Return why list prices are in force where a person or an alarm put them there, in order; empty where none did."""
+    return sorted({sheet.fallback for sheet in _current(uow, book, at) if sheet.fallback})
 
 
 def newest_epoch_began(uow: UnitOfWork, book: StoredBook) -> datetime:
@@ -141,6 +144,12 @@ def newest_epoch_began(uow: UnitOfWork, book: StoredBook) -> datetime:
 def next_epoch(sheets: Sequence[PriceSheet]) -> int:
     """Return the number of the epoch that would follow a book's sheets."""
     return max((sheet.epoch for sheet in sheets), default=-1) + 1
+
+
+def _current(uow: UnitOfWork, book: StoredBook, at: datetime) -> list[PriceSheet]:
+    """Return each segment's sheet in force."""
+    known = [stored.sheet for stored in PriceBookRepository(uow).sheets(book.content_hash)]
+    return [_in_force_since(known, segment, at)[-1] for segment in _segments(known)]
 
 
 def _put_in_force(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from msgspec import structs
@@ -22,7 +22,7 @@ from billing.coupons import held_coupons, taken_before
 from billing.customers import Customer, LegalEntity
 from billing.invoices import Invoice, InvoiceState, draft_invoice
 from billing.invoicing import feature_names
-from billing.phases import Agreement, Subscription
+from billing.phases import Agreement, PhaseState, Subscription
 from billing.price_source import PriceSource
 from billing.rated_usage import RatedUsage
 from billing.repositories.charges import ChargeRepository
@@ -34,6 +34,7 @@ from billing.simulation import Billing, FeatureAmounts, SimulatedCustomer, Simul
 from billing.tax import BuiltInRates, TaxRates
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError, RuleBrokenError
+from models.values.period import Period
 from models.values.quantity import EXACT
 from pricing_engine.price_book import PriceBook
 from pricing_engine.price_sheet import PriceSheet
@@ -135,6 +136,7 @@ def _simulate_some(uow: UnitOfWork, keys: Sequence[str], task: _Task) -> tuple[l
     draft = _rated(uow, keys, task.run, moved) if moved.subscriptions else live
     held = held_coupons(uow, keys, task.run.effective_at, again=True)
     agreed = _agreed(subscriptions, task.run.effective_at)
+    partly = _there_for_a_part(subscriptions, task.run.effective_at)
     names = feature_names(uow, [row.book_hash for rows in live.values() for row in rows])
     names |= {(_DRAFT, feature.key): feature.name for feature in task.draft.book.features}
     found = []
@@ -166,6 +168,7 @@ def _simulate_some(uow: UnitOfWork, keys: Sequence[str], task: _Task) -> tuple[l
                 features=_by_feature(*billed),
                 not_sold=moved.not_sold.get(customer, ()),
                 selection=agreed.get((customer, asset), {}),
+                whole_month=(customer, asset) not in partly,
             )
         )
     return found, len(moved.subscriptions)
@@ -187,6 +190,19 @@ def _agreed(subscriptions: Sequence[Subscription], at: datetime) -> dict[_Stream
         sums = found.setdefault((subscription.customer, subscription.currency), {})
         for key, quantity in ({} if phase is None else phase.agreement.selection).items():
             sums[key] = EXACT.add(sums.get(key, _ZERO), quantity)
+    return found
+
+
+def _there_for_a_part(subscriptions: Sequence[Subscription], at: datetime) -> set[_Stream]:
+    """Return whose subscriptions, of those in force at the month's last instant, began or paused within it."""
+    first = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    month = Period(first + timedelta(days=1), at)  # Its first day begins in every zone before that.
+    found = set()
+    for subscription in subscriptions:
+        of_month = [each for each in subscription.stretches() if each.period.intersection(month) is not None]
+        whole = subscription.starts_at < month.start and all(e.phase.state is PhaseState.ACTIVE for e in of_month)
+        if subscription.phase_at(at) is not None and not whole:
+            found.add((subscription.customer, subscription.currency))
     return found
 
 

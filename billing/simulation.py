@@ -55,7 +55,8 @@ class SimulatedCustomer:
 
     `expected`: what the draft would earn, net, if it were offered anew, where demand responds; None without a model
     that knows the customer's segment and features (`demand_response`). `not_sold`: features the draft does not have.
-    `selection`: what is agreed at the end of the month, by feature.
+    `selection`: what is agreed at the end of the month, by feature. `whole_month`: it was billed from the month's
+    first day on.
     """
 
     customer: str
@@ -68,6 +69,7 @@ class SimulatedCustomer:
     expected: Interval | None = None
     not_sold: tuple[str, ...] = ()
     selection: Mapping[str, Decimal] = field(default_factory=dict)
+    whole_month: bool = True
 
     @property
     def difference_minor(self) -> int:

@@ -69,6 +69,13 @@ def test_the_live_book_gives_the_issued_invoices_to_the_cent(company: Company) -
         assert all(each.draft == each.live for each in result.customers)
 
 
+def test_who_began_within_the_month_paid_for_a_part_of_it(company: Company) -> None:
+    """acme began on the tenth of January: what it paid then is no price that it decided on."""
+    for period, partly in (("2026-01", {"acme"}), ("2026-02", set())):
+        result = simulated(company, BOOK, period)
+        assert {each.customer for each in result.customers if not each.whole_month} == partly
+
+
 def test_a_draft_moves_only_what_the_month_billed_first(company: Company) -> None:
     """In February acme pays for its seats, and January's late event at the price of January."""
     result = simulated(company, repriced("tokens", {"model": "unit", "unit_amount": "0.01"}), "2026-02")

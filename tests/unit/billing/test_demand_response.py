@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -92,12 +93,13 @@ def test_who_the_model_does_not_know_is_taken_as_they_were(posterior: FeaturePos
         customer("elsewhere", 10_000, 20_000, segment="us"),
         customer("other", 10_000, 20_000, feature="tokens"),
         customer("free", 0, 20_000),
+        replace(customer("since the 27th", 10_000, 20_000), whole_month=False),
     )
     found = with_response(simulation(*strangers), {"USD": posterior}, seed=1)
     assert all(each.expected is None for each in found.customers)
     assert found.totals[0].responding == 0
     assert found.totals[0].expected is not None
-    assert found.totals[0].expected.mean == pytest.approx(600.0)
+    assert found.totals[0].expected.mean == pytest.approx(800.0)
     assert with_response(simulation(*strangers), {}, seed=1).totals[0].expected is None
 
 
