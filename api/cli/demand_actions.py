@@ -8,8 +8,6 @@ from datetime import timedelta
 from decimal import Decimal
 
 import polars as pl
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from api.catalog_file import decode_json_object
 from api.cli.customer_attributes import read_attributes
@@ -22,6 +20,7 @@ from api.cli.demand_text import (
     sheet_lines,
     watch_lines,
 )
+from api.cli.progress import step
 from api.cli.workspace import current_time, now_in, open_workspace
 from api.settings import Settings
 from billing import demand_watch, price_epochs
@@ -54,9 +53,9 @@ def fit(options: argparse.Namespace) -> int:
             book = PriceBookRepository(uow).one_in_force(options.book, until).book
             log = _read(uow, book, window)
             proxies = segment_check(uow, book, read_attributes(options.attributes), until)
-        with _step("fitting"):
+        with step("fitting"):
             posterior = learn(log)
-        with _step("predicting quotes that taught nothing"):
+        with step("predicting quotes that taught nothing"):
             card = card_document(log, posterior, proxies)
         if card is None and options.attributes is not None:
             raise RuleBrokenError("too few decisions for a card to say it", field="attributes", code="no_model_card")
@@ -94,7 +93,7 @@ def propose(options: argparse.Namespace) -> int:
             models = DemandModelRepository(uow)
             key = book.book.key
             model = models.newest(key) if options.model is None else models.get(key, options.model)
-            with _step("proposing"):
+            with step("proposing"):
                 draft = draft_epoch(uow, book, model, actor.at, order)
         kept = database.write(settings.tenant, lambda uow: keep_proposal(uow, book, draft, order, signer, actor))
     _print([*proposal_lines(draft), *evaluation_lines(draft), *objection_lines(kept)])
@@ -130,7 +129,7 @@ def drift(options: argparse.Namespace) -> int:
     """Compare what came after the model in force was fitted with what it predicts."""
     with open_workspace() as (settings, database):
         now = current_time(settings, database)
-        with database.reading(settings.tenant) as uow, _step("reading quotes"):
+        with database.reading(settings.tenant) as uow, step("reading quotes"):
             found = drift_in_force(uow, PriceBookRepository(uow).one_in_force(options.book, now), now)
         if found is None:
             print("list prices are in force: there is no model to drift from")
@@ -155,7 +154,7 @@ def watch(options: argparse.Namespace) -> int:
         attributes=read_attributes(options.attributes),
         proposing=EpochOrder(holdout=holdout, seed=options.seed, gates=gates),
     )
-    with open_workspace() as (settings, database), _step("watching"):
+    with open_workspace() as (settings, database), step("watching"):
         actor = Actor(options.actor, current_time(settings, database))
         found = demand_watch.watch(database, settings.tenant, options.book, order, settings.signer(), actor)
     _print(watch_lines(found))
@@ -185,18 +184,9 @@ def _stop(settings: Settings, database: Database, options: argparse.Namespace, r
 
 
 def _read(uow: UnitOfWork, book: PriceBook, window: LogWindow) -> pl.DataFrame:
-    with _step("reading quotes") as bar:
+    with step("reading quotes") as bar:
         task = bar.task_ids[0]
         return window.read(uow, book, lambda read: bar.update(task, description=f"reading quotes: {read}"))
-
-
-def _step(title: str) -> Progress:
-    """Say what is going on, and for how long, while it is."""
-    bar = Progress(
-        TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True), transient=True
-    )  # fmt: skip
-    bar.add_task(title, total=None)
-    return bar
 
 
 def _print(lines: list[str]) -> None:

@@ -12,11 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
 from api.catalog_file import write_catalog
 from api.cli.demand_text import warning_lines
+from api.cli.progress import step
 from api.cli.workspace import now_in, open_workspace
 from billing.demand_models import trusted_model, window_of
 from billing.publishing import next_version
@@ -118,13 +116,9 @@ def group_offer(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, work: Callable[[PriceBook, FeaturePosterior], Drafted]) -> int:
-    bar = Progress(
-        TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True), transient=True
-    )  # fmt: skip
-    bar.add_task("designing", total=None)
     if options.seed < 0:
         raise InvalidValueError("must be >= 0", field="seed", value=options.seed)
-    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow, bar:
+    with open_workspace() as (settings, database), database.reading(settings.tenant) as uow, step("designing"):
         book = PriceBookRepository(uow).one_in_force(options.book, now_in(settings, uow)).book
         model = trusted_model(uow, book.key, options.model)
         posterior = in_money(window_of(model).read(uow, book), model.posterior)

@@ -57,6 +57,10 @@ def test_an_epoch_follows_the_other_until_acceptance_leaves_the_model(shop: Shop
     assert [each.sheet.fallback[:17] for each in alarm.sheets] == ["model 1: 1 alarms"]
     assert price_at(shop, FEBRUARY + timedelta(hours=3)) == (Decimal(8), "")
 
+    after = look(shop, FEBRUARY + timedelta(hours=4))
+    assert after.waits.startswith("list prices are in force: model 1: 1 alarms")
+    assert "prices stay until" in after.waits
+
     # Nobody leaves list prices that an alarm put in force, but a person.
     later = look(shop, FEBRUARY + timedelta(hours=3) + WEEK)
     assert later.proposal is not None
