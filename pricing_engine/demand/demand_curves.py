@@ -23,10 +23,17 @@ LATENT_SIZE = 6
 """Location, log spread, ceiling; second group's location and log spread; share of the first group."""
 _LEAST_CHANCE = 1e-4
 _SPREAD_MEDIAN, _SPREAD_LOG_DEVIATION = 0.4, 0.7
+_USUAL_SPAN, _NARROWER_BY, _VAGUER_BY = 2.4, 0.5, 0.4
+"""In a range of prices narrower than by a factor of eleven willingness to pay is believed to spread less, and less is
+believed: else all curves would be flat from end to end."""
+_NARROW_SPAN, _NARROWER_BY, _VAGUER_BY = 2.4, 0.5, 0.4
 _CEILING_LOG_DEVIATION = 2.5
 _LOCATION_SHARES = (0.3, 1.1)
 _LOCATION_DEVIATION = 0.7
 """Below 1: the middle of that span is likelier than its ends, or a few sales low down are soon all there is."""
+_RATHER_LOW, _LOWER_BY = -2.0, 0.6
+"""Below that latent location, one of fifteen, it leaves that span downwards by so much of the range for each unit: a
+best price at the low end is unlikely, but must not be impossible."""
 _WEIBULL_SHAPE, _LARGEST_EXPONENT = 1.1, 10.0
 _RAMP_HALF_WIDTH = float(np.sqrt(3.0))
 _LOGISTIC_SCALE = float(np.sqrt(3.0) / np.pi)
@@ -92,6 +99,13 @@ class PriceGrid:
         # Without this, a few sales at low prices would convince the model that there is nothing to find above.
         span = float(np.log(high / low))
         self._location = self.log_low + _LOCATION_SHARES[0] * span
+        self._lower_by = _LOWER_BY * span
+        narrower = _NARROWER_BY * max(float(np.log(_NARROW_SPAN / span)), 0.0)
+        self._log_spread = float(np.log(_SPREAD_MEDIAN)) - narrower
+        self._log_spread_deviation = _SPREAD_LOG_DEVIATION + _VAGUER_BY * narrower
+        narrower = _NARROWER_BY * max(float(np.log(_USUAL_SPAN / span)), 0.0)
+        self._log_spread = float(np.log(_SPREAD_MEDIAN)) - narrower
+        self._log_spread_deviation = _SPREAD_LOG_DEVIATION + _VAGUER_BY * narrower
         self._location_span = (_LOCATION_SHARES[1] - _LOCATION_SHARES[0]) * span
 
     def curves(self, family: NDArray[np.int64], latent: Floats) -> Curves:
@@ -119,8 +133,9 @@ class PriceGrid:
 
     def _survival(self, shape: Shape, location: Floats, spread: Floats) -> Floats:
         """P(willingness to pay > price) (H, G), for latent location and spread (H, 1)."""
-        middle = np.exp(self._location + self._location_span * ndtr(_LOCATION_DEVIATION * location))
-        width = _SPREAD_MEDIAN * np.exp(_SPREAD_LOG_DEVIATION * spread)
+        inside = self._location + self._location_span * ndtr(_LOCATION_DEVIATION * location)
+        middle = np.exp(inside + self._lower_by * np.minimum(location - _RATHER_LOW, 0.0))
+        width = np.exp(self._log_spread + self._log_spread_deviation * spread)
         if shape is Shape.RAMP:
             return np.asarray(
                 np.clip(0.5 + (middle - self.prices) / (2.0 * _RAMP_HALF_WIDTH * width * middle), 0.0, 1.0)

@@ -21,10 +21,11 @@ from pricing_engine.demand.prior import DemandPrior, NormalBelief
 _SPREAD_OFFERS, _SPREAD_SHARE = 4, 0.3
 _JITTER, _LEAST_JITTER = 0.05, 0.005
 _REFIT_GROWTH = 1.03
-_PRIOR = DemandPrior(
-    intercept=NormalBelief(0.0, 5.0), log_slope=NormalBelief(1.1, 0.3), any_worth=NormalBelief(0.5, 1.0)
-)
-"""Before the first offer: a feature is worth something, and an elasticity is a few times minus one."""
+_LOG_SLOPE, _LOG_SLOPE_DEVIATION = 1.1, 0.3
+_SLOPE_TIMES_SPAN, _VAGUER_BY = 4.0, 0.5
+"""Before the first offer: a feature is worth something, and an elasticity is a few times minus one. In a range narrower
+than by a factor of four that would hardly move acceptance from one end to the other: there more is believed, and less
+surely."""
 _ADDITIVE_ODDS = 3.0
 """Log evidence from which worth is taken to add up in money rather than to multiply: 20 to 1."""
 _WINDOW = 100
@@ -81,6 +82,7 @@ class FeaturePricing:
     def __init__(self, low: float, high: float, unit_cost: float, rng: np.random.Generator) -> None:
         self._rng, self._unit_cost = rng, unit_cost
         self._low, self._high = max(low, unit_cost, _LOWEST_SHARE * high), high
+        self._prior = _prior(float(np.log(high / max(low, _LOWEST_SHARE * high))))
         self._wanted: tuple[Floats, Floats] | None = None
         self._rows: list[Floats] = []
         self._learnt: _Learnt | None = None
@@ -127,17 +129,27 @@ class FeaturePricing:
             if drift(foretold, latest[:, -1], _WINDOW).alarmed:
                 data = latest  # What was learnt before no longer holds.
         self._rows, self._count = [data], len(data)
-        self._learnt, self._fitted = _fit(data[:, :-2], data[:, -2], data[:, -1]), len(data)
+        self._learnt, self._fitted = _fit(data[:, :-2], data[:, -2], data[:, -1], self._prior), len(data)
         self._wanted = None
 
 
-def _fit(features: Floats, price: Floats, accepted: Floats) -> _Learnt:
+def _prior(span: float) -> DemandPrior:
+    """Return what is believed before the first offer in a range of prices of so many log units."""
+    steeper = max(float(np.log(_SLOPE_TIMES_SPAN / span)) - _LOG_SLOPE, 0.0)
+    return DemandPrior(
+        intercept=NormalBelief(0.0, 5.0),
+        log_slope=NormalBelief(_LOG_SLOPE + steeper, _LOG_SLOPE_DEVIATION + _VAGUER_BY * steeper),
+        any_worth=NormalBelief(0.5, 1.0),
+    )
+
+
+def _fit(features: Floats, price: Floats, accepted: Floats, prior: DemandPrior) -> _Learnt:
     scale = np.sqrt(np.mean(features**2, axis=0))
     scale[scale == 0] = 1.0
     names = [f"x{k}" for k in range(features.shape[1])]
     design = quote_design(features / scale, price, accepted, features=names)
     ceilings = _ceilings(accepted)
-    fits = [_fit_scale(design, ceiling) for ceiling in ceilings]
+    fits = [_fit_scale(design, ceiling, prior) for ceiling in ceilings]
     odds = np.array([fit.log_evidence for fit in fits])
     odds[1:] -= np.log(max(len(odds) - 1, 1))  # Half of the belief is that there is no ceiling.
     weight = np.exp(odds - odds.max())
@@ -157,9 +169,8 @@ def _ceilings(accepted: Floats) -> list[float]:
     return [1.0, *(ceiling for ceiling in _CEILINGS if ceiling > share)]
 
 
-def _fit_scale(design: QuoteDesign, ceiling: float) -> FeaturePosterior:
+def _fit_scale(design: QuoteDesign, ceiling: float, prior: DemandPrior) -> FeaturePosterior:
     multiplied, added = (
-        fit_posterior(design, member, prior=_PRIOR, ceiling=ceiling)
-        for member in (Scale.MULTIPLICATIVE, Scale.ADDITIVE)
+        fit_posterior(design, member, prior=prior, ceiling=ceiling) for member in (Scale.MULTIPLICATIVE, Scale.ADDITIVE)
     )
     return added if added.log_evidence - multiplied.log_evidence > _ADDITIVE_ODDS else multiplied

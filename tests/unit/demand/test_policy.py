@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from models.values.errors import InvalidValueError, RuleBrokenError
 from pricing_engine.demand import feature_pricing
-from pricing_engine.demand.markets import MARKETS
+from pricing_engine.demand.markets import MARKETS, Market
 from pricing_engine.demand.markets import sell as run_market
 from pricing_engine.demand.policy import AdaptivePricer
 from pricing_engine.demand.price_basis import Floats
@@ -141,6 +141,20 @@ def test_no_single_run_locks_onto_a_wrong_price(name: str, seed: int, offers: in
     market = MARKETS[name](np.random.default_rng(seed))
     pricer = AdaptivePricer(market.price_range, market.unit_cost, seed=seed)
     assert run_market(market, pricer, offers, np.random.default_rng([seed, 1])).share > 0.75
+
+
+@pytest.mark.parametrize("by_feature", [0.0, 0.04])
+def test_a_narrow_range_is_not_taken_for_flat_demand(by_feature: float) -> None:
+    """Nearly all pay 1.05 and hardly anybody 1.15: a thousand offers went at prices that few took."""
+
+    def acceptance(price: Floats, when: Floats, features: Floats) -> Floats:
+        worth = 1.1 + by_feature * (features[..., 0] - 0.5) if by_feature else 1.1
+        return np.asarray(expit((worth - price) / 0.025 + 0.0 * when))
+
+    market = Market((1.0, 1.2), 0.9, acceptance, n_features=1 if by_feature else 0)
+    for seed in (1, 2):
+        pricer = AdaptivePricer(market.price_range, market.unit_cost, n_features=market.n_features, seed=seed)
+        assert run_market(market, pricer, 600, np.random.default_rng([seed, 1]), batch=5).share > 0.88
 
 
 def sell_to_few(ceiling: float) -> tuple[Floats, Floats]:
