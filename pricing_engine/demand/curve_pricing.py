@@ -31,6 +31,10 @@ _COMMON_RATE, _LEAST_EXPLORED = 0.1, 0.1
 """Where the rarer outcome is rarer than `_COMMON_RATE`, only as large a part of all offers may explore as its rate is
 of that, but `_LEAST_EXPLORED` always: a few percent of some thousand offers are too few sales to repay more."""
 
+_MANY, _MANY_SHARE = 200, 0.5
+"""So many offers at once, and more than half as many as there were before, are not to be made at two prices: nothing of
+what they teach can be used until all of them are decided."""
+
 _BISECTIONS = 20
 
 Outcomes = tuple[Floats, Floats]
@@ -58,11 +62,24 @@ class CurvePricing:
         `sellable_share`: stock left over offers left; more demand than that earns nothing.
         """
         choice, count = self._choose(sellable_share), len(features)
+        if count >= _MANY and count > _MANY_SHARE * self._posterior.offers:
+            return self._spread(count, sellable_share)
         index = np.where(self._rng.random(count) < choice.share, choice.other, choice.best)
         cells = self._cell(choice.best), self._cell(choice.other)
         low, high = (np.where(index == choice.other, cells[1][end], cells[0][end]) for end in (0, 1))
         price = np.exp(low + (high - low) * self._rng.random(count))
         return np.clip(price, self.low, self.high), self._density(price, cells, choice.share)
+
+    def _spread(self, count: int, sellable_share: float) -> tuple[Floats, Floats]:
+        """Return prices and densities as in `propose`: each the best of a curve of its own, so that much is learnt."""
+        best = self._profit(self._posterior.sample(_SAMPLED_CURVES).chance, sellable_share).argmax(axis=1)
+        index, chosen = np.unique(best, return_counts=True)
+        low, high = np.array([self._cell(int(each)) for each in index]).T
+        chance = chosen / len(best)
+        which = self._rng.choice(len(index), count, p=chance)
+        log_price = low[which] + (high - low)[which] * self._rng.random(count)
+        price = np.exp(log_price)
+        return np.clip(price, self.low, self.high), chance[which] / (np.maximum(high - low, 1e-300)[which] * price)
 
     def observe(self, price: Floats, accepted: Floats, features: Floats) -> None:
         """Learn from outcomes (n,) of 0/1 at prices (n,)."""

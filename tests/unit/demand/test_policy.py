@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from models.values.errors import InvalidValueError, RuleBrokenError
 from pricing_engine.demand import feature_pricing
@@ -262,6 +262,18 @@ def test_densities_are_those_of_the_prices() -> None:
     centre = np.searchsorted(edges, prices).clip(1, 400) - 1
     empirical = counts[centre] / len(prices) / np.diff(edges)[centre]
     assert np.median(np.abs(empirical / density - 1.0)) < 0.1
+
+
+def test_offers_made_at_once_are_spread_as_none_can_teach_the_next() -> None:
+    """Five times a thousand offers: at two prices each time, the first thousands taught next to nothing."""
+    market = Market((5.0, 50.0), 1.0, lambda price, when, features: 1.0 - ndtr(np.log(price / 12.0) / 0.4 + 0.0 * when))
+    shares = []
+    for seed in (1, 2, 3):
+        pricer = AdaptivePricer(market.price_range, market.unit_cost, seed=seed)
+        shares.append(run_market(market, pricer, 5_000, np.random.default_rng([seed, 1]), batch=1_000).share)
+        prices = pricer.propose(n=200)
+        assert len(set(np.round(prices, 1))) < 40, "few offers after many are again at the best price or one other"
+    assert np.mean(shares) > 0.8
 
 
 def test_what_is_asked_after_the_stock_is_sold_teaches_nothing() -> None:
