@@ -46,7 +46,7 @@ from api.openapi import openapi_config
 from api.problems import domain_error, unexpected_error
 from api.rate_limits import RateLimits, state_limits
 from api.readiness import Readiness
-from api.requests import StrictRequest, before_answers, identify, state_clock, state_methods
+from api.requests import MAX_BODY_BYTES, StrictRequest, before_answers, identify, state_clock, state_methods
 from api.services import Services
 from api.settings import Settings, load_settings
 from api.tracing import configured_tracer_provider, name_span, tracing_plugin
@@ -59,7 +59,6 @@ from models.values.errors import DomainError
 DOCS = Path(__file__).parent / "static" / "docs"
 """The reference, browsable: Swagger UI from our own files; no page of it asks another host for anything."""
 
-MAX_BODY_BYTES = 10 * 1024 * 1024
 _HANDLERS: list[ControllerRouterHandler] = [
     QuoteController,
     UsageController,

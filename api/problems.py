@@ -11,7 +11,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from api.requests import request_id
+from api.requests import MAX_BODY_BYTES, request_id
 from models.values.errors import (
     ConflictError,
     DomainError,
@@ -127,7 +127,8 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
         return problem(request, 400, "malformed", error.detail, errors=_as_sent(request, error.extra))
     code = HTTP_CODES.get(error.status_code, "malformed")
     named = error.extra if isinstance(error.extra, dict) else {}
-    answer = problem(request, error.status_code, code, error.detail, field=named.get("field", ""))
+    detail = f"the body is larger than {MAX_BODY_BYTES} bytes" if code == "body_too_large" else error.detail
+    answer = problem(request, error.status_code, code, detail, field=named.get("field", ""))
     answer.headers.update(error.headers or {})  # Such as the methods that are allowed.
     return answer
 

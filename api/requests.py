@@ -25,6 +25,7 @@ from api.security import Caller
 from billing.audit import Actor
 
 API_VERSION = "2026-11-01"
+MAX_BODY_BYTES = 10 * 1024 * 1024
 _JSON = (b"content-type", b"application/json")
 _VERSION = (b"alacarte-version", API_VERSION.encode())
 _NUL = "\x00"

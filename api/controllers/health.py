@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from litestar import Controller, Response, get
+from litestar import Controller, Response, get, head
 from litestar.datastructures import State
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -31,6 +31,15 @@ class HealthController(Controller):
         readiness: Readiness = state.readiness
         await readiness.check()
         return {"status": "ready"}
+
+    @head("/health", include_in_schema=False, sync_to_thread=False)
+    def health_head(self) -> None:
+        """Say so to probes that ask for no body."""
+
+    @head("/ready", include_in_schema=False)
+    async def ready_head(self, state: State) -> None:
+        """Say so to probes that ask for no body."""
+        await self.ready.fn(self, state)
 
     @get("/metrics", operation_id="ReadMetrics", sync_to_thread=True, media_type="text/plain", media=["text/plain"])
     def metrics(self, state: State) -> Response[bytes]:

@@ -67,6 +67,15 @@ def test_ready_says_which_part_is_missing(door: Door) -> None:
     assert door.call("GET", "/ready", token="").status_code == 200
 
 
+def test_probes_may_ask_for_the_head_alone(sqlite_door: Door, tmp_path: Path) -> None:
+    for path in ("/health", "/ready"):
+        answer = sqlite_door.client.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
+    (tmp_path / "key.pem").unlink()
+    answer = sqlite_door.client.head("/ready")
+    assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (503, b"", "5")
+
+
 def test_ready_wants_the_key_that_this_process_signs_with(sqlite_door: Door, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
     key.write_bytes(new_signer().private_pem())

@@ -8,6 +8,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 from api.openapi import operations
+from api.requests import MAX_BODY_BYTES
 from billing.api_keys import Scope
 from billing.publishing import sealed_book, sealed_sheet
 from billing.repositories.price_books import PriceBookRepository
@@ -151,6 +152,12 @@ def test_a_compressed_body_is_refused_as_that(door: Door) -> None:
     assert packed.headers["accept-encoding"] == "identity"
     plain = door.client.post("/v1/quotes/preview", content=body, headers={**headers, "Content-Encoding": "identity"})
     assert plain.status_code == 200
+
+
+def test_a_body_that_is_too_large_is_told_how_large_it_may_be(door: Door) -> None:
+    answer = door.call("POST", "/v1/events", raw=b" " * (MAX_BODY_BYTES + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert str(MAX_BODY_BYTES) in answer.json()["detail"]
 
 
 def test_a_form_is_of_no_media_type_that_is_read(door: Door) -> None:
