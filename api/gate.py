@@ -10,7 +10,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from api.patience import patience
+from api.patience import Wait
 from api.problems import any_error
 from api.rate_limits import RateLimits
 from api.requests import check_address, check_media_type, check_parameters, declared_parameters
@@ -33,7 +33,7 @@ class Gate(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Name the caller as the request's user and pass the request on. `OPTIONS` alone needs no key."""
         try:
-            async with patience(scope, receive, send) as (receiving, sending):
+            async with Wait(scope, receive, send) as wait:
                 if scope["method"] != HttpMethod.OPTIONS:
                     scope["user"] = caller = await authenticated(scope)
                     scope["auth"] = caller.key
@@ -43,7 +43,7 @@ class Gate(ASGIMiddleware):
                     check_parameters(scope, self._parameters_of(scope["route_handler"]))
                 check_address(scope)
                 check_media_type(scope)
-                await next_app(scope, receiving, sending)
+                await next_app(scope, wait.receive, wait.send)
         except Exception as error:
             request = Request[Any, Any, Any](scope)
             answer = any_error(request, error)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
-from api.patience import TAKES_LONG
+from api.patience import TAKES_LONG, Wait
 from billing.api_keys import Scope
-from billing.database import Database, OvertimeError
+from billing.database import Database, OvertimeError, UnansweredError
 from tests.integration.api.door import Door, open_door
 
 PATIENCE = 1.2
@@ -147,6 +149,53 @@ def test_only_what_takes_long_is_waited_for(hasty: Door) -> None:
     routes = [route for route in hasty.client.app.routes if route.path.startswith("/v1")]
     handlers = [each for route in routes for each in getattr(route, "route_handlers", ())]
     assert {str(each.operation_id) for each in handlers if each.opt.get(TAKES_LONG)} == LONG
+
+
+@pytest.mark.parametrize(
+    ("slow", "ends"),
+    [("work", True), ("body", False), ("answer", False), ("work after the body", True), ("rest", False)],
+)
+def test_only_the_time_in_which_nobody_else_is_waited_for_counts(slow: str, ends: bool) -> None:
+    long = 0.2
+    settings = SimpleNamespace(patience_seconds=long / 4)
+    app = SimpleNamespace(state=SimpleNamespace(services=SimpleNamespace(settings=settings)))
+    scope: Any = {"litestar_app": app, "route_handler": SimpleNamespace(opt={})}
+
+    async def receive() -> Any:
+        await asyncio.sleep(long if slow == "body" else 0)
+
+    async def send(_message: Any) -> None:
+        await asyncio.sleep(long if slow == "answer" else 0)
+
+    async def request() -> None:
+        async with Wait(scope, receive, send) as wait:
+            await asyncio.sleep(long if slow == "work" else 0)
+            await wait.receive()
+            await asyncio.sleep(long if slow == "work after the body" else 0)
+            await wait.send({})  # type: ignore[typeddict-item]
+            await asyncio.sleep(long if slow == "rest" else 0)
+
+    with pytest.raises(UnansweredError) if ends else nullcontext():
+        asyncio.run(request())
+
+
+def test_who_gives_up_a_request_is_told_nothing_of_the_database() -> None:
+    settings = SimpleNamespace(patience_seconds=60)
+    app = SimpleNamespace(state=SimpleNamespace(services=SimpleNamespace(settings=settings)))
+    scope: Any = {"litestar_app": app, "route_handler": SimpleNamespace(opt={})}
+
+    async def request() -> None:
+        async with Wait(scope, None, None):  # type: ignore[arg-type]
+            await asyncio.sleep(60)
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(request())
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
 
 
 class Line:
