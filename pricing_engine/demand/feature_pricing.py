@@ -31,6 +31,9 @@ _ADDITIVE_ODDS = 3.0
 _WINDOW = 100
 _CEILINGS, _CEILINGS_BELOW, _CEILINGS_AFTER = (0.3, 0.1, 0.03, 0.01), 0.15, 20
 """Where few accept, perhaps few are interested at any price: else refusals would all be taken for too high a price."""
+_FAR = 5.0
+"""So many deviations from zero, a feature (a year, say) is counted from its mean, or what it tells would be too small a
+part of its size to be learnt."""
 _NEGLIGIBLE = 1e-3
 _LOWEST_SHARE, _GRID = 1e-3, 96
 _COSTS = 32
@@ -47,14 +50,15 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _Learnt:
-    """What demand may be for features divided by `scale` (K,), and the features (m, K) it is asked for with."""
+    """What demand may be for features less `origin` over `scale` (K,), and the features (m, K) it is asked for with."""
 
     members: tuple[_Member, ...]
+    origin: Floats
     scale: Floats
     asked: Floats
 
     def acceptance(self, features: Floats, price: Floats) -> Floats:
-        chosen, all_one = features / self.scale, np.zeros(len(price), dtype=np.int64)
+        chosen, all_one = (features - self.origin) / self.scale, np.zeros(len(price), dtype=np.int64)
         chance = [m.weight * m.ceiling * m.demand.acceptance(chosen, price, all_one) for m in self.members]
         return np.asarray(np.sum(chance, axis=0))
 
@@ -63,7 +67,7 @@ class _Learnt:
         if len(self.members) == 1:
             cost, highest = np.full(len(features), unit_cost), np.full(len(features), high)
             one = np.zeros(len(cost), dtype=np.int64)
-            return optimal_prices(self.members[0].demand, features / self.scale, cost, one, highest)
+            return optimal_prices(self.members[0].demand, (features - self.origin) / self.scale, cost, one, highest)
         grid = np.geomspace(max(unit_cost, _LOWEST_SHARE * high), high, _GRID)
         chance = self.acceptance(np.repeat(features, _GRID, axis=0), np.tile(grid, len(features)))
         return np.asarray(grid[((grid - unit_cost) * chance.reshape(-1, _GRID)).argmax(axis=1)])
@@ -144,10 +148,12 @@ def _prior(span: float) -> DemandPrior:
 
 
 def _fit(features: Floats, price: Floats, accepted: Floats, prior: DemandPrior) -> _Learnt:
-    scale = np.sqrt(np.mean(features**2, axis=0))
+    middle, spread = features.mean(axis=0), features.std(axis=0)
+    origin = np.where((spread > 0) & (np.abs(middle) > _FAR * spread), middle, 0.0)
+    scale = np.sqrt(np.mean((features - origin) ** 2, axis=0))
     scale[scale == 0] = 1.0
     names = [f"x{k}" for k in range(features.shape[1])]
-    design = quote_design(features / scale, price, accepted, features=names)
+    design = quote_design((features - origin) / scale, price, accepted, features=names)
     ceilings = _ceilings(accepted)
     fits = [_fit_scale(design, ceiling, prior) for ceiling in ceilings]
     odds = np.array([fit.log_evidence for fit in fits])
@@ -159,7 +165,7 @@ def _fit(features: Floats, price: Floats, accepted: Floats, prior: DemandPrior) 
         for fit, ceiling, chance in zip(fits, ceilings, weight, strict=True)
         if chance > 0
     ]
-    return _Learnt(tuple(members), scale, features[-_WINDOW:])
+    return _Learnt(tuple(members), origin, scale, features[-_WINDOW:])
 
 
 def _ceilings(accepted: Floats) -> list[float]:

@@ -118,6 +118,18 @@ def test_features_that_are_worth_more_are_priced_higher() -> None:
     assert 1.8 * plain < with_worth < 4.0 * plain
 
 
+def test_a_feature_far_from_zero_is_told_by_how_it_varies() -> None:
+    """Of 1,000 units more or less it is the ten more or less that count."""
+    pricer, rng = AdaptivePricer((1.0, 60.0), 1.0, n_features=1, seed=3), np.random.default_rng(8)
+    for _ in range(80):
+        features = 1_000.0 + 10.0 * rng.standard_normal((10, 1))
+        price = pricer.propose(features, n=10)
+        worth = 8.0 * np.exp(0.04 * (features[:, 0] - 1_000.0) + 0.4 * rng.standard_normal(10))
+        pricer.observe(price, price < worth, features)
+    little, much = pricer.propose([[990.0], [1_010.0]], n=2)
+    assert much > 1.4 * little
+
+
 def test_with_features_it_soon_earns_most_of_what_a_clairvoyant_would() -> None:
     shares = []
     for seed in (1, 2, 3):
