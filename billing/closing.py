@@ -84,12 +84,17 @@ def close(
     """Close a month, or go on with a close that was interrupted.
 
     Raises RuleBrokenError where the checklist has an item that blocks, InvalidValueError for days of grace that are
-    below zero or more than a year.
+    below zero or more than a year, and for a date of the invoices before the month or behind the days of grace.
     """
     options = options or CloseOptions()
     if not 0 <= options.grace_days <= MAX_GRACE_DAYS:
         raise InvalidValueError(
             f"must be 0 to {MAX_GRACE_DAYS}", field="grace_days", value=options.grace_days, code="invalid_grace_days"
+        )
+    first, latest = first_day(key), (now + timedelta(days=options.grace_days + 1)).date()
+    if options.issued_on is not None and not first <= options.issued_on <= latest:
+        raise InvalidValueError(
+            f"must be from {first} to {latest}", field="issued_on", value=options.issued_on, code="invalid_issued_on"
         )
     tell = progress or _silent
     begun = database.write(tenant, lambda uow: _begin(uow, key, now, options))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 
 from billing import ledger
@@ -143,7 +143,7 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
 
     The same key again is answered with the note that is there. Raises RuleBrokenError for an invoice that is not
     finalised or a credit beyond what is creditable, ConflictError for a key used for another invoice,
-    InvalidValueError without a reason.
+    InvalidValueError without a reason, and for a date before the invoice's or in the future.
     """
     check_reason(request.reason)
     journals.lock(uow)
@@ -159,6 +159,7 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
         raise RuleBrokenError(
             "only a finalised invoice is credited", field="invoice", value=invoice.state.value, code="not_creditable"
         )
+    _check_date(invoice, request, recorded_at)
     notes = repository.of_invoice(invoice.id)
     billed = billed_in_all(uow, invoice)
     lines = plan_credit(invoice, notes, request.net_by_line, billed)
@@ -183,6 +184,18 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
     settled_by = invoice_events(invoices.get(invoice.id), before=invoice.state, by=f"credit_note:{note.id}")
     announce(uow, [credit_note_issued(note), *settled_by], recorded_at)
     return note
+
+
+def _check_date(invoice: Invoice, request: CreditRequest, recorded_at: datetime) -> None:
+    """Refuse a date before the invoice's, and one that no zone has reached."""
+    latest = (recorded_at + timedelta(days=1)).date()
+    if not invoice.issued_on <= request.issued_on <= latest:
+        raise InvalidValueError(
+            f"must be from {invoice.issued_on}, when the invoice was issued, to {latest}",
+            field="issued_on",
+            value=request.issued_on,
+            code="invalid_issued_on",
+        )
 
 
 def _check_creditable(asset: str, wanted: Mapping[int, int], left: Mapping[int, int], in_all: int) -> None:

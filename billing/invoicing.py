@@ -28,14 +28,14 @@ from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository, Settlement
 from billing.repositories.price_books import PriceBookRepository
-from billing.settlements import spend_credit
+from billing.settlements import credit_left, spend_credit
 from billing.tax import BuiltInRates, TaxRates
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import invoice_events
 from billing.webhooks.events import announce
 from models.values.errors import RuleBrokenError
 from models.values.ids import check_reason
-from models.values.money import currency
+from models.values.money import currency, shown_minor
 from models.values.quantity import EXACT
 
 Collect = Callable[[UnitOfWork, Sequence[Invoice], datetime], None]
@@ -135,8 +135,8 @@ def finalise(
 def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
     """Void a finalised invoice: its journal is reversed, its charges are free for the next invoice.
 
-    Raises RuleBrokenError for a draft, and for one of which something is paid or credited: refund or credit it,
-    InvalidValueError without a reason.
+    Raises RuleBrokenError for a draft, for one of which something is paid or credited: refund or credit it, and for one
+    below zero whose credit is spent, InvalidValueError without a reason.
     """
     check_reason(reason)
     journals.lock(uow)
@@ -163,6 +163,7 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
             value=corrected,
             code="invoice_corrected",
         )
+    _check_credit_is_there(uow, found)
     given_back = [
         Settlement(found.id, f"void:{each.key}", each.kind, -each.amount_minor, _instant(found))
         for each in settlements
@@ -350,6 +351,27 @@ def _corrected_later(uow: UnitOfWork, invoice: Invoice) -> str | None:
         if later.id != invoice.id and later.state not in gone and corrects & own:
             return later.number or later.id
     return None
+
+
+def _check_credit_is_there(uow: UnitOfWork, invoice: Invoice) -> None:
+    """Refuse to void an invoice below zero whose credit has paid others, naming the latest of them."""
+    left = credit_left(uow, invoice.customer, invoice.currency)
+    if invoice.total_minor >= 0 or left >= -invoice.total_minor:
+        return
+    repository = InvoiceRepository(uow)
+    others = {each.id: each.number for each in repository.of_customer(invoice.customer, invoice.currency)}
+    credits_of = {
+        other: sum(each.amount_minor for each in made if each.kind == "credit")
+        for other, made in repository.settlements(list(others)).items()
+    }
+    paid = [number for other, number in others.items() if credits_of.get(other, 0) > 0]
+    by = f": void {paid[-1]} first, which it has paid" if paid else ", the rest was paid back"
+    raise RuleBrokenError(
+        f"{shown_minor(left, invoice.currency)} of its credit is left{by}",
+        field="invoice",
+        value=invoice.number,
+        code="credit_spent",
+    )
 
 
 def _parties(uow: UnitOfWork, invoices: Sequence[Invoice]) -> list[tuple[str, dict[str, Any]]]:

@@ -109,7 +109,7 @@ class InvoiceRules(Telling):
         touched = invoice.paid or invoice.written_off or invoice.credited
         allowed: set[str | None] = {"invoice_not_voidable"} if touched else {None, "invoice_corrected"}
         if self.model.books[invoice.customer].credit + invoice.from_credit < 0:
-            allowed = allowed - {None} | {"insufficient_balance"}  # The credit it gave is spent.
+            allowed = allowed - {None} | {"credit_spent"}  # The credit it gave is spent.
         assert code in allowed
         if code is None:
             self.model.void(invoice)

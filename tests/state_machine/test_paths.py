@@ -276,7 +276,7 @@ def voided(company: Company, now: datetime) -> None:
             with company.database.writing(company.tenant) as uow:
                 void(uow, invoice.id, "wrong", now)
         except DomainError as refusal:
-            assert refusal.code in {"invoice_not_voidable", "invoice_corrected", "insufficient_balance"}  # noqa: PT017
+            assert refusal.code in {"invoice_not_voidable", "invoice_corrected", "credit_spent"}  # noqa: PT017
 
 
 def opened_again(month: date) -> Act:

@@ -192,6 +192,19 @@ def test_an_invoice_below_zero_pays_what_is_open(company: Company) -> None:
     assert sound(company)
 
 
+def test_an_invoice_below_zero_is_voided_after_what_its_credit_paid(company: Company) -> None:
+    make(company, cancel(company.subscription("sub-acme"), at("2026-02-01"), Who(NOW)))
+    company.close("2026-03", "2026-04-01T01:00")
+    first, _, below_zero = [each.id for each in invoices(company)]
+    refused = refusal(company, lambda: write(company, lambda uow: void(uow, below_zero, "mistake", NOW)))
+    assert refused.code == "credit_spent"
+    assert "0 of its credit is left: void INV-2026-000001 first" in str(refused)
+    for each in (first, below_zero):
+        write(company, lambda uow, each=each: void(uow, each, "mistake", NOW))
+    assert credit(company) == 0
+    assert sound(company)
+
+
 def test_a_void_gives_back_credit_for_what_else_is_open(company: Company) -> None:
     first = invoices(company)[0].id
     credit_second(company)

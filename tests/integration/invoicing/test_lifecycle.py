@@ -77,9 +77,10 @@ def test_a_number_that_two_entities_gave_names_no_document(company: Company, inv
     company.close("2026-02", "2026-03-01T01:00")
     (other,) = company.invoices("beta")
     assert other.number == invoice.number
+    later = at("2026-03-02")
     with company.database.writing(company.tenant) as uow:
         notes = [
-            issue_credit_note(uow, CreditRequest(each.id, each.id, "sorry", NOW.date(), {1: 1}), NOW)
+            issue_credit_note(uow, CreditRequest(each.id, each.id, "sorry", later.date(), {1: 1}), later)
             for each in (invoice, other)
         ]
     assert notes[0].number == notes[1].number

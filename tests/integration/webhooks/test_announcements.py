@@ -110,9 +110,9 @@ def test_a_void_invoice_and_a_credit_that_pays_are_told(database: Database, comp
         void(uow, invoice.id, "wrong", NOW)
     assert types(database)["invoice.voided"] == 1
     company.close("2026-02", "2026-03-02")
-    open_one = company.invoices("buyer")[-1]
+    open_one, later = company.invoices("buyer")[-1], at("2026-03-02")
     with database.writing("default") as uow:
-        issue_credit_note(uow, CreditRequest("all", open_one.id, "gift", NOW.date(), None), NOW)
+        issue_credit_note(uow, CreditRequest("all", open_one.id, "gift", later.date(), None), later)
     assert types(database)["invoice.paid"] == 1
 
 
