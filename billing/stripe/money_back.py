@@ -28,15 +28,14 @@ def enqueue_credit_note(
     """Reduce what is collected by a credit note of ours: of the invoice itself, or of the one that collects it."""
     row = _collector(uow, invoice_id)
     if row.status is CollectionStatus.SETTLED:
-        if amount_minor > row.carried_out_minor:
-            raise RuleBrokenError(
-                "is more than is still carried over", field="amount", value=amount_minor, code="not_creditable"
-            )
+        carried = min(
+            amount_minor, row.carried_out_minor
+        )  # What is beyond it was settled, and is credit, in our books.
         mirror.change_invoice(
             uow,
             row.invoice_id,
-            settled_minor=row.settled_minor + amount_minor,
-            carried_out_minor=row.carried_out_minor - amount_minor,
+            settled_minor=row.settled_minor + carried,
+            carried_out_minor=row.carried_out_minor - carried,
         )
         return
     params = {

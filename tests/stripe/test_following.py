@@ -19,6 +19,7 @@ from billing.settlements import Money, grant_customer_credit, pay
 from billing.stripe.enqueue import BeingChargedError
 from billing.stripe.following import follow, follow_missed
 from billing.stripe.handing_over import HandOver
+from billing.stripe.refunding import refund_invoice
 from billing.stripe.status import CollectionStatus
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import RuleBrokenError
@@ -164,6 +165,29 @@ def test_what_had_settled_an_invoice_when_it_was_handed_over_is_not_told_again(e
     assert (row.settled_minor, row.collect_minor) == (500, invoice.total_minor - 500)
     with embedded.reading("default") as uow:
         assert "credit" not in {each.kind for each in outbox.every(uow, outbox.Aggregate.INVOICE, invoice.id)}
+
+
+def test_what_no_invoice_at_stripe_collects_any_more_stays_in_our_books(embedded: Database) -> None:
+    """Too small to be charged and paid by transfer: it is credited, and paid again once it is open, as any other."""
+    company = Company(embedded)
+    company.found("c1")
+    company.subscribe("c1", company.publish(), {"tokens": "1"})
+    company.ingest([event(1, "c1", "2026-01-10", 10)], "2026-01-11")
+    company.close("2026-01", "2026-02-05", collect=HandOver())
+    (small,) = company.invoices("c1")
+    now, total = at("2026-02-06"), small.total_minor
+    with embedded.writing("default") as uow:
+        pay(uow, small.id, Money("transfer", total, now), now)
+        follow(uow, small.id, now)
+        refund_invoice(uow, small.id, "back", 1, now, processor="bank")
+        pay(uow, small.id, Money("again", 1, now), now)
+        follow(uow, small.id, now)
+        issue_credit_note(uow, CreditRequest("c", small.id, "goodwill", date(2026, 2, 6)), now)
+        follow(uow, small.id, now)
+        row = mirror.invoice(uow, small.id)
+    assert (row.status, row.carried_out_minor, row.settled_minor) == (CollectionStatus.SETTLED, 0, total)
+    with embedded.reading("default") as uow:
+        assert outbox.every(uow, outbox.Aggregate.INVOICE, small.id) == []
 
 
 def test_an_invoice_is_not_voided_while_it_may_be_charged(
