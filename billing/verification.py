@@ -203,6 +203,7 @@ def _read_entries(entries: list[AuditedEntry], progress: _Progress) -> tuple[dic
             else:
                 balances[account] = amount
     except KeyError as error:  # What stands before is looked at all the same.
+        legs_of.setdefault(current, legs)
         unsound.setdefault(journal, f"names account {error}, which is not there")
     except TypeError as error:  # A damaged file gives text for an amount.
         unsound.setdefault(journal, f"holds what cannot stand there: {error}")

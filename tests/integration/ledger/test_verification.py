@@ -129,6 +129,7 @@ def test_an_amount_that_is_no_number_names_its_journal(tmp_path: Path, sqlite_te
     [
         ("update account set asset = cast(asset as blob) where id = 3", "account"),
         ("update entry set account = 10000 where journal = 9 and leg = 1", "journal 9"),
+        ("update entry set account = 10000 where journal = 9 and leg = 0", "journal 9"),
         ("update journal set id = cast('x' as blob) where id = 10", "journal 10"),
         ("update journal set id = 1000000000000 where id = 20", "journal 20"),
         ("update journal set id = -1 where id = 20", "journal"),
