@@ -119,8 +119,12 @@ def asks_for_events(tariff: Tariff) -> bool:
 
 
 def window_of(meter: Meter, tariff: Tariff, period: Period) -> Window:
-    """Return the window of a meter's usage that `tariff` needs."""
-    return Window(meter.key, period.start, period.end, asks_for_events(tariff))
+    """Return the window of a meter's usage that `tariff` needs.
+
+    Readings that do not add up are told apart by the hours of a tariff, or as changes of its level, alone.
+    """
+    told_apart = meter.aggregation in _ADDED or isinstance(tariff.shape, Bucketed) or tariff.prorated
+    return Window(meter.key, period.start, period.end, told_apart and asks_for_events(tariff))
 
 
 @dataclass(slots=True)

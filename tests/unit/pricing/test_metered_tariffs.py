@@ -188,6 +188,24 @@ def test_a_percentage_is_of_what_the_meter_reads(aggregation: str, amount: str) 
 
 
 @pytest.mark.parametrize(
+    ("name", "aggregation", "needs"),
+    [
+        ("percentage", "sum", True),
+        ("percentage", "max", False),
+        ("dynamic", "latest", False),
+        ("percentage", "weighted_sum", False),
+        ("hours", "max", True),
+        ("graduated by level", "weighted_sum", True),
+        ("unit", "sum", False),
+    ],
+)
+def test_only_what_prices_them_has_events_kept_apart(name: str, aggregation: str, *, needs: bool) -> None:
+    """A month of readings hour by hour takes as long again as their maximum: a percentage asks for that alone."""
+    stretch = sold(TARIFFS[name], aggregation)
+    assert window_of(stretch.meter, stretch.price.tariff.tariff, MONTH).by_event is needs
+
+
+@pytest.mark.parametrize(
     ("aggregation", "amount"),
     [
         ("sum", "10"),
