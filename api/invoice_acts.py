@@ -95,6 +95,7 @@ def pay_invoice(
     if not is_known:  # What is paid beyond an invoice leaves that as it is, and is credit.
         audit.record(uow, by, "invoice.pay", ("invoice", before["id"]), before=before, after=after)
         _set_off(uow, before["id"], f"payment:{key}", by)
+        after = _document(uow, before["id"])  # Credit that was there may have paid the rest.
     return after
 
 

@@ -46,10 +46,10 @@ def refund_invoice(
     is_known = is_refunded(uow, key)
     paid: list[Invoice] = []
     if not is_known and not is_asked_for(uow, key):
+        money.check_positive(found.currency)
         check_refundable(found)
         paid = settle_debts(uow, found, key, amount_minor, now)
     if not is_known and _is_stripes(uow, found, processor):
-        money.check_positive(found.currency)
         after = RefundOfInvoice(found, is_recorded=False)
         is_known = not enqueue_refund(uow, found.id, key, amount_minor, now=now)
     elif is_asked_for(uow, key):

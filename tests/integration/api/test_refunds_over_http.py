@@ -185,3 +185,22 @@ def test_what_is_owed_is_paid_before_credit_goes_back(two_months: Door) -> None:
     [entry] = audited(two_months, "invoice.set_off")
     assert entry["object"] == first_of(two_months)
     assert sound(two_months)
+
+
+def test_nothing_is_not_asked_back_whatever_is_owed(two_months: Door) -> None:
+    second = number(two_months)
+    with two_months.database.writing("default") as uow:
+        issue_credit_note(uow, CreditRequest("c", second, "x", START.date(), {1: 1_000}), START)
+    assert refund(two_months, "r1", "0").json()["code"] == "below_minimum"
+
+
+def test_a_payment_answers_with_what_credit_has_paid_beside_it(two_months: Door) -> None:
+    second = number(two_months)
+    with two_months.database.writing("default") as uow:
+        issue_credit_note(uow, CreditRequest("c", second, "x", START.date()), START)
+    body = {"id": "bank 1", "amount": "5", "processor": "bank"}
+    paid = two_months.call("POST", "/v1/invoices/INV-2026-000001/payments", body, key="p")
+    assert (paid.status_code, paid.json()["state"], paid.json()["open"]) == (201, "paid", "0")
+    assert balances(two_months) == [{"currency": "USD", "open": "0", "credit": "5"}]
+    [entry] = audited(two_months, "invoice.set_off")
+    assert entry["object"] == first_of(two_months)
