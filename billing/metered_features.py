@@ -28,6 +28,7 @@ from pricing_engine.proration import Proration, prorate
 from pricing_engine.rating import CompiledTariff, Rating, rate
 from pricing_engine.tariffs.flat import Flat
 from pricing_engine.tariffs.scaling import exact_sum
+from pricing_engine.tariffs.tariff import Tariff
 
 _ZERO = Decimal(0)
 
@@ -179,8 +180,17 @@ def _bounded(tariff: CompiledTariff, chain: Sequence[Segment], cycle: CyclePerio
         maximum_spend=None if most is None else part(most),
         overage=None if overage is None else replace(overage, commitment=part(overage.commitment)),
     )
-    ratio = _ratio(chain, cycle)
-    return compiled_tariff(bounded), f"{ratio.used_units}/{ratio.full_units}"
+    return compiled_tariff(bounded), _part_text(plain, chain, cycle)
+
+
+def _part_text(tariff: Tariff, chain: Sequence[Segment], cycle: CyclePeriod) -> str:
+    """Write which part of the bounds counts; that of a minimum where a trial makes it another one."""
+    whole = _ratio(chain, cycle)
+    trial = sum(_ratio([each], cycle).used_units for each in chain if each.in_trial)
+    lasts, paid = (f"{units}/{whole.full_units}" for units in (whole.used_units, whole.used_units - trial))
+    if tariff.minimum_spend is None or not trial:
+        return lasts
+    return paid if tariff.maximum_spend is None and tariff.overage is None else f"{lasts}, minimum {paid}"
 
 
 def _ratio(chain: Sequence[Segment], cycle: CyclePeriod) -> Proration:

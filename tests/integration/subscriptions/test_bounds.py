@@ -143,14 +143,24 @@ def test_some_hours_of_a_price_that_was_put_right_are_not_free(company: Company)
     assert billed(company) == 12
 
 
-def test_the_explanation_says_which_part(company: Company) -> None:
-    begin(company, LEAST, "2026-01-17")
+@pytest.mark.parametrize(
+    ("tariff", "more", "part"),
+    [
+        (LEAST, {"starts": "2026-01-17"}, "15/31"),
+        (LEAST, {"trial_days": 10}, "21/31"),
+        (LEAST | {"maximum_spend": "620"}, {"trial_days": 10}, "31/31, minimum 21/31"),
+    ],
+)
+def test_the_explanation_says_which_part(
+    company: Company, tariff: dict[str, Any], more: dict[str, Any], part: str
+) -> None:
+    begin(company, tariff, **more)
     billed(company)
     (invoice,) = company.invoices("acme")
     with company.database.reading(company.tenant) as uow:
         line = next(line.line for line in invoice.lines if line.feature == "use")
         explained = explain_line(uow, invoice.id, line)
-    assert explained.usages[0].row.detail["bounds"] == "15/31"
+    assert explained.usages[0].row.detail["bounds"] == part
 
 
 def test_a_preview_is_what_the_close_bills(company: Company) -> None:
