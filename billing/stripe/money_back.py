@@ -26,17 +26,9 @@ def enqueue_credit_note(
     uow: UnitOfWork, invoice_id: str, credit_note_id: str, amount_minor: int, *, now: datetime
 ) -> None:
     """Reduce what is collected by a credit note of ours: of the invoice itself, or of the one that collects it."""
-    row = _collector(uow, invoice_id)
+    *earlier, row = _way(uow, invoice_id)
     if row.status is CollectionStatus.SETTLED:
-        carried = min(
-            amount_minor, row.carried_out_minor
-        )  # What is beyond it was settled, and is credit, in our books.
-        mirror.change_invoice(
-            uow,
-            row.invoice_id,
-            settled_minor=row.settled_minor + carried,
-            carried_out_minor=row.carried_out_minor - carried,
-        )
+        _carry_less(uow, [*earlier, row], amount_minor)
         return
     params = {
         "ref": f"{uow.tenant}/{credit_note_id}",
@@ -154,9 +146,30 @@ def _paid_and_not_paid_back(uow: UnitOfWork, row: Collecting) -> Counter[str]:
     return left
 
 
+def _carry_less(uow: UnitOfWork, way: list[Collecting], amount_minor: int) -> None:
+    """Carry over less of the first invoice of a `way`, down to nothing: the rest was settled, and is credit, by us."""
+    first = way[0]
+    less = max(min(amount_minor, first.total_minor - first.settled_minor, way[-1].carried_out_minor), 0)
+    for row in way:
+        out = row.carried_out_minor - less
+        mirror.change_invoice(
+            uow,
+            row.invoice_id,
+            settled_minor=row.settled_minor + (less if row is first else 0),
+            carried_in_minor=row.carried_in_minor - (0 if row is first else less),
+            carried_out_minor=out,
+            carried_into=row.carried_into if out else None,
+        )
+
+
 def _collector(uow: UnitOfWork, invoice_id: str) -> Collecting:
-    """Follow an invoice to the one that collects it, and lock that."""
-    row = mirror.invoice(uow, invoice_id, lock=True)
-    while row.carried_into is not None and row.collect_minor == 0:
-        row = mirror.invoice(uow, row.carried_into, lock=True)
-    return row
+    """Return the invoice that collects one, locked."""
+    return _way(uow, invoice_id)[-1]
+
+
+def _way(uow: UnitOfWork, invoice_id: str) -> list[Collecting]:
+    """Follow an invoice to the one that collects it, and lock all on the way."""
+    way = [mirror.invoice(uow, invoice_id, lock=True)]
+    while way[-1].carried_into is not None and way[-1].collect_minor == 0:
+        way.append(mirror.invoice(uow, way[-1].carried_into, lock=True))
+    return way

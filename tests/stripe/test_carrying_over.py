@@ -71,3 +71,29 @@ def test_a_carried_sum_is_voided_or_credited_without_the_provider(embedded_bridg
     bridge.drain()
     assert [invoice["total"] for invoice in twin.account.all("invoice")] == [120]
     assert bridge.listener.paid() == {"inv-1": 20, "inv-3": 100}
+
+
+def test_what_is_paid_otherwise_takes_nothing_off_what_others_carry_over(embedded_bridge: Bridge, twin: Twin) -> None:
+    """The second is paid twice (it was paid back between): the first is still owed, and collected for itself."""
+    bridge = embedded_bridge
+    bridge.enqueue(an_invoice(1, amounts=(20,)), an_invoice(2, amounts=(15,)))
+    for name in ("transfer-1", "transfer-2"):
+        with bridge.database.writing(bridge.tenant) as uow:
+            enqueue_credit_note(uow, "inv-2", name, 15, now=bridge.clock.now())
+        assert bridge.row("inv-2").carried_out_minor == 20
+    bridge.enqueue(an_invoice(3, amounts=(100,)))
+    bridge.drain()
+    assert [invoice["total"] for invoice in twin.account.all("invoice")] == [120]
+    assert bridge.listener.paid() == {"inv-1": 20, "inv-3": 100}
+
+
+def test_what_is_paid_otherwise_after_it_was_carried_over_is_not_collected(embedded_bridge: Bridge, twin: Twin) -> None:
+    bridge = embedded_bridge
+    bridge.enqueue(an_invoice(1, amounts=(20,)), an_invoice(2, amounts=(15,)))
+    with bridge.database.writing(bridge.tenant) as uow:
+        enqueue_credit_note(uow, "inv-1", "transfer", 20, now=bridge.clock.now())
+    assert (bridge.row("inv-2").carried_in_minor, bridge.row("inv-2").carried_out_minor) == (0, 15)
+    bridge.enqueue(an_invoice(3, amounts=(100,)))
+    bridge.drain()
+    assert [invoice["total"] for invoice in twin.account.all("invoice")] == [115]
+    assert bridge.listener.paid() == {"inv-2": 15, "inv-3": 100}
