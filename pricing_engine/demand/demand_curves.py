@@ -26,14 +26,13 @@ _SPREAD_MEDIAN, _SPREAD_LOG_DEVIATION = 0.4, 0.7
 _USUAL_SPAN, _NARROWER_BY, _VAGUER_BY = 2.4, 0.5, 0.4
 """In a range of prices narrower than by a factor of eleven willingness to pay is believed to spread less, and less is
 believed: else all curves would be flat from end to end."""
-_NARROW_SPAN, _NARROWER_BY, _VAGUER_BY = 2.4, 0.5, 0.4
 _CEILING_LOG_DEVIATION = 2.5
 _LOCATION_SHARES = (0.3, 1.1)
 _LOCATION_DEVIATION = 0.7
 """Below 1: the middle of that span is likelier than its ends, or a few sales low down are soon all there is."""
-_RATHER_LOW, _LOWER_BY = -2.0, 0.6
-"""Below that latent location, one of fifteen, it leaves that span downwards by so much of the range for each unit: a
-best price at the low end is unlikely, but must not be impossible."""
+_RATHER_LOW, _LOWER_BY = -1.0, 0.3
+"""Below that latent location, one of six, it leaves that span downwards by so much of the range for each unit: a best
+price at the low end is unlikely, but must not be impossible."""
 _WEIBULL_SHAPE, _LARGEST_EXPONENT = 1.1, 10.0
 _RAMP_HALF_WIDTH = float(np.sqrt(3.0))
 _LOGISTIC_SCALE = float(np.sqrt(3.0) / np.pi)
@@ -100,9 +99,6 @@ class PriceGrid:
         span = float(np.log(high / low))
         self._location = self.log_low + _LOCATION_SHARES[0] * span
         self._lower_by = _LOWER_BY * span
-        narrower = _NARROWER_BY * max(float(np.log(_NARROW_SPAN / span)), 0.0)
-        self._log_spread = float(np.log(_SPREAD_MEDIAN)) - narrower
-        self._log_spread_deviation = _SPREAD_LOG_DEVIATION + _VAGUER_BY * narrower
         narrower = _NARROWER_BY * max(float(np.log(_USUAL_SPAN / span)), 0.0)
         self._log_spread = float(np.log(_SPREAD_MEDIAN)) - narrower
         self._log_spread_deviation = _SPREAD_LOG_DEVIATION + _VAGUER_BY * narrower

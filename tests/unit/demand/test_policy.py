@@ -169,6 +169,18 @@ def test_a_narrow_range_is_not_taken_for_flat_demand(by_feature: float) -> None:
         assert run_market(market, pricer, 600, np.random.default_rng([seed, 1]), batch=5).share > 0.88
 
 
+def test_a_best_price_at_the_low_end_is_found() -> None:
+    """All pay the least price and few much more; who set the range seems to expect otherwise."""
+
+    def acceptance(price: Floats, when: Floats, features: Floats) -> Floats:
+        return np.asarray(np.exp((3.0 - price) / 2.0 + 0.0 * when))
+
+    market = Market((3.0, 30.0), 0.2, acceptance)
+    for seed in (1, 2):
+        pricer = AdaptivePricer(market.price_range, market.unit_cost, seed=seed)
+        assert run_market(market, pricer, 1_000, np.random.default_rng([seed, 1])).share > 0.7
+
+
 def sell_to_few(ceiling: float) -> tuple[Floats, Floats]:
     """Return the share earned, and last prices, where only a `ceiling` of customers takes the offer at any price."""
     plain = MARKETS["features8"](np.random.default_rng(1))
