@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from billing.demand_watch import Watched, drift_sentence
 from billing.epoch_proposals import KeptProposal
 from billing.repositories.demand_models import StoredModel
 from billing.repositories.price_books import StoredSheet
+from models.values.quantity import plain
 from pricing_engine.demand.evaluation import PolicyValue
 from pricing_engine.demand.explanation import figure
 from pricing_engine.demand.model_card import ElasticityRow, elasticity_table
@@ -154,7 +156,7 @@ def sheet_lines(sheets: Sequence[StoredSheet]) -> list[str]:
 
 
 def _change_line(change: Mapping[str, Any]) -> str:
-    rails = "; ".join(f"{hit['rail']} at {figure(float(hit['bound']))}" for hit in change["rails"])
+    rails = "; ".join(f"{hit['rail']} at {_price(hit['bound'])}" for hit in change["rails"])
     worth = change.get("worth_90")
     short = change.get("limited_supply")
     reasons = [
@@ -189,6 +191,11 @@ def _value(value: PolicyValue) -> str:
     if value.value is None or value.low is None or value.high is None:
         return f"refused, {value.refused}"
     return f"{_short(value.value)}, 90 % {_short(value.low)} to {_short(value.high)}"
+
+
+def _price(text: str) -> str:
+    """Shorten a price to six significant digits; it is money, so not by way of a float."""
+    return plain(Decimal(f"{Decimal(text):.6g}"))
 
 
 def _rounded(text: str) -> str:
