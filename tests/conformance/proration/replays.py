@@ -96,14 +96,23 @@ def credit_item(on: str, amount: Decimal) -> dict[str, Any]:
 # Kill Bill
 
 
-def billing_cycles(given: Facts) -> Facts:
+def ratios_billed(given: Facts, cycle: BillingCycle) -> list[Fraction]:
     """In advance: the turns that begin by the target date, none of it from the end date on."""
-    start, target = at(given["start"]), at(given["target"])
-    cycle = monthly(given["bill_cycle_day"], start)
-    end = cycle.period_containing(target).end
+    start, end = at(given["start"]), cycle.period_containing(at(given["target"])).end
     if "end" in given:
         end = min(end, at(given["end"]))
-    ratios = [piece.ratio for piece in prorate_cycle(Decimal(1), used=Period(start, end), cycle=cycle, rule=BY_DAY)]
+    return [piece.ratio for piece in prorate_cycle(Decimal(1), used=Period(start, end), cycle=cycle, rule=BY_DAY)]
+
+
+def cycles_billed(row: Facts) -> Fraction:
+    """Return how many turns of a row of cycles.json are billed."""
+    cycle = monthly(row["day"], at(row["start"]), Interval(row["interval"]))
+    return sum(ratios_billed(row, cycle), Fraction(0))
+
+
+def billing_cycles(given: Facts) -> Facts:
+    """Whole turns are counted, parts of them named."""
+    ratios = ratios_billed(given, monthly(given["bill_cycle_day"], at(given["start"])))
     parts = [f"{ratio.numerator}/{ratio.denominator}" for ratio in ratios if ratio != 1]
     whole = sum(ratio == 1 for ratio in ratios)
     return {"billing_cycles": " + ".join([*parts, *([str(whole)] if whole else [])])}

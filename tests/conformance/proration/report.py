@@ -20,9 +20,9 @@ _PEERS = {
 }
 
 
-def written(text: str, cases: list[dict[str, Any]]) -> str:
+def written(text: str, cases: list[dict[str, Any]], cycles: list[dict[str, Any]]) -> str:
     """Return the document with our part in it, at its end where it has none yet."""
-    part = f"{BEGIN}\n\n{_part(cases)}\n{END}"
+    part = f"{BEGIN}\n\n{_part(cases)}\n{_cycles(cycles)}\n{END}"
     if BEGIN not in text:
         return f"{text.rstrip()}\n\n## Stories: proration, anchors, daylight saving, blocking, repair\n\n{part}\n"
     head, _, rest = text.partition(BEGIN)
@@ -55,6 +55,19 @@ def _part(cases: list[dict[str, Any]]) -> str:
         "| Are the pieces of a period rounded each alone? | each alone, a cent may be lost (Kill Bill) | "
         "`round_pieces`: differences of the rounded running sum, they sum to the whole |",
         "| How long is a month? | as in the calendar | thirty days, `fixed_30` (Kill Bill's fixed days) |",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cycles(rows: list[dict[str, Any]]) -> str:
+    different = [row for row in rows if "why" in row]
+    same = len(rows) - len(different)
+    lines = [
+        "Of Kill Bill's tests of how many billing cycles are due (monthly, quarterly and annual ones, begun and ended",
+        f"in the middle) {len(rows)} rows are counted again, {same} come to the same. Not, and why:",
+        "",
+        *(f"- `{row['source'].rpartition('/')[2]}`, {row['interval']}: {row['why']}." for row in different),
         "",
     ]
     return "\n".join(lines)

@@ -3,15 +3,17 @@ from __future__ import annotations
 import json
 import os
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conformance.proration import report
-from tests.conformance.proration.replays import ELSEWHERE, REPLAYS
+from tests.conformance.proration.replays import ELSEWHERE, REPLAYS, cycles_billed
 
 CASES = json.loads(Path(__file__).with_name("figures.json").read_text())["cases"]
+CYCLES = json.loads(Path(__file__).with_name("cycles.json").read_text())["cases"]
 
 
 def comparable(figure: Any) -> Any:
@@ -33,6 +35,12 @@ def test_story_comes_to_the_same_figures(case: dict[str, Any]) -> None:
     assert comparable(REPLAYS[case["id"]](case["given"])) == comparable(asked)
 
 
+@pytest.mark.parametrize("row", CYCLES, ids=[f"{n}-{row['interval']}" for n, row in enumerate(CYCLES)])
+def test_cycles_are_billed_as_kill_bill_does(row: dict[str, Any]) -> None:
+    theirs = sum(Fraction(part) for part in row["cycles"].split(" + "))
+    assert (cycles_billed(row) == theirs) is ("why" not in row)
+
+
 def test_every_story_has_its_replay() -> None:
     assert {case["id"] for case in CASES} == set(REPLAYS)
     assert len(CASES) == len(REPLAYS)
@@ -43,6 +51,6 @@ def test_every_story_has_its_replay() -> None:
 def test_document_says_what_the_stories_say() -> None:
     text = report.DOCUMENT.read_text()
     if os.environ.get("ALACARTE_WRITE_DOCS"):
-        report.DOCUMENT.write_text(report.written(text, CASES))
+        report.DOCUMENT.write_text(report.written(text, CASES, CYCLES))
         text = report.DOCUMENT.read_text()
-    assert report.written(text, CASES) == text, "run ALACARTE_WRITE_DOCS=1 pytest tests/conformance/proration"
+    assert report.written(text, CASES, CYCLES) == text, "run ALACARTE_WRITE_DOCS=1 pytest tests/conformance/proration"
