@@ -7,8 +7,8 @@ reference, kept in the provider's metadata for ever, by which an object is found
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -175,7 +175,7 @@ class RemoteRefund:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFee:
-    """What the provider kept of a payment, in the currency it settles in."""
+    """What the provider kept of a payment or dispute, in the currency it settles in; below zero it was given back."""
 
     amount: int
     currency: str
@@ -191,8 +191,9 @@ class RemoteTransfer:
 
 
 class RemoteDisputeStatus(StrEnum):
-    """Where a dispute stands."""
+    """Where a dispute stands. An inquiry asks, and holds no money back; it may become a dispute."""
 
+    INQUIRY = "inquiry"
     OPEN = "open"
     WON = "won"
     LOST = "lost"
@@ -200,7 +201,7 @@ class RemoteDisputeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteDispute:
-    """A dispute as the provider shows it now."""
+    """A dispute as the provider shows it now, with the fees it caused, by the movement each is part of."""
 
     id: str
     intent: str
@@ -208,6 +209,7 @@ class RemoteDispute:
     amount: int
     currency: str
     created_at: datetime
+    fees: Mapping[str, RemoteFee] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class PaymentReceived:
 
 @dataclass(frozen=True, slots=True)
 class FeeCharged:
-    """The provider keeps a fee of a payment, in the currency it settles in."""
+    """The provider keeps a fee of a payment or dispute, in the currency it settles in; below zero it gives one back."""
 
     reference: str
     invoice_id: str

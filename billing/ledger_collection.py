@@ -30,6 +30,7 @@ from billing.posting_rules import (
     PartnerPayout,
     Payout,
     ProcessorFee,
+    ProcessorFeeReturned,
     journal,
 )
 from billing.repositories import journals
@@ -61,8 +62,7 @@ class LedgerCollection:
                 money = Money(event.reference, event.amount_minor, event.occurred_at, PROCESSOR)
                 pay_back(uow, event.invoice_id, money, self._now(), beyond_paid=True)
             case FeeCharged():
-                units = event.amount_minor * currency(event.currency).units_per_minor
-                self._post(uow, event.reference, event.occurred_at, ProcessorFee(event.currency, PROCESSOR, units))
+                self._post(uow, event.reference, event.occurred_at, _fee(event))
             case Disputed():
                 self._post(uow, event.reference, event.occurred_at, self._dispute_fact(uow, event))
             case CollectionEnded():
@@ -92,6 +92,13 @@ class LedgerCollection:
 
     def _post(self, uow: UnitOfWork, reference: str, at: datetime, *facts: Fact) -> None:
         ledger.post(uow, [journal(f"{PROCESSOR}:{reference}", at, *facts)], recorded_at=self._now())
+
+
+def _fee(event: FeeCharged) -> Fact:
+    units = event.amount_minor * currency(event.currency).units_per_minor
+    if units < 0:
+        return ProcessorFeeReturned(event.currency, PROCESSOR, -units)
+    return ProcessorFee(event.currency, PROCESSOR, units)
 
 
 def _payout(event: PartnerPaid) -> tuple[Fact, Fact]:

@@ -301,6 +301,15 @@ class ProcessorFee(_Processor):
 
 
 @_rule
+class ProcessorFeeReturned(_Processor):
+    """The processor gives a fee back, as of a dispute that was won."""
+
+    def moves(self) -> Iterator[Move]:
+        fee = Account("processor_fee", self.asset, "", self.processor)
+        yield Move(_clearing(self.asset, self.processor), fee, self.units)
+
+
+@_rule
 class Payout(_Processor):
     """The processor pays out to our bank account."""
 

@@ -130,7 +130,12 @@ class Absorber:
             self.review(uow, row.invoice_id, f"refund {remote.id} of {shown} {row.currency} did not arrive", now)
 
     def dispute(self, uow: UnitOfWork, invoice_id: str, remote: RemoteDispute, now: datetime) -> None:
-        """Take in a dispute: that it was opened comes first, also where only its end was seen."""
+        """Take in a dispute: that it was opened comes first, also where only its end was seen.
+
+        While it is an inquiry no money is held back, and there is nothing to take in.
+        """
+        if remote.status is RemoteDisputeStatus.INQUIRY:
+            return
         row = mirror.invoice(uow, invoice_id, lock=True)
         amount = stripe_currency(row.currency).from_wire(remote.amount)
         phases = [DisputePhase.OPENED]
@@ -141,12 +146,14 @@ class Absorber:
             at = remote.created_at if phase is DisputePhase.OPENED else now
             if self._is_new(uow, reference, "dispute", invoice_id, at, amount, remote.intent, now=now):
                 self._listener.record(uow, Disputed(reference, invoice_id, phase, amount, row.currency, at))
+        for movement, fee in remote.fees.items():
+            self.fee(uow, invoice_id, movement, fee, now)
 
-    def fee(self, uow: UnitOfWork, invoice_id: str, payment: str, remote: RemoteFee, now: datetime) -> None:
-        """Take in the provider's fee of one payment."""
+    def fee(self, uow: UnitOfWork, invoice_id: str, charged_for: str, remote: RemoteFee, now: datetime) -> None:
+        """Take in the provider's fee of one payment, or of one movement of a dispute."""
         amount = stripe_currency(remote.currency).from_wire(remote.amount)
-        reference = f"fee:{payment}"
-        if amount and self._is_new(uow, reference, "fee", invoice_id, now, amount, payment):
+        reference = f"fee:{charged_for}"
+        if amount and self._is_new(uow, reference, "fee", invoice_id, now, amount, charged_for):
             self._listener.record(uow, FeeCharged(reference, invoice_id, amount, remote.currency, now))
 
     def partner_paid(self, uow: UnitOfWork, partner: str, transfer: RemoteTransfer, now: datetime) -> None:

@@ -35,9 +35,12 @@ T = TypeVar("T")
 
 _DISPUTES = {
     "won": RemoteDisputeStatus.WON,
-    "warning_closed": RemoteDisputeStatus.WON,
     "lost": RemoteDisputeStatus.LOST,
+    "warning_needs_response": RemoteDisputeStatus.INQUIRY,
+    "warning_under_review": RemoteDisputeStatus.INQUIRY,
+    "warning_closed": RemoteDisputeStatus.INQUIRY,
 }
+_PREVENTED = "prevented"
 
 
 def _readable(read: Callable[[Body], T]) -> Callable[[Body], T]:
@@ -133,14 +136,23 @@ def fee(body: Body) -> RemoteFee | None:
 
 @_readable
 def dispute(body: Body) -> RemoteDispute:
-    """Read a dispute; every status that is not final counts as open."""
+    """Read a dispute; every status that is neither final nor an inquiry counts as open.
+
+    One that was prevented either never took money, as an inquiry does not, or gave it to the cardholder for good.
+    """
+    movements = [each for each in body["balance_transactions"] if isinstance(each, Mapping)]
+    status = _DISPUTES.get(body["status"], RemoteDisputeStatus.OPEN)
+    if body["status"] == _PREVENTED:
+        taken = any(each["amount"] < 0 for each in movements)
+        status = RemoteDisputeStatus.LOST if taken else RemoteDisputeStatus.INQUIRY
     return RemoteDispute(
         body["id"],
         _id(body.get("payment_intent")),
-        _DISPUTES.get(body["status"], RemoteDisputeStatus.OPEN),
+        status,
         body["amount"],
         body["currency"].upper(),
         instant(body["created"]),
+        {each["id"]: RemoteFee(each["fee"], each["currency"].upper()) for each in movements},
     )
 
 

@@ -200,10 +200,41 @@ def test_payment_fee_refund_and_dispute_reach_the_ledger(booked: Bridge, twin: T
     dispute = payments.open_dispute(twin.account, payment["payment"]["payment_intent"], 500)
     booked.settle_everything()
     assert balance(booked.database, "disputed", "c1") == 500
+    assert balance(booked.database, "processor_fee", detail="stripe") == fee + payments.DISPUTE_FEE
     payments.close_dispute(twin.account, dispute["id"], "won")
     booked.settle_everything()
     assert balance(booked.database, "disputed", "c1") == 0
+    assert balance(booked.database, "processor_fee", detail="stripe") == fee, "the fee came back with the money"
     assert balance(booked.database, "processor_clearing", detail="stripe") == total - fee - 300
+
+
+def test_an_inquiry_holds_no_money_back_until_it_is_a_dispute(booked: Bridge, twin: Twin) -> None:
+    booked.drain()
+    (payment,) = twin.account.all("invoice_payment")
+    inquiry = payments.open_dispute(twin.account, payment["payment"]["payment_intent"], 500, inquiry=True)
+    booked.settle_everything()
+    assert balance(booked.database, "disputed", "c1") == 0
+    payments.take_dispute(twin.account, inquiry["id"])
+    booked.settle_everything()
+    assert balance(booked.database, "disputed", "c1") == 500
+    closed = payments.open_dispute(twin.account, payment["payment"]["payment_intent"], 300, inquiry=True)
+    payments.close_dispute(twin.account, closed["id"], "warning_closed")
+    booked.settle_everything()
+    assert balance(booked.database, "disputed", "c1") == 500
+
+
+def test_a_prevented_dispute_took_its_money_for_good_or_never(booked: Bridge, twin: Twin) -> None:
+    booked.drain()
+    (payment,) = twin.account.all("invoice_payment")
+    blocked, resolved = (
+        payments.open_dispute(twin.account, payment["payment"]["payment_intent"], amount, inquiry=True)
+        for amount in (300, 500)
+    )
+    payments.close_dispute(twin.account, blocked["id"], "prevented")
+    payments.take_dispute(twin.account, resolved["id"], "prevented")
+    booked.settle_everything()
+    assert balance(booked.database, "disputed", "c1") == 0
+    assert balance(booked.database, "dispute_loss") == 500
 
 
 def test_partial_payments_and_a_lost_dispute_reach_the_ledger(booked: Bridge, twin: Twin) -> None:

@@ -145,8 +145,11 @@ def list_invoice_payments(account: Account, params: Params) -> Object:
     return page(found, params, "/v1/invoice_payments")
 
 
-def open_dispute(account: Account, intent_id: str, amount: int) -> Object:
-    """Let the cardholder's bank dispute a charge. Called by tests; no request does this."""
+DISPUTE_FEE = 1_500
+
+
+def open_dispute(account: Account, intent_id: str, amount: int, *, inquiry: bool = False) -> Object:
+    """Let the cardholder's bank dispute a charge, or ask about it first. Called by tests; no request does this."""
     charge = account.objects[account.objects[intent_id]["latest_charge"]]
     charge["disputed"] = True
     body: Object = {
@@ -171,17 +174,30 @@ def open_dispute(account: Account, intent_id: str, amount: int) -> Object:
         "metadata": {},
         "payment_intent": intent_id,
         "reason": "fraudulent",
-        "status": "needs_response",
+        "status": "warning_needs_response",
     }
     account.add("dispute", body)
     account.emit("charge.dispute.created", body)
+    if not inquiry:
+        take_dispute(account, body["id"])
     return body
 
 
+def take_dispute(account: Account, dispute: str, status: str = "needs_response") -> None:
+    """Let the bank take the money, and Stripe its fee: what was an inquiry is a dispute now. Called by tests."""
+    body = account.objects[dispute]
+    body["status"] = status
+    body["balance_transactions"].append(_movement(account, body["id"], -body["amount"], DISPUTE_FEE, body["currency"]))
+    account.emit("charge.dispute.funds_withdrawn", body)
+
+
 def close_dispute(account: Account, dispute: str, outcome: str) -> None:
-    """Let the bank decide: `won` or `lost`. Called by tests."""
+    """Let the bank decide: `won`, which gives money and fee back, `lost`, or `warning_closed`. Called by tests."""
     body = account.objects[dispute]
     body["status"] = outcome
+    if outcome == "won":
+        given_back = _movement(account, body["id"], body["amount"], -DISPUTE_FEE, body["currency"])
+        body["balance_transactions"].append(given_back)
     account.emit("charge.dispute.closed", body)
 
 
@@ -222,12 +238,8 @@ def _intent(account: Account, customer: str, amount: int, currency: str) -> Obje
     return account.add("payment_intent", body)
 
 
-def _succeed(account: Account, intent: Object) -> None:
-    account.charges_made += 1
-    amount, currency = intent["amount"], intent["currency"]
-    fee = amount * 29 // 1000 + 30
-    charge_id = account.new_id("ch")
-    transaction: Object = {
+def _movement(account: Account, source: str, amount: int, fee: int, currency: str, kind: str = "adjustment") -> Object:
+    return {
         "id": account.new_id("txn"),
         "object": "balance_transaction",
         "amount": amount,
@@ -240,11 +252,19 @@ def _succeed(account: Account, intent: Object) -> None:
         "fee": fee,
         "fee_details": [],
         "net": amount - fee,
-        "reporting_category": "charge",
-        "source": charge_id,
+        "reporting_category": "charge" if kind == "charge" else "dispute",
+        "source": source,
         "status": "pending",
-        "type": "charge",
+        "type": kind,
     }
+
+
+def _succeed(account: Account, intent: Object) -> None:
+    account.charges_made += 1
+    amount, currency = intent["amount"], intent["currency"]
+    fee = amount * 29 // 1000 + 30
+    charge_id = account.new_id("ch")
+    transaction = _movement(account, charge_id, amount, fee, currency, "charge")
     account.add("balance_transaction", transaction)
     charge: Object = {
         "id": charge_id,
