@@ -1,8 +1,8 @@
 """Appending events: the fastest durable way of each database, and what stood in the way of those not appended.
 
-SQLite: one `executemany` of inserts that skip what is there. PostgreSQL: COPY into a temporary table, then one insert
-from it, or, of few events, one insert from arrays, which takes one round trip instead of four; in the order of the
-keys, so that two writers of the same events wait for each other and never in a ring.
+SQLite: inserts of many rows that skip what is there. PostgreSQL: COPY into a temporary table, then one insert from it,
+or, of few events, one insert from arrays, which takes one round trip instead of four; in the order of the keys, so that
+two writers of the same events wait for each other and never in a ring.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from billing.metering.cloud_event import CloudEvent, EventKey
+from billing.metering.many_rows import ManyRows
 from billing.unit_of_work import UnitOfWork
 from models.column_types import utc_text
 from models.values.ids import bucket_of
@@ -35,7 +36,12 @@ COLUMNS = (
 )
 _NOTHING = (None, None)
 _NAMES = ", ".join(COLUMNS)
-_SQLITE_INSERT = f"insert into usage_event ({_NAMES}) values ({', '.join('?' * len(COLUMNS))}) on conflict do nothing"  # noqa: S608
+# A row that is refused raises and the transaction goes with it, so there is nothing for SQLite to undo: to be able to
+# undo one statement alone it would copy every page aside first, which costs as much as many rows a statement save.
+_SQLITE_HEAD = f"insert or fail into usage_event (rowid, {_NAMES})"
+_SQLITE_ROW = ("?", "?1", "?", "?", "?", "?", "?", "?", "?2", "?", "?")
+_SQLITE_INSERT = ManyRows(_SQLITE_HEAD, (*_SQLITE_ROW, "null", "null", "0"), "on conflict do nothing", shared=2)
+_SQLITE_INSERT_CORRECTING = ManyRows(_SQLITE_HEAD, (*_SQLITE_ROW, "?", "?", "?"), "on conflict do nothing", shared=2)
 POSTGRESQL_STAGE = """
 create temporary table if not exists usage_incoming (
     tenant text, source text, event_id text, event_type text, customer text, bucket smallint, occurred_at timestamptz,
@@ -131,24 +137,32 @@ def rows_of(
 
 
 def _append_sqlite(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:
-    rows = rows_of(uow.tenant, events, [event.time_text for event in events], utc_text(recorded_at))
-    cursor = _driver(uow).cursor()
-    # Rows are never deleted, so new ones come after the last, in the order of `events`: the rowids beyond it tell
-    # which were added.
+    tenant, cursor = uow.tenant, _driver(uow).cursor()
+    # Rows are never deleted, so those beyond the last rowid are ours: each event is given the next, and those that are
+    # not there afterwards were not added.
     last = cursor.execute("select coalesce(max(rowid), 0) from usage_event").fetchone()[0]
-    cursor.executemany(_SQLITE_INSERT, rows)
-    if cursor.rowcount == len(rows):
+    rows = [
+        (
+            rowid,
+            event.source,
+            event.event_id,
+            event.event_type,
+            event.customer,
+            bucket_of(tenant, event.customer),
+            event.time_text,
+            event.data_text,
+            event.body_hash,
+        )
+        for rowid, event in enumerate(events, last + 1)
+    ]
+    insert = _SQLITE_INSERT
+    if any([event.corrects for event in events]):
+        insert = _SQLITE_INSERT_CORRECTING
+        rows = [(*row, *(event.corrects or _NOTHING), event.cancels) for row, event in zip(rows, events, strict=True)]
+    if insert.execute(cursor, (tenant, utc_text(recorded_at)), rows) == len(rows):
         return set()
-    cursor.execute("select source, event_id from usage_event where rowid > ? order by rowid", (last,))
-    added = iter(cursor.fetchall())
-    source, event_id = next(added, _NOTHING)
-    present = set()
-    for event in events:
-        if event.event_id == event_id and event.source == source:
-            source, event_id = next(added, _NOTHING)
-        else:
-            present.add(event.key)
-    return present
+    added = {rowid for (rowid,) in cursor.execute("select rowid from usage_event where rowid > ?", (last,))}
+    return {event.key for rowid, event in enumerate(events, last + 1) if rowid not in added}
 
 
 def _append_postgresql(uow: UnitOfWork, events: Sequence[CloudEvent], recorded_at: datetime) -> set[EventKey]:

@@ -7,7 +7,7 @@ stores the events. What a correction touches is counted anew from the events of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from sqlalchemy import delete, select
 
 from billing.metering.counters import Absent, Counter, Number, Reading, read_value
 from billing.metering.history import effective_events
+from billing.metering.many_rows import ManyRows
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.usage import UsageTotalRow
@@ -31,15 +32,21 @@ HOUR_CHARS = 13
 _HOUR_REST = ":00:00.000000Z"
 _EXACT = "alacarte_exact_functions"
 
-_SQLITE_UPSERT = """
+_SQLITE_HEAD = """
 insert into usage_total (tenant, customer, counter, hour, group_key, event_count, total, highest, lowest)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SQLITE_ROW = ("?1", "?", "?", "?", "?", "?", "?")
+_SQLITE_ADD = """
 on conflict (tenant, customer, counter, hour, group_key) do update set
     event_count = event_count + excluded.event_count,
-    total = exact_add(total, excluded.total),
-    highest = case when excluded.highest is null then highest else exact_max(highest, excluded.highest) end,
-    lowest = case when excluded.lowest is null then lowest else exact_min(lowest, excluded.lowest) end
+    total = exact_add(total, excluded.total)
 """
+_SQLITE_SPREAD = """,
+    highest = exact_max(highest, excluded.highest),
+    lowest = exact_min(lowest, excluded.lowest)
+"""
+_SQLITE_UPSERT = ManyRows(_SQLITE_HEAD, (*_SQLITE_ROW, "null", "null"), _SQLITE_ADD, shared=1)
+_SQLITE_UPSERT_EXTREMES = ManyRows(_SQLITE_HEAD, (*_SQLITE_ROW, "?", "?"), _SQLITE_ADD + _SQLITE_SPREAD, shared=1)
 _POSTGRESQL_UPSERT = """
 insert into usage_total (tenant, customer, counter, hour, group_key, event_count, total, highest, lowest)
 select %s, cell.* from unnest(
@@ -115,11 +122,7 @@ def add_to_totals(uow: UnitOfWork, cells: Mapping[CellKey, Cell]) -> None:
         if not uow.connection.info.get(_EXACT):  # Again would make SQLite compile its statements anew.
             _register_exact(driver)
             uow.connection.info[_EXACT] = True
-        rows = [
-            (uow.tenant, customer, counter, hour + _HOUR_REST, group, *_texts(cell))
-            for (customer, counter, hour, group), cell in ordered
-        ]
-        driver.executemany(_SQLITE_UPSERT, rows)  # type: ignore[union-attr]
+        _add_sqlite(driver, uow.tenant, ordered)
         return
     columns = [
         [key[0] for key, _ in ordered],
@@ -132,6 +135,21 @@ def add_to_totals(uow: UnitOfWork, cells: Mapping[CellKey, Cell]) -> None:
         [_decimal(cell.lowest) for _, cell in ordered],
     ]
     driver.execute(_POSTGRESQL_UPSERT, (uow.tenant, *columns))  # type: ignore[union-attr]
+
+
+def _add_sqlite(driver: Any, tenant: str, cells: Sequence[tuple[CellKey, Cell]]) -> None:  # noqa: ANN401 - sqlite3
+    """Add cells; those of most counters have no extremes, and leave these alone."""
+    plain_rows: list[tuple[Any, ...]] = []
+    spread_rows: list[tuple[Any, ...]] = []
+    for (customer, counter, hour, group), cell in cells:
+        row = (customer, counter, hour + _HOUR_REST, group, cell.event_count, _text(cell.total))
+        if cell.highest is None or cell.lowest is None:
+            plain_rows.append(row)
+        else:
+            spread_rows.append((*row, _text(cell.highest), _text(cell.lowest)))
+    cursor = driver.cursor()
+    _SQLITE_UPSERT.execute(cursor, (tenant,), plain_rows)
+    _SQLITE_UPSERT_EXTREMES.execute(cursor, (tenant,), spread_rows)
 
 
 def recount(uow: UnitOfWork, places: Iterable[tuple[str, str]], counters: Iterable[Counter]) -> None:
@@ -231,13 +249,8 @@ def _min_text(left: str | None, right: str | None) -> str | None:
     return min(left, right, key=Decimal)
 
 
-def _texts(cell: Cell) -> tuple[int, str, str | None, str | None]:
-    total = str(cell.total) if isinstance(cell.total, int) else plain(cell.total)
-    return cell.event_count, total, _text_or_none(cell.highest), _text_or_none(cell.lowest)
-
-
-def _text_or_none(number: Number | None) -> str | None:
-    return None if number is None else plain(Decimal(number))
+def _text(number: Number) -> str:
+    return str(number) if isinstance(number, int) else plain(number)
 
 
 def _decimal(number: Number | None) -> Decimal | None:

@@ -245,6 +245,13 @@ def test_groups_extremes_and_unique_values_are_kept_apart(database: Database) ->
         assert usage_of(uow, "acme", PEAK, MARCH).units == Decimal("7.5")
         assert usage_of(uow, "acme", USERS, MARCH).units == 1
         assert usage_of(uow, "acme", REQUESTS, MARCH).event_count == 2
+    for number, gib in enumerate(["9.25", 2], start=10):
+        more = event_of(source="s", event_id=str(number), event_type="disk", customer="acme",
+                        time="2026-03-01T00:45:00Z", data={"gib": gib}, now=NOW)  # fmt: skip
+        assert statuses(send(database, [more], directory)) == ["accepted"]
+        totals(database)
+        with database.reading(TENANT) as uow:
+            assert usage_of(uow, "acme", PEAK, MARCH).units == Decimal("9.25")
 
 
 def test_usage_of_a_period_that_cuts_hours_is_exact(database: Database) -> None:

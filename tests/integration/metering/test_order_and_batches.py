@@ -105,6 +105,22 @@ def test_batches_never_change_an_answer(shared_database: Database, stream: list[
         assert stored_cells(first) == stored_cells(second)
 
 
+@pytest.mark.parametrize("size", [9, 111, 237])
+def test_a_batch_of_any_size_answers_as_its_events_alone(database: Database, size: int) -> None:
+    """Databases write few and many events by different statements."""
+    again = [_llm(str(number)) for number in range(0, size, 7)]
+    events = [_llm(str(number)) for number in range(size)]
+    with database.writing("batch") as uow:
+        ingest(uow, again, Directory(), NOW)
+        answers = ingest(uow, [*events, _llm("fix", corrects="1")], Directory(), NOW)
+    assert [answer.status for answer in answers] == [
+        *("duplicate" if number % 7 == 0 else "accepted" for number in range(size)),
+        "accepted",
+    ]
+    counted = {name: count for (_, name, *_), (count, _) in stored_totals(database, "batch").items()}
+    assert counted["requests"] == size  # The corrected one, and what corrects it, are one.
+
+
 @pytest.mark.parametrize("others", [0, 120])
 def test_of_two_corrections_in_one_batch_the_first_sent_is_kept(database: Database, others: int) -> None:
     """Whatever order the database appends in, and in a batch of few as in one of many."""
