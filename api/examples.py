@@ -125,6 +125,9 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
     "GrantCredit": {
         "a gift": Example({"id": "welcome", "amount": "10", "kind": "promotional"}),
         "paid": Example({"id": "order-7", "amount": "50.25", "processor": "stripe"}),
+        "a gift every month, for a year": Example(
+            {"id": "monthly", "amount": "10", "kind": "promotional", "every": "month", "times": 12}
+        ),
     },
     "GiveCoupon": {
         "half of the seats, for three months": Example(

@@ -13,7 +13,7 @@ from billing import wallets
 from billing.audit import Actor, record
 from billing.repositories.customers import CustomerRepository
 from models.values.errors import InvalidValueError
-from models.values.period import parse_instant
+from models.values.period import Interval, parse_instant
 
 _Body = TypeVar("_Body", WalletBody, GrantBody)
 
@@ -45,6 +45,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     granting.add_argument("--cost-currency", metavar="CURRENCY")
     granting.add_argument("--rollover", metavar="AMOUNT", help="how much may live on at expiry")
     granting.add_argument("--rollover-days", type=int, default=0)
+    granting.add_argument(
+        "--every", choices=tuple(Interval), help="grant promotional credit again at each turn of this"
+    )
+    granting.add_argument("--times", type=int, help="how often in all, 2 to 120")
     granting.set_defaults(run=run_grant)
     listing = actions.add_parser("list", help="print a customer's wallets as JSON lines, in the order they pay")
     listing.add_argument("customer")

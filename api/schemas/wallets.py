@@ -10,17 +10,19 @@ import msgspec
 from api.amounts import minor_of
 from billing import wallets
 from billing.burn_down import Grant, GrantKind
+from billing.credit_series import MAX_TIMES, grant_series
 from billing.repositories.customers import CustomerRepository
 from billing.unit_of_work import UnitOfWork
 from billing.wallets import Wallet, WalletBalance
 from models.values.errors import InvalidValueError, NotFoundError
 from models.values.ids import check_external_id, check_key
 from models.values.money import currency, from_ledger_units
-from models.values.period import parse_instant
+from models.values.period import Interval, parse_instant
 from models.values.quantity import plain
 
 _Priority = Annotated[int, msgspec.Meta(ge=-1000, le=1000)]
 _Days = Annotated[int, msgspec.Meta(ge=0, le=3660)]
+_Times = Annotated[int, msgspec.Meta(ge=2, le=MAX_TIMES)]
 
 
 class WalletBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -38,7 +40,8 @@ class GrantBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Credit to grant, once by `id`. Times are RFC 3339.
 
     `processor`: who collected the money, for paid credit. `cost` in `cost_currency`: what paid units of a custom
-    credit were bought for. At expiry up to `rollover` lives on for `rollover_days`.
+    credit were bought for. At expiry up to `rollover` lives on for `rollover_days`. `every` and `times`: promotional
+    credit that is granted so often, as `id`, `id:2`, `id:3` and so on, starts and expiries an interval apart.
     """
 
     id: str
@@ -52,6 +55,8 @@ class GrantBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     cost_currency: str | None = None
     rollover: str | None = None
     rollover_days: _Days = 0
+    every: Interval | None = None
+    times: _Times | None = None
 
 
 class GrantView(TypedDict):
@@ -101,7 +106,7 @@ def open_for(uow: UnitOfWork, customer: str, body: WalletBody, now: datetime) ->
 
 
 def grant_to(uow: UnitOfWork, customer: str, wallet: str, body: GrantBody, now: datetime) -> dict[str, Any]:
-    """Grant credit to a customer's wallet, once by id, and show it. Without a start it begins now.
+    """Grant credit to a customer's wallet, once by id, and show it, or the first of a series; it begins now if unsaid.
 
     Raises NotFoundError (customer, wallet), InvalidValueError, what `billing.wallets` raises.
     """
@@ -118,6 +123,10 @@ def grant_to(uow: UnitOfWork, customer: str, wallet: str, body: GrantBody, now: 
         raise InvalidValueError("must be later than the start", field="expires_at", value=body.expires_at)
     if (body.rollover is None) != (body.rollover_days == 0) or (body.rollover is not None and expires_at is None):
         raise InvalidValueError("needs an amount, days and an expiry, or none of them", field="rollover")
+    if (body.every is None) != (body.times is None):
+        raise InvalidValueError("needs an interval and a number of times, or neither", field="every")
+    if body.every is not None and kind is GrantKind.PAID:
+        raise InvalidValueError("repeats promotional credit: paid credit is granted when it is paid", field="every")
     units = _units(body.amount, asset, "amount")
     cost, cost_units = _cost(body, is_needed="." in asset and kind is GrantKind.PAID)
     grant = Grant(
@@ -140,7 +149,9 @@ def grant_to(uow: UnitOfWork, customer: str, wallet: str, body: GrantBody, now: 
     )
     if body.processor is not None:
         check_key(body.processor, "processor")
-    return grant_document(wallets.grant_credit(uow, grant, recorded_at=now, processor=body.processor))
+    series = [grant] if body.every is None else grant_series(grant, body.every, body.times or 1)
+    granted = [wallets.grant_credit(uow, each, recorded_at=now, processor=body.processor) for each in series]
+    return grant_document(granted[0])
 
 
 def wallet_document(balance: WalletBalance) -> dict[str, Any]:

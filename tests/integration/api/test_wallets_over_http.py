@@ -48,6 +48,27 @@ def test_credit_is_granted_once_whichever_key_names_it(opened: Door) -> None:
         assert verify(uow, (*CHECKS, *BOOKS_CHECKS)).findings == ()
 
 
+def test_a_gift_repeats_as_often_as_was_said_and_once_each(opened: Door) -> None:
+    gift = {"id": "monthly", "amount": "10", "kind": "promotional", "every": "month", "times": 2}
+    gift |= {"starts_at": "2026-03-01T00:00:00Z", "expires_at": "2026-04-01T00:00:00Z"}
+    grants = f"{WALLETS}/main/grants"
+    first = opened.call("POST", grants, gift, key="series")
+    assert (first.status_code, first.json()["id"]) == (201, "monthly")
+    assert opened.call("POST", grants, {**gift, "times": 3}, key="longer").json() == first.json()
+    other = opened.call("POST", grants, {**gift, "every": "week"}, key="weekly")
+    assert (other.status_code, other.json()["code"]) == (409, "grant_conflict")
+    free = []
+    for _ in range(4):
+        [wallet] = opened.call("GET", WALLETS).json()["items"]
+        free.append([(each["id"], each["expires_at"][:10]) for each in wallet["grants"]])
+        opened.wait(days=31)
+    assert free == [
+        [("monthly", "2026-04-01")], [("monthly:2", "2026-05-01")], [("monthly:3", "2026-06-01")], []
+    ]  # fmt: skip
+    with opened.database.reading("default") as uow:
+        assert verify(uow, (*CHECKS, *BOOKS_CHECKS)).findings == ()
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -64,6 +85,11 @@ def test_credit_is_granted_once_whichever_key_names_it(opened: Door) -> None:
         ({"expires_at": "2026-04-01T00:00:00"}, "naive_time"),
         ({"cost": "5", "cost_currency": "USD"}, "invalid_value"),
         ({"rollover": "5"}, "invalid_value"),
+        ({"every": "month"}, "invalid_value"),
+        ({"every": "month", "times": 3}, "invalid_value"),
+        ({"every": "month", "times": 121}, "malformed"),
+        ({"every": "month", "times": 1}, "malformed"),
+        ({"every": "fortnight", "times": 3}, "malformed"),
         ({"id": "a\tb"}, "invalid_id"),
         ({"surprise": 1}, "malformed"),
     ],

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from billing.burn_down import Grant, GrantKind, Taking, plan_burn, rolled_over, take
+from billing.credit_series import grant_series
+from models.values.period import Interval
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -108,3 +110,25 @@ def test_what_rolls_over_lives_on_once_and_no_more_than_was_said() -> None:
     assert second is not None
     assert (second.units, second.id) == (1, f"{ending.id}:rollover:2")
     assert rolled_over(ending, already=[4]) is None
+
+
+def test_a_grant_that_repeats_is_whole_again_at_each_turn() -> None:
+    """OpenMeter's `Burns down recurring grant`, within what is granted: of 100 a day 80 are used, then 20."""
+    daily = replace(GRANT, remaining=100, units=100, expires_at=NOW + DAY)
+    series = list(grant_series(daily, Interval.DAY, 3))
+    assert [each.id for each in series] == ["g", "g:2", "g:3"]
+    hour = timedelta(hours=1)
+    for grant, used, at in ((series[0], 80, NOW + hour), (series[1], 20, NOW + DAY + hour)):
+        assert plan_burn(series, used, "chat", at) == [Taking(grant, used, 0)]
+    assert paid_by(*series, at=NOW + 3 * DAY) == []
+
+
+def test_a_series_from_the_31st_keeps_to_the_ends_of_months_and_to_its_time_of_day() -> None:
+    starts, ends = datetime(2026, 1, 31, 9, 30, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)
+    monthly = list(grant_series(replace(GRANT, starts_at=starts, expires_at=ends), Interval.MONTH, 4))
+    assert [each.starts_at.isoformat()[5:16] for each in monthly] == [
+        "01-31T09:30", "02-28T09:30", "03-31T09:30", "04-30T09:30"
+    ]  # fmt: skip
+    assert [each.expires_at and each.expires_at.day for each in monthly] == [3, 3, 3, 3]
+    for_ever = list(grant_series(replace(GRANT, starts_at=starts), Interval.YEAR, 2))
+    assert [each.expires_at for each in for_ever] == [None, None]
