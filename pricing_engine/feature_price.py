@@ -27,29 +27,34 @@ _ZERO = Decimal(0)
 
 
 class WholeUnits:
-    """A feature's price and cost of whole quantities, as integers of 10^-SHARE_DIGITS of the major unit."""
+    """A feature's price and cost of whole quantities, as integers of 10^-digits of the major unit."""
 
     __slots__ = ("_finer", "_price", "_unit", "_unit_floor")
 
-    def __init__(self, tariff: CompiledTariff, table: Table, unit_floor: Decimal) -> None:
+    def __init__(self, tariff: CompiledTariff, table: Table, unit_floor: Decimal, digits: int) -> None:
         self._price = table.price if tariff.is_plain else tariff.price_scaled
         self._unit = 10**tariff.unit_exponent
-        self._finer = 10 ** (SHARE_DIGITS - tariff.amount_exponent)
-        self._unit_floor = scaled(unit_floor, SHARE_DIGITS)
+        self._finer = 10 ** (digits - tariff.amount_exponent)
+        self._unit_floor = scaled(unit_floor, digits)
 
     def amount_and_floor(self, units: int) -> tuple[int, int]:
         """Return the amount at the tariff, not yet lifted to the cost floor, and that floor. `units` >= 0."""
         return self._price(units * self._unit) * self._finer, self._unit_floor * units
 
 
-def whole_units(tariff: CompiledTariff, unit_cost: Decimal, *, below_cost: bool) -> WholeUnits | None:
-    """Return the integer form of a tariff; None where units alone do not price it, or it has too many digits."""
+def whole_units(tariff: CompiledTariff, unit_cost: Decimal, digits: int, *, below_cost: bool) -> WholeUnits | None:
+    """Return the integer form of a tariff; None where units alone do not price it, or it has more digits."""
     table = tariff.table
     if table is None or tariff.modifiers.event_minimum is not None or tariff.divisor != 1:
         return None
-    if max(tariff.amount_exponent, decimals_of(unit_cost)) > SHARE_DIGITS:
+    if digits_of(tariff, unit_cost) > digits:
         return None
-    return WholeUnits(tariff, table, _ZERO if below_cost else unit_cost)
+    return WholeUnits(tariff, table, _ZERO if below_cost else unit_cost, digits)
+
+
+def digits_of(tariff: CompiledTariff, unit_cost: Decimal) -> int:
+    """Return the digits behind the point of what whole quantities cost and are sold for."""
+    return max(tariff.amount_exponent, decimals_of(unit_cost))
 
 
 class FeaturePrice(msgspec.Struct, frozen=True):
@@ -83,15 +88,16 @@ def feature_price(
     feature: Feature,
     tariff: CompiledTariff,
     money: Currency,
+    digits: int = SHARE_DIGITS,
     *,
     percent: Decimal = _ZERO,
     below_cost: bool = False,
     term: NegotiatedTerm | None = None,
 ) -> FeaturePrice:
-    """Return the price of a feature at a tariff, less `percent`, ready to rate quantities."""
+    """Return the price of a feature at a tariff, less `percent`, ready to rate quantities: whole ones to `digits`."""
     least = Chosen(feature.least_quantity)
     at_least = _rated(feature, percent, amount_of(tariff, least, money), least.quantity, below_cost=below_cost)
-    whole = None if percent else whole_units(tariff, feature.unit_cost, below_cost=below_cost)
+    whole = None if percent else whole_units(tariff, feature.unit_cost, digits, below_cost=below_cost)
     return FeaturePrice(feature, tariff, at_least.list_amount, whole, percent, below_cost, term=term)
 
 

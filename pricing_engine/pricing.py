@@ -96,6 +96,8 @@ class PricedSelection:
 class ScaledSelection(NamedTuple):
     """The exact amounts of a selection as integers of 10^-digits of the major unit, by feature, in line order.
 
+    The fewer digits, the faster: integers that fit in a machine word cost a fraction of longer ones.
+
     `amounts` and `floors` are those of the chosen features; `least` holds, for features of a bundle, the list amount
     at their least quantity, which counts while they are not chosen.
     """
@@ -166,20 +168,23 @@ class DiscountPlan:
 
     def settle(self, sums: SelectionSums, rated: Mapping[str, RatedFeature]) -> PricedSelection:
         """Price a selection whose amounts were summed already; `rated` holds the same amounts as decimals."""
-        floors, denominator, exponent = sums.floors, self.denominator, sums.exponent
         best = sums.least()
         total = max(best.total, sums.floor)
-        full = [amount * denominator for amount in sums.amounts.values()]
-        rooms = [amount - floors[key] * denominator for key, amount in zip(sums.amounts, full, strict=True)]
-        discounts = _shares(full, rooms, sum(full) - total)
-        decimal = EXACT.scaleb
+        full, rooms = sums.full_amounts_and_rooms()
+        discount, one_unit = sum(full) - total, sums.one
+        discounts = _exact_shares(full, rooms, discount) if discount else [0] * len(full)
+        if discounts is None:
+            finer = 10 ** max(SHARE_DIGITS - sums.digits, 0)
+            full, rooms = [amount * finer for amount in full], [room * finer for room in rooms]
+            discounts, one_unit = _shares(full, rooms, discount * finer), EXACT.divide(one_unit, finer)
+        times = EXACT.multiply
         lines = tuple(
             [
                 PricedLine(
                     key,
                     one.list_amount,
-                    decimal(discount, exponent),
-                    decimal(amount - discount, exponent),
+                    times(discount, one_unit),
+                    times(amount - discount, one_unit),
                     one.cost,
                     discount == room,
                 )
@@ -188,13 +193,13 @@ class DiscountPlan:
                 for (key, one), amount, room, discount in zip(rated.items(), full, rooms, discounts, strict=True)
             ]
         )
-        return PricedSelection(lines, decimal(total, exponent), best.kind, best.key, best.percent, total > best.total)
+        return PricedSelection(lines, sums.decimal(total), best.kind, best.key, best.percent, total > best.total)
 
 
 class SelectionSums:
     """The sums of one selection from which its total, and the total without any few features, follow at once.
 
-    Totals are integers of 10^exponent of the major unit: the selection's amounts, finer by the plan's denominator.
+    Totals are integers of `one`, a decimal of the major unit: the selection's amounts, finer by the plan's denominator.
     `floor` is the total of the cost floors at that scale.
     """
 
@@ -202,7 +207,8 @@ class SelectionSums:
         amounts, absent = scaled.amounts, scaled.least
         self.amounts, self.floors, self._absent = amounts, scaled.floors, absent
         self._denominator = plan.denominator
-        self.exponent = -scaled.digits - plan.denominator_digits
+        self.digits = scaled.digits
+        self.one = Decimal(1).scaleb(-scaled.digits - plan.denominator_digits)
         self.floor = sum(scaled.floors.values()) * plan.denominator
         self._whole = sum(amounts.values())
         self._bundles = []
@@ -219,6 +225,16 @@ class SelectionSums:
             ordered = sorted(amounts, key=amounts.__getitem__, reverse=True)
             self._rank = {key: rank for rank, key in enumerate(ordered)}
             self._prefix = [0, *accumulate([amounts[key] for key in ordered])]
+
+    def decimal(self, total: int) -> Decimal:
+        """Return a total in major units."""
+        return EXACT.multiply(total, self.one)
+
+    def full_amounts_and_rooms(self) -> tuple[list[int], list[int]]:
+        """Return each line's amount at the scale of totals, and how far a discount may take it down."""
+        denominator, floors = self._denominator, self.floors
+        full = [amount * denominator for amount in self.amounts.values()]
+        return full, [amount - floors[key] * denominator for key, amount in zip(self.amounts, full, strict=True)]
 
     def total(self, dropped: frozenset[str] = frozenset()) -> int:
         """Return what the selection costs without `dropped`: the cheapest alternative, or the cost floors."""
@@ -314,18 +330,21 @@ class SelectionSums:
         return self._prefix[upto] - out
 
 
-def _shares(amounts: Sequence[int], rooms: Sequence[int], discount: int) -> list[int]:
-    """Share `discount` over the lines in proportion to their amounts, each at most its room."""
-    shares = [0] * len(amounts)
-    if not discount:
-        return shares
+def _exact_shares(amounts: Sequence[int], rooms: Sequence[int], discount: int) -> list[int] | None:
+    """Share `discount` over the lines in proportion to their amounts, where nothing is to be rounded.
+
+    That is a percentage off every line, most often. None where it is not whole, or takes a line below its floor.
+    """
     whole = sum(amounts)
     common = gcd(discount, whole)
     part, parts = discount // common, whole // common
-    exact = [amount * part // parts for amount in amounts]
-    if sum(exact) == discount and all(map(le, exact, rooms)):
-        return exact  # A percentage off every line, most often: nothing to round, no line below its floor.
-    rest = discount
+    shares = [amount * part // parts for amount in amounts]
+    return shares if sum(shares) == discount and all(map(le, shares, rooms)) else None
+
+
+def _shares(amounts: Sequence[int], rooms: Sequence[int], discount: int) -> list[int]:
+    """Share `discount` over the lines in proportion to their amounts, each at most its room."""
+    shares, rest = [0] * len(amounts), discount
     open_lines = [i for i, room in enumerate(rooms) if room > 0]
     while rest > 0:
         weight = sum([amounts[i] for i in open_lines])

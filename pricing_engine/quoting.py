@@ -17,8 +17,8 @@ import msgspec
 
 from models.values.money import round_to_minor
 from models.values.quantity import EXACT
-from pricing_engine.catalog import HUNDRED, Chosen
-from pricing_engine.feature_price import FeaturePrice, amount_of, compiled_tariff, feature_price
+from pricing_engine.catalog import HUNDRED, Chosen, Feature
+from pricing_engine.feature_price import FeaturePrice, amount_of, compiled_tariff, digits_of, feature_price
 from pricing_engine.metered_tariff import check_metered, check_unmetered
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_book import PriceBook
@@ -36,9 +36,12 @@ from pricing_engine.pricing import (
     scaled_selection,
     whole_at,
 )
-from pricing_engine.rating import compile_tariff
+from pricing_engine.rating import CompiledTariff, compile_tariff
+from pricing_engine.tariffs.scaling import decimals_of
 
 _ZERO = Decimal(0)
+_DIGITS = (6, 12, SHARE_DIGITS)
+"""The scales at which a book's amounts are counted: the first that holds all its prices and costs."""
 
 
 class Adjustment(msgspec.Struct, frozen=True, gc=False):
@@ -113,14 +116,16 @@ class CompiledBook:
         self.plan = DiscountPlan(book)
         self.features = {feature.key: feature for feature in book.features}
         self._bundled = {key for bundle in book.bundles for key in bundle.features}
+        self._digits = _digits_of(book)
+        self._one = Decimal(1).scaleb(-self._digits)
         self._plain = {
-            key: feature_price(
-                feature, compiled_tariff(feature.tariff), book.money, below_cost=bool(feature.rails.below_cost)
+            key: self._feature_price(
+                feature, compiled_tariff(feature.tariff), below_cost=bool(feature.rails.below_cost)
             )
             for key, feature in self.features.items()
         }
         self._at_price = lru_cache(maxsize=4096)(self._compile_at_price)
-        self._least_whole = _whole_amounts({key: self._plain[key].least for key in self._bundled})
+        self._least_whole = self._whole_amounts({key: self._plain[key].least for key in self._bundled})
         dropped = {key: frozenset(book.dropped_with(key, self.features)) for key in self.features}
         self._dependents = {key: with_it for key, with_it in dropped.items() if len(with_it) > 1}
 
@@ -139,8 +144,8 @@ class CompiledBook:
             amounts[key], floors[key] = amount if amount > floor else floor, floor
         if self._least_whole is None:
             return self._total_of_decimals(quantities)
-        sums = SelectionSums(self.plan, ScaledSelection(SHARE_DIGITS, amounts, floors, self._least_whole))
-        return EXACT.scaleb(sums.total(), sums.exponent)
+        sums = SelectionSums(self.plan, ScaledSelection(self._digits, amounts, floors, self._least_whole))
+        return sums.decimal(sums.total())
 
     def _total_of_decimals(self, quantities: Mapping[str, Decimal]) -> Decimal:
         money = self.book.money
@@ -191,15 +196,14 @@ class CompiledBook:
         feature = at_list.feature
         price, shown = at_list, None
         if term is not None and term.tariff is not None:
-            price = feature_price(feature, compiled_tariff(term.tariff), self.book.money, below_cost=at_list.below_cost)
+            price = self._feature_price(feature, compiled_tariff(term.tariff), below_cost=at_list.below_cost)
         elif feature.adaptive and sheet_price is not None:
             shown = shown_price(sheet_price, draw)
             price = self._at_price(feature.key, shown.price)
         if term is not None and (term.percent or term.below_cost):
-            price = feature_price(
+            price = self._feature_price(
                 feature,
                 price.tariff,
-                self.book.money,
                 percent=term.percent or _ZERO,
                 below_cost=at_list.below_cost or term.below_cost,
             )
@@ -210,7 +214,12 @@ class CompiledBook:
         """Return an adaptive feature at one price; a ladder has few rungs, so prices come again."""
         feature = self.features[key]
         tariff = compile_tariff(tariff_at(feature, price))
-        return feature_price(feature, tariff, self.book.money, below_cost=self._plain[key].below_cost)
+        return self._feature_price(feature, tariff, below_cost=self._plain[key].below_cost)
+
+    def _feature_price(
+        self, feature: Feature, tariff: CompiledTariff, *, below_cost: bool, percent: Decimal = _ZERO
+    ) -> FeaturePrice:
+        return feature_price(feature, tariff, self.book.money, self._digits, percent=percent, below_cost=below_cost)
 
     def price(self, amounts: Mapping[str, RatedFeature], prices: Mapping[str, FeaturePrice]) -> PricedSelection:
         """Apply bundle and number-of-features discounts to rated features: the step quote and invoice share."""
@@ -224,11 +233,11 @@ class CompiledBook:
         price, units = self._plain[key], int(chosen.quantity)
         if price.whole is None or chosen.usage is not None or units != chosen.quantity:
             return amount_of(price.tariff, chosen, self.book.money)
-        return EXACT.scaleb(price.whole.amount_and_floor(units)[0], -SHARE_DIGITS)
+        return EXACT.multiply(price.whole.amount_and_floor(units)[0], self._one)
 
     def rate(self, selection: Mapping[str, Chosen], prices: Mapping[str, FeaturePrice]) -> _RatedSelection:
         """Rate each chosen feature alone, as decimals and as integers."""
-        decimal, multiply = EXACT.scaleb, EXACT.multiply
+        times, one = EXACT.multiply, self._one
         at_tariff: dict[str, Decimal] = {}
         features: dict[str, RatedFeature] = {}
         amounts: dict[str, int] = {}
@@ -241,15 +250,15 @@ class CompiledBook:
                 features[key] = price.rated(at_tariff[key], quantity)
                 continue
             amount, floor = price.whole.amount_and_floor(units)
-            at_tariff[key] = listed = decimal(amount, -SHARE_DIGITS)
-            cost = multiply(price.feature.unit_cost, quantity)
+            at_tariff[key] = listed = times(amount, one)
+            cost = times(price.feature.unit_cost, quantity)
             lifted = listed if amount >= floor else cost
             features[key] = RatedFeature(lifted, cost, _ZERO if price.below_cost else cost)
             amounts[key], floors[key] = amount if amount > floor else floor, floor
         if len(amounts) == len(features):
             least = self._least_whole_of(prices)
             if least is not None:
-                sums = SelectionSums(self.plan, ScaledSelection(SHARE_DIGITS, amounts, floors, least))
+                sums = SelectionSums(self.plan, ScaledSelection(self._digits, amounts, floors, least))
                 return _RatedSelection(at_tariff, features, sums, sums)
         bundled = {key: price.least for key, price in prices.items() if key in self._bundled}
         absent = {key: least for key, least in bundled.items() if key not in features}
@@ -258,8 +267,8 @@ class CompiledBook:
 
     def savings(self, rated: _RatedSelection, total: Decimal) -> list[tuple[Decimal, tuple[str, ...]]]:
         """Return for each chosen feature what dropping it would save, and the features that would go with it."""
-        chosen, sums, decimal = rated.features, rated.droppable, EXACT.scaleb
-        whole = int(decimal(total, -sums.exponent))
+        chosen, sums, times = rated.features, rated.droppable, EXACT.multiply
+        whole, one = int(EXACT.divide(total, sums.one)), sums.one
         savings: list[tuple[Decimal, tuple[str, ...]]] = []
         for key, without in sums.total_without_each().items():
             gone: tuple[str, ...] = (key,)
@@ -267,23 +276,34 @@ class CompiledBook:
             if dependents is not None:
                 gone = tuple([other for other in chosen if other in dependents])
                 without = sums.total(frozenset(gone))
-            savings.append((decimal(whole - without, sums.exponent), gone))
+            savings.append((times(whole - without, one), gone))
         return savings
 
     def _least_whole_of(self, prices: Mapping[str, FeaturePrice]) -> Mapping[str, int] | None:
         moved = {key: price.least for key, price in prices.items() if key in self._bundled and not price.is_list_price}
         if not moved or self._least_whole is None:
             return self._least_whole
-        whole = _whole_amounts(moved)
+        whole = self._whole_amounts(moved)
         return None if whole is None else {**self._least_whole, **whole}
 
+    def _whole_amounts(self, amounts: Mapping[str, Decimal]) -> Mapping[str, int] | None:
+        """Return the amounts as integers at the book's scale, or None where one has more digits."""
+        try:
+            return {key: whole_at(amount, self._digits, key) for key, amount in amounts.items()}
+        except TooCoarseError:
+            return None
 
-def _whole_amounts(amounts: Mapping[str, Decimal]) -> Mapping[str, int] | None:
-    """Return the amounts as integers at SHARE_DIGITS, or None where one has more digits."""
-    try:
-        return {key: whole_at(amount, SHARE_DIGITS, key) for key, amount in amounts.items()}
-    except TooCoarseError:
-        return None
+
+def _digits_of(book: PriceBook) -> int:
+    """Return the first of _DIGITS that holds every price, cost and rung of the book, or the last."""
+    needed = [0]
+    for feature in book.features:
+        tariff = compiled_tariff(feature.tariff)
+        least = amount_of(tariff, Chosen(feature.least_quantity), book.money)
+        needed += digits_of(tariff, feature.unit_cost), decimals_of(least)
+        if feature.adaptive:
+            needed.append(decimals_of(feature.rails.ladder_step))
+    return next((digits for digits in _DIGITS if digits >= max(needed)), SHARE_DIGITS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from models.values.quantity import EXACT
 from pricing_engine.catalog import Chosen, FeatureKind
+from pricing_engine.feature_price import amount_of
 from pricing_engine.price_book import PriceBook, parse_price_book, price_book_document
 from pricing_engine.price_sheet import list_price_sheet
-from pricing_engine.pricing import SHARE_DIGITS
+from pricing_engine.pricing import SHARE_DIGITS, SelectionSums, scaled_selection
 from pricing_engine.quoting import CompiledBook, PricedQuote, QuoteFacts, price_quote
 from tests.strategies.price_books import books_and_selections, price_books
 
@@ -99,6 +100,22 @@ def test_the_integer_fast_path_gives_the_same_total(case: Case) -> None:
     book, selection = case
     quantities = {key: chosen.quantity for key, chosen in selection.items()}
     assert CompiledBook(book).total(quantities) == quote(book, selection).total
+
+
+@given(books_and_selections())
+def test_lines_do_not_depend_on_the_scale_at_which_a_book_is_counted(case: Case) -> None:
+    """What a discount leaves to be rounded is rounded at the same place, however few digits the book's prices have."""
+    book, selection = case
+    compiled, lines = CompiledBook(book), quote(book, selection).lines
+    bundled = {key for bundle in book.bundles for key in bundle.features}
+    prices = compiled.feature_prices(list_price_sheet(book, "0" * 64, "default", 0, AT), {}, {}, [*selection])
+    rated = {
+        key: prices[key].rated(amount_of(prices[key].tariff, chosen, book.money), chosen.quantity)
+        for key, chosen in selection.items()
+    }
+    least = {key: price.least for key, price in prices.items() if key in bundled and key not in selection}
+    at_the_finest = compiled.plan.settle(SelectionSums(compiled.plan, scaled_selection(rated, least)), rated)
+    assert [(line.amount, line.cost) for line in lines] == [(line.amount, line.cost) for line in at_the_finest.lines]
 
 
 @given(price_books())
