@@ -33,8 +33,16 @@ _GIVEN_UP = {"40001", "40P01"}
 """SQLSTATE of a serialization failure and of a deadlock: PostgreSQL undid the transaction for another one's sake."""
 _CUT_OFF = "57014"
 """SQLSTATE of a statement that ran longer than it may."""
+_READ_ONLY = "25006"
+"""SQLSTATE of a write on a server that only reads, such as the standby to which a fail-over has not come yet."""
 _BROKEN_OFF = ("08", "57P")
 """SQLSTATE of a connection that is gone begins with these; where the client notices it itself there is none."""
+_TELLING = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InternalError,  # psycopg's name for a write where only reading is possible.
+    sqlite3.OperationalError,
+    psycopg.OperationalError,
+)
 _NAME_TENANT = text("select set_config('app.tenant', :tenant, true)")
 _NAME_BOTH = text("select set_config('app.tenant', :tenant, true), set_config('statement_timeout', :patience, true)")
 
@@ -80,7 +88,7 @@ class Database:
         """
         self._changes: dict[str, int] = {}
         self._patience = patience_seconds
-        parsed = make_url(url)
+        parsed = _read_url(url)
         if parsed.get_backend_name() == "postgresql":
             self.engine = create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
@@ -162,7 +170,7 @@ class Database:
         """Tell what it means that the database refused a statement."""
         try:
             yield
-        except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, psycopg.OperationalError) as error:
+        except _TELLING as error:
             if _says_full(error):
                 raise StorageFullError(
                     "has no room left", field="database", value=self.engine.url.render_as_string()
@@ -173,13 +181,25 @@ class Database:
                 raise OvertimeError("has not answered in time; send it again", field="database") from error
             if _broke_off(error):
                 raise UnansweredError("broke off; it may have been done: send it again", field="database") from error
+            if _takes_no_writes(error):
+                raise UnreachableError("takes no writes; send it again later", field="database") from error
+            if _cannot_be_opened(error):
+                raise UnreachableError("cannot be opened; send it again later", field="database") from error
             raise
 
     def _connected(self) -> Connection:
         if self.is_sqlite:
-            return self.engine.connect()
+            return self._opened_file()
         with _reaching():
             return self.engine.connect()
+
+    def _opened_file(self) -> Connection:
+        try:
+            return self.engine.connect()
+        except sqlalchemy.exc.OperationalError:
+            raise
+        except sqlalchemy.exc.DatabaseError as error:
+            raise InvalidValueError("is no SQLite database", field="database") from error
 
     def _unit(self, connection: Connection, tenant: str) -> UnitOfWork:
         if not self.is_sqlite:
@@ -191,8 +211,12 @@ class Database:
         return UnitOfWork(connection, tenant)
 
     def migrate(self, revision: str = "head") -> None:
-        """Bring the schema to `revision`; does nothing where it is there already."""
-        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+        """Bring the schema to `revision`; does nothing where it is there already.
+
+        Raises UnreachableError, StorageFullError, WriteConflictError.
+        """
+        how = {_WRITES: True}
+        with self._telling(), self._connected().execution_options(**how) as connection, connection.begin():
             config = migration_config()
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
@@ -205,6 +229,16 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+
+
+def _read_url(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        # Not shown: a password may stand in it.
+        raise InvalidValueError(
+            "must be a URL such as sqlite:///alacarte.db or postgresql://host/name", field="database"
+        ) from error
 
 
 def _bounded(url: URL, patience_seconds: float | None) -> dict[str, Any]:
@@ -239,7 +273,7 @@ def _reaching() -> Iterator[None]:
 
 
 def _cause(error: Exception) -> BaseException | None:
-    return error.orig if isinstance(error, sqlalchemy.exc.OperationalError) else error
+    return error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
 
 
 def _was_undone(error: Exception) -> bool:
@@ -262,6 +296,18 @@ def _broke_off(error: Exception) -> bool:
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # With its extended codes.
+
+
+def _takes_no_writes(error: Exception) -> bool:
+    cause = _cause(error)
+    if isinstance(cause, sqlite3.OperationalError):
+        return cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY
+    return getattr(cause, "sqlstate", None) == _READ_ONLY
+
+
+def _cannot_be_opened(error: Exception) -> bool:
+    cause = _cause(error)
+    return isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN
 
 
 def _says_full(error: Exception) -> bool:

@@ -66,12 +66,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except DomainError as error:
-        print(f"alacarte: {error.code}: {error}", file=sys.stderr)
+        print(f"alacarte: {error.code}: {error}{_reason(error)}", file=sys.stderr)
         return _REFUSED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     return status
+
+
+def _reason(error: DomainError) -> str:
+    """Return what the database's driver says of it, on a line of its own; answers over HTTP keep it to themselves."""
+    said = str(getattr(error.__cause__, "orig", "")).strip() if error.field == "database" else ""
+    return f"\n  {said.splitlines()[0]}" if said else ""
 
 
 def _check_packages_side_by_side() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
+from api.cli.workspace import prepared_database
 from api.settings import Settings, load_settings
-from billing.database import Database
 from models.values.errors import RuleBrokenError
 
 
@@ -31,8 +33,9 @@ def run(options: argparse.Namespace) -> int:
 
     settings = load_settings()
     _check_free(options.host, options.port)
-    _prepare(settings)
-    print(f"http://{options.host}:{options.port}  ({settings.database_url})")
+    database = _prepare(settings)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"http://{host}:{options.port}  ({database})")
     print("sign in as one of `alacarte people list`; `alacarte people add NAME --role product` lets somebody in")
     with _shared_metrics(options.workers):
         Granian(
@@ -44,8 +47,21 @@ def run(options: argparse.Namespace) -> int:
             interface=Interfaces.ASGI,
             websockets=False,
             respawn_failed_workers=True,
-        ).serve()
+        ).serve(target_loader=_load)
     return 0
+
+
+def _load(_target: str) -> Callable[..., Any]:
+    """Return the application, in a worker: one that is stopped while it still loads ends at once.
+
+    It begins with the handlers of the process that started it, under which a signal would pass unheard: whoever stopped
+    the server would wait for this worker for ever.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    from api.serving import create_served_app
+
+    return create_served_app()
 
 
 def _whole(text: str, least: int, most: int) -> int:
@@ -69,12 +85,15 @@ def _check_free(host: str, port: int) -> None:
         ) from error
 
 
-def _prepare(settings: Settings) -> None:
-    """Make the schema and the signing key once, before several workers would each begin to."""
-    database = Database(settings.database_url)
-    database.migrate()
-    database.close()
+def _prepare(settings: Settings) -> str:
+    """Make the schema and the signing key once, before several workers would each begin to.
+
+    Returns the database as it may be shown, without its password.
+    """
     settings.signer()
+    database = prepared_database(settings)
+    database.close()
+    return database.engine.url.render_as_string()
 
 
 @contextmanager

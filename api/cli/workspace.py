@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import make_url
-
 from api.settings import Settings, load_settings
 from billing.database import Database
 from billing.tenant_time import TenantTime
 from billing.unit_of_work import UnitOfWork
+from models.values.errors import InvalidValueError
 
 
 def tenant_time(settings: Settings) -> TenantTime:
@@ -35,12 +34,30 @@ def current_time(settings: Settings, database: Database) -> datetime:
 def open_workspace() -> Iterator[tuple[Settings, Database]]:
     """Open the configured database, bring its schema up to date, and close it on leaving."""
     settings = load_settings()
-    url = make_url(settings.database_url)
-    if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database_url)
+    database = prepared_database(settings)
     try:
-        database.migrate()
         yield settings, database
     finally:
         database.close()
+
+
+def prepared_database(settings: Settings) -> Database:
+    """Open the configured database and bring its schema up to date, making the folder that a file lies in.
+
+    Raises InvalidValueError, and what `Database.migrate` raises.
+    """
+    database = Database(settings.database_url)
+    if database.is_sqlite:
+        folder = Path(str(database.engine.url.database)).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidValueError(
+                f"the folder cannot be made: {error.strerror}", field="database", value=folder, code="unreadable_file"
+            ) from error
+    try:
+        database.migrate()
+    except BaseException:
+        database.close()
+        raise
+    return database

@@ -79,7 +79,9 @@ def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     try:
         return tuple(ipaddress.ip_network(each.strip()) for each in text.split(",") if each.strip())
     except ValueError as error:
-        raise InvalidValueError("must be networks separated by commas", field="webhook_networks", value=text) from error
+        raise InvalidValueError(
+            "must be networks such as 127.0.0.0/8, separated by commas", field="ALACARTE_WEBHOOK_NETWORKS", value=text
+        ) from error
 
 
 def parse_addresses(texts: Sequence[str]) -> list[Address]:
