@@ -16,6 +16,7 @@ PLACES: Mapping[str, str] = {
     "sheet_hash": _HASH,
     "book_key": "gateway",
     "wallet": "main",
+    "grant": "order-7",
     "invoice": "INV-2026-000001",
     "line": "1",
     "period": "2026-02",
@@ -128,6 +129,10 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         "a gift every month, for a year": Example(
             {"id": "monthly", "amount": "10", "kind": "promotional", "every": "month", "times": 12}
         ),
+    },
+    "WithdrawCredit": {
+        "a part of what was bought": Example({"amount": "20.25", "processor": "stripe"}),
+        "all of it, but who paid it back": Example({}, status=422),
     },
     "GiveCoupon": {
         "half of the seats, for three months": Example(

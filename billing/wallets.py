@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from billing import credit_facts, ledger
-from billing.burn_down import Grant, InsufficientCreditError, Taking, plan_burn, rolled_over, take, total
+from billing.burn_down import Grant, GrantKind, InsufficientCreditError, Taking, plan_burn, rolled_over, take, total
 from billing.carrying import Parts
 from billing.metering.sets import members
 from billing.posting_rules import Fact, journal
@@ -227,6 +227,45 @@ def refund_credit(
     rows.take(uow, key, "refund", [taking], at)
     _post(uow, f"credit-refund:{key}", at, credit_facts.refunded(taking, processor), recorded_at)
     announce_low(uow, key, [taking], at, recorded_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Unused credit that goes back: `units` of a grant, None: all that is free, of money what is whole minor units.
+
+    `key`: unique for ever. `processor`: who paid bought credit back; None where it was promotional.
+    """
+
+    key: str
+    grant: str
+    units: int | None = None
+    processor: str | None = None
+
+
+def withdraw_credit(uow: UnitOfWork, withdrawal: Withdrawal, *, at: datetime, recorded_at: datetime) -> Grant:
+    """Take unused credit of one grant back, bought credit as its processor paid it back, and return what it is then.
+
+    The same key again changes nothing. Raises NotFoundError, InvalidValueError (processor), InsufficientCreditError,
+    ConflictError for a key that took something else.
+    """
+    journals.lock(uow)
+    grant = find_grant(uow, withdrawal.grant)
+    if grant is None:
+        raise NotFoundError("no such grant", field="credit_grant", value=withdrawal.grant)
+    key = f"withdrawal:{withdrawal.key}"
+    earlier = rows.burns(uow, BURN.c.key == key)
+    if earlier:
+        taken = (earlier[0].credit_grant, withdrawal.units or earlier[0].units)
+        if taken != (grant.id, earlier[0].units):
+            raise ConflictError("is another withdrawal", field="key", value=withdrawal.key, code="burn_conflict")
+        return grant
+    if (grant.kind is GrantKind.PAID) != (withdrawal.processor is not None):
+        raise InvalidValueError("names who paid bought credit back, and only for it", field="processor")
+    money = currency(grant.asset)
+    whole = grant.free if grant.kind is GrantKind.PROMOTIONAL else grant.free - grant.free % money.units_per_minor
+    units = max(whole, 1) if withdrawal.units is None else withdrawal.units
+    refund_credit(uow, key, grant.id, units=units, processor=withdrawal.processor or "", at=at, recorded_at=recorded_at)
+    return find_grant(uow, grant.id) or grant
 
 
 def balances(uow: UnitOfWork, customer: str, at: datetime) -> list[WalletBalance]:

@@ -1,4 +1,4 @@
-"""`alacarte wallet`: open wallets, grant credit, list what customers hold, end what has expired."""
+"""`alacarte wallet`: open wallets, grant credit and take it back, list what customers hold, end what has expired."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from typing import TypeVar
 
 from api.cli.bodies import body_of
 from api.cli.workspace import now_in, open_workspace
-from api.schemas.wallets import GrantBody, WalletBody, grant_to, open_for, wallet_document
+from api.schemas.wallets import (
+    GrantBody,
+    WalletBody,
+    WithdrawalBody,
+    grant_to,
+    open_for,
+    wallet_document,
+    withdraw_from,
+)
 from billing import wallets
 from billing.audit import Actor, record
 from billing.repositories.customers import CustomerRepository
 from models.values.errors import InvalidValueError
 from models.values.period import Interval, parse_instant
 
-_Body = TypeVar("_Body", WalletBody, GrantBody)
+_Body = TypeVar("_Body", WalletBody, GrantBody, WithdrawalBody)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,6 +39,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     opening.add_argument("--top-up-below", metavar="AMOUNT", help="more is due when less than this is free")
     opening.add_argument("--top-up", metavar="AMOUNT", help="how much more is due then")
     opening.set_defaults(run=run_open)
+    _add_grant(actions)
+    _add_withdraw(actions)
+    listing = actions.add_parser("list", help="print a customer's wallets as JSON lines, in the order they pay")
+    listing.add_argument("customer")
+    listing.set_defaults(run=run_list)
+    expiring = actions.add_parser("expire", help="end every grant that has expired, but for what holds keep of it")
+    expiring.add_argument("--at", metavar="TIME", help="as of this time (default: now)")
+    expiring.set_defaults(run=run_expire)
+
+
+def _add_grant(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     granting = actions.add_parser("grant", help="grant credit, once by its id")
     granting.add_argument("customer")
     granting.add_argument("wallet")
@@ -50,12 +69,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     granting.add_argument("--times", type=int, help="how often in all, 2 to 120")
     granting.set_defaults(run=run_grant)
-    listing = actions.add_parser("list", help="print a customer's wallets as JSON lines, in the order they pay")
-    listing.add_argument("customer")
-    listing.set_defaults(run=run_list)
-    expiring = actions.add_parser("expire", help="end every grant that has expired, but for what holds keep of it")
-    expiring.add_argument("--at", metavar="TIME", help="as of this time (default: now)")
-    expiring.set_defaults(run=run_expire)
+
+
+def _add_withdraw(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    taking = actions.add_parser("withdraw", help="take unused credit of a grant back, once by a key")
+    taking.add_argument("customer")
+    taking.add_argument("wallet")
+    taking.add_argument("grant")
+    taking.add_argument("--key", required=True, help="the same again has no second effect")
+    taking.add_argument("--amount", help="default: all that is free")
+    taking.add_argument("--processor", help="who paid bought credit back")
+    taking.set_defaults(run=run_withdraw)
 
 
 def run_open(options: argparse.Namespace) -> int:
@@ -76,6 +100,18 @@ def run_grant(options: argparse.Namespace) -> int:
         now = now_in(settings, uow)
         after = grant_to(uow, options.customer, options.wallet, body, now)
         record(uow, Actor("cli", now), "credit.grant", ("credit_grant", after["id"]), after=after)
+    print(json.dumps(after))
+    return 0
+
+
+def run_withdraw(options: argparse.Namespace) -> int:
+    """Take credit back and print what the grant is then."""
+    body = _body(options, WithdrawalBody)
+    key = f"cli:{options.key}"
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        now = now_in(settings, uow)
+        after = withdraw_from(uow, options.customer, options.wallet, options.grant, body, key, now)
+        record(uow, Actor("cli", now), "credit.withdraw", ("credit_grant", after["id"]), after=after)
     print(json.dumps(after))
     return 0
 

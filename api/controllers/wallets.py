@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody
 from litestar.response.base import ASGIResponse
 
 from api.idempotency import IdempotencyKey, in_thread
+from api.problems import called
 from api.requests import ApiRequest, actor_of
 from api.schemas.wallets import (
     GrantBody,
@@ -17,15 +18,18 @@ from api.schemas.wallets import (
     WalletBody,
     WalletList,
     WalletView,
+    WithdrawalBody,
     grant_to,
     open_for,
     wallet_document,
+    withdraw_from,
 )
 from api.security import any_of
 from api.services import Services
 from billing import audit
 from billing.api_keys import Scope
 from billing.repositories.customers import CustomerRepository
+from billing.request_keys import FIELD
 from billing.unit_of_work import UnitOfWork
 from billing.wallets import balances
 
@@ -87,6 +91,34 @@ class WalletController(Controller):
             now = services.now(uow)
             after = grant_to(uow, key, wallet, data, now)
             audit.record(uow, actor_of(request, now), "credit.grant", ("credit_grant", after["id"]), after=after)
+            return 201, after
+
+        return await in_thread(services, request, idempotency_key, work)
+
+    @post(
+        "/{wallet:str}/grants/{grant:str}/withdrawals",
+        operation_id="WithdrawCredit",
+        scopes=any_of(Scope.REFUND),
+        answer=GrantView,
+    )
+    async def withdraw(
+        self,
+        key: FromPath[str],
+        wallet: FromPath[str],
+        grant: FromPath[str],
+        data: JSONBody[WithdrawalBody],
+        request: ApiRequest,
+        state: State,
+        idempotency_key: IdempotencyKey = None,
+    ) -> ASGIResponse:
+        """Take unused credit back: promotional credit is withdrawn, bought credit was paid back by its processor."""
+        services: Services = state.services
+
+        def work(uow: UnitOfWork) -> tuple[int, object]:
+            now = services.now(uow)
+            with called(key=FIELD):
+                after = withdraw_from(uow, key, wallet, grant, data, f"api:{idempotency_key}", now)
+            audit.record(uow, actor_of(request, now), "credit.withdraw", ("credit_grant", grant), after=after)
             return 201, after
 
         return await in_thread(services, request, idempotency_key, work)

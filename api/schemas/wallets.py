@@ -59,6 +59,13 @@ class GrantBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     times: _Times | None = None
 
 
+class WithdrawalBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Unused credit to take back: `amount`, all of it if absent. `processor`: who paid bought credit back."""
+
+    amount: str | None = None
+    processor: str | None = None
+
+
 class GrantView(TypedDict):
     """A grant as it stands; `held` of what remains is kept for usage that was authorised."""
 
@@ -152,6 +159,24 @@ def grant_to(uow: UnitOfWork, customer: str, wallet: str, body: GrantBody, now: 
     series = [grant] if body.every is None else grant_series(grant, body.every, body.times or 1)
     granted = [wallets.grant_credit(uow, each, recorded_at=now, processor=body.processor) for each in series]
     return grant_document(granted[0])
+
+
+def withdraw_from(
+    uow: UnitOfWork, customer: str, wallet: str, grant: str, body: WithdrawalBody, key: str, now: datetime
+) -> dict[str, Any]:
+    """Take unused credit of a grant back, once by `key`, and show what the grant is then.
+
+    Raises NotFoundError (customer, wallet, grant), what `billing.wallets` raises.
+    """
+    CustomerRepository(uow).get(customer)
+    asset = _balance(uow, customer, wallet, now).wallet.asset
+    known = wallets.find_grant(uow, grant)
+    if known is None or known.wallet != wallet:
+        raise NotFoundError("no such grant", field="credit_grant", value=grant)
+    processor = None if body.processor is None else check_key(body.processor, "processor")
+    units = None if body.amount is None else _units(body.amount, asset, "amount")
+    withdrawal = wallets.Withdrawal(key, grant, units, processor)
+    return grant_document(wallets.withdraw_credit(uow, withdrawal, at=now, recorded_at=now))
 
 
 def wallet_document(balance: WalletBalance) -> dict[str, Any]:

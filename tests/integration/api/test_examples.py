@@ -71,6 +71,7 @@ class World:
             "hold": lambda: {"hold": self._hold()},
             "alert": lambda: {"alert": self._alert()},
             "coupon": lambda: {"coupon": self._coupon()},
+            "grant": lambda: {"grant": self._grant()},
         }
 
     def places(self, names: set[str]) -> dict[str, str]:
@@ -105,6 +106,11 @@ class World:
     def _coupon(self) -> str:
         coupon = {"key": f"coupon-{next(self._numbers)}", "percent_off": "5"}
         return str(self._call("POST", "/v1/customers/acme/coupons", coupon)["key"])
+
+    def _grant(self) -> str:
+        grant = {"id": f"order-{next(self._numbers)}", "amount": "50.25", "processor": "stripe"}
+        path = f"/v1/customers/acme/wallets/{PLACES['wallet']}/grants"
+        return str(self._call("POST", path, grant)["id"])
 
     def _quote(self) -> str:
         return str(self._call("POST", "/v1/quotes", {"customer": "acme", "selection": {"seats": "5"}})["id"])

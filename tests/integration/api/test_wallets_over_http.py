@@ -69,6 +69,33 @@ def test_a_gift_repeats_as_often_as_was_said_and_once_each(opened: Door) -> None
         assert verify(uow, (*CHECKS, *BOOKS_CHECKS)).findings == ()
 
 
+def test_unused_credit_is_taken_back_once_and_no_more_than_there_is(opened: Door) -> None:
+    grants = f"{WALLETS}/main/grants"
+    opened.call("POST", grants, {"id": "bought", "amount": "50", "processor": "stripe"}, key="bought")
+    later = {"starts_at": "2026-05-01T00:00:00Z", "expires_at": "2026-06-01T00:00:00Z"}
+    opened.call("POST", grants, {"id": "gift", "amount": "8", "kind": "promotional", **later}, key="gift")
+
+    def withdrawn(grant: str, key: str, **body: str) -> tuple[int, str]:
+        answer = opened.call("POST", f"{grants}/{grant}/withdrawals", body, key=key)
+        return answer.status_code, answer.json().get("remaining") or answer.json()["code"]
+
+    assert withdrawn("bought", "part", amount="20.50", processor="stripe") == (201, "29.5")
+    assert withdrawn("bought", "part", amount="20.50", processor="stripe") == (201, "29.5")
+    assert withdrawn("bought", "more", amount="29.51", processor="stripe") == (422, "insufficient_credit")
+    assert withdrawn("bought", "whose") == (422, "invalid_value")
+    assert withdrawn("gift", "theirs", processor="stripe") == (422, "invalid_value")
+    assert withdrawn("gift", "before it begins") == (201, "0")
+    assert withdrawn("gift", "again") == (422, "insufficient_credit")
+    assert withdrawn("unknown", "nothing") == (404, "not_found")
+    assert withdrawn("bought", "the rest", processor="stripe") == (201, "0")
+    assert _free(opened) == [("0", "0")]
+    opened.call("POST", WALLETS, {"id": "other", "currency": "USD"}, key="other wallet")
+    beside = opened.call("POST", f"{WALLETS}/other/grants/bought/withdrawals", {"processor": "stripe"}, key="beside")
+    assert (beside.status_code, beside.json()["code"]) == (404, "not_found")
+    with opened.database.reading("default") as uow:
+        assert verify(uow, (*CHECKS, *BOOKS_CHECKS)).findings == ()
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -113,7 +140,7 @@ def test_a_wallet_opens_in_a_known_currency_for_a_known_customer(opened: Door) -
     assert len(opened.call("GET", WALLETS).json()["items"]) == 1
 
 
-def test_the_command_opens_grants_lists_and_expires(
+def test_the_command_opens_grants_withdraws_lists_and_expires(
     door: Door, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ALACARTE_DATABASE_URL", database_url)
@@ -131,6 +158,9 @@ def test_the_command_opens_grants_lists_and_expires(
     assert _free(door) == [("1000", "0")]
     assert run("grant", "acme-default", "tokens", "g2", "--amount", "0.5", "--kind", "promotional")[0] == 3
     assert json.loads(run("list", "acme-default")[1])["id"] == "tokens"
+    back = ("withdraw", "acme-default", "tokens", "g1", "--key", "k", "--amount", "100", "--processor", "stripe")
+    assert [json.loads(run(*back)[1])["remaining"] for _ in range(2)] == ["900", "900"]
+    assert run(*back[:-3], "200", *back[-2:])[0] == 3
     assert run("expire", "--at", start)[1] == "0 grants expired\n"
     assert run("expire", "--at", "9999-01-01T00:00:00Z")[0] == 3
     assert run("expire", "--at", end)[1] == "1 grants expired\n"
