@@ -27,7 +27,9 @@ from billing.repositories import journals
 from billing.repositories.charges import ChargeRepository
 from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
-from billing.repositories.invoices import InvoiceRepository, Settlement
+from billing.repositories.documents import DocumentRepository
+from billing.repositories.invoices import InvoiceRepository
+from billing.repositories.settlements import Settlement, SettlementRepository
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import credit_note_issued, invoice_events
 from billing.webhooks.events import announce
@@ -174,11 +176,11 @@ def issue_credit_note(uow: UnitOfWork, request: CreditRequest, recorded_at: date
         settlement = Settlement(
             invoice.id, f"credit_note:{note.id}", "credit_note", settled, _instant(note), note.number
         )
-        invoices.add_settlements([settlement], recorded_at)
+        SettlementRepository(uow).add([settlement], recorded_at)
         now_settled = invoice.settled_minor + settled
         state = InvoiceState.PAID if now_settled == invoice.total_minor else invoice.state
         invoices.move(invoice.id, state, now_settled)
-    invoices.log("credit_note", [(note.id, note.period)])
+    DocumentRepository(uow).log("credit_note", [(note.id, note.period)])
     fact = _fact(invoice, note, settled, _unearned(uow, invoice, note))
     ledger.post(uow, [journal(f"credit_note:{note.id}", _instant(note), fact)], recorded_at=recorded_at)
     settled_by = invoice_events(invoices.get(invoice.id), before=invoice.state, by=f"credit_note:{note.id}")
@@ -257,7 +259,7 @@ def _tax_amount_of(line: InvoiceLine, notes: Sequence[CreditNote], *, ends: bool
 
 
 def _numbered(uow: UnitOfWork, invoice: Invoice, request: CreditRequest, lines: Sequence[CreditedLine]) -> CreditNote:
-    number = InvoiceRepository(uow).next_numbers(invoice.legal_entity, "credit_note", request.issued_on.year, 1)[0]
+    number = DocumentRepository(uow).next_numbers(invoice.legal_entity, "credit_note", request.issued_on.year, 1)[0]
     prefix = CustomerRepository(uow).legal_entity(invoice.legal_entity).number_prefix
     net, tax = sum(line.net_minor for line in lines), sum(line.tax_minor for line in lines)
     digest = hashlib.sha256(f"{uow.tenant}\x00{request.key}".encode()).hexdigest()

@@ -26,8 +26,10 @@ from billing.repositories import journals
 from billing.repositories.charges import Charge, ChargeRepository
 from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
-from billing.repositories.invoices import InvoiceRepository, Settlement
+from billing.repositories.documents import DocumentRepository
+from billing.repositories.invoices import InvoiceRepository
 from billing.repositories.price_books import PriceBookRepository
+from billing.repositories.settlements import Settlement, SettlementRepository
 from billing.settlements import credit_left, spend_credit
 from billing.tax import BuiltInRates, TaxRates
 from billing.unit_of_work import UnitOfWork
@@ -117,9 +119,9 @@ def finalise(
     prepaid, from_wallets, wallet_journals = prepay(uow, numbered, recorded_at)
     paid, settlements = _apply_credit(uow, prepaid)
     repository.finalise(paid, recorded_at)
-    repository.add_settlements([*from_wallets, *settlements], recorded_at)
+    SettlementRepository(uow).add([*from_wallets, *settlements], recorded_at)
     repository.add_parties(_parties(uow, paid))
-    repository.log(_INVOICE, [(each.id, each.period) for each in paid])
+    DocumentRepository(uow).log(_INVOICE, [(each.id, each.period) for each in paid])
     units = _units(uow, paid)
     drafts_of_journals = [_journal(each, units[each.id]) for each in paid]
     credited = [_credit_journal(each, found[each.invoice]) for each in settlements]
@@ -144,7 +146,7 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
     found = repository.get(invoice)
     if found.state is InvoiceState.VOID:
         return found
-    settlements = repository.settlements([found.id]).get(found.id, [])
+    settlements = SettlementRepository(uow).of(found.id)
     paid = sum(each.amount_minor for each in settlements if each.kind not in _GIVEN_BACK)
     if found.state is InvoiceState.DRAFT or paid:
         raise RuleBrokenError(
@@ -172,7 +174,7 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
     reversals = [_credit_journal(each, found) for each in given_back if each.kind in _CREDITS]
     to_wallets = give_back(uow, found, at)
     ledger.post(uow, reversals if to_wallets is None else [*reversals, to_wallets], recorded_at=at)
-    repository.add_settlements(given_back, at)
+    SettlementRepository(uow).add(given_back, at)
     charges = ChargeRepository(uow)
     taken = charges.of_invoices([found.id])
     if ledger.find(uow, _journal_key(found.id)) is not None:
@@ -190,7 +192,7 @@ def void(uow: UnitOfWork, invoice: str, reason: str, at: datetime) -> Invoice:
     repository.save_remainders({(found.customer, found.currency): EXACT.subtract(carried, left)})
     repository.move(found.id, InvoiceState.FINALISED, 0)
     repository.move(found.id, InvoiceState.VOID, 0)
-    repository.log("void", [(found.id, found.period)])
+    DocumentRepository(uow).log("void", [(found.id, found.period)])
     voided = repository.get(found.id)
     announce(uow, invoice_events(voided, before=found.state), at)
     return voided
@@ -212,10 +214,10 @@ def give_up(uow: UnitOfWork, invoice: str, at: datetime) -> Invoice:
         )
     per_minor = currency(found.currency).units_per_minor
     lost = WriteOff(found.customer, found.currency, found.open_minor * per_minor)
-    earlier = [each for each in repository.settlements([found.id]).get(found.id, []) if each.kind == "write_off"]
+    earlier = [each for each in SettlementRepository(uow).of(found.id) if each.kind == "write_off"]
     key = f"write_off:{found.id}:{len(earlier) + 1}"  # What was paid, before or after, and refunded is lost again.
     ledger.post(uow, [journal(key, at, lost)], recorded_at=at)
-    repository.add_settlements([Settlement(found.id, key, "write_off", found.open_minor, at)], at)
+    SettlementRepository(uow).add([Settlement(found.id, key, "write_off", found.open_minor, at)], at)
     repository.move(found.id, InvoiceState.UNCOLLECTIBLE, found.total_minor)
     return repository.get(found.id)
 
@@ -262,7 +264,7 @@ def _number(uow: UnitOfWork, drafts: Sequence[Invoice]) -> list[Invoice]:
         series = (draft.legal_entity, draft.issued_on.year)
         counts[series] = counts.get(series, 0) + 1
     numbers = {
-        series: iter(InvoiceRepository(uow).next_numbers(series[0], _INVOICE, series[1], count))
+        series: iter(DocumentRepository(uow).next_numbers(series[0], _INVOICE, series[1], count))
         for series, count in sorted(counts.items())
     }
     numbered = []
@@ -362,7 +364,7 @@ def _check_credit_is_there(uow: UnitOfWork, invoice: Invoice) -> None:
     others = {each.id: each.number for each in repository.of_customer(invoice.customer, invoice.currency)}
     credits_of = {
         other: sum(each.amount_minor for each in made if each.kind == "credit")
-        for other, made in repository.settlements(list(others)).items()
+        for other, made in SettlementRepository(uow).of_invoices(others).items()
     }
     paid = [number for other, number in others.items() if credits_of.get(other, 0) > 0]
     by = f": void {paid[-1]} first, which it has paid" if paid else ", the rest was paid back"

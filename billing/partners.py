@@ -17,7 +17,8 @@ from billing.journals import JournalDraft
 from billing.posting_rules import Fact, PartnerShareAsPrincipal, journal
 from billing.repositories.charges import ChargeRepository
 from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
-from billing.repositories.invoices import InvoiceRepository, Logged
+from billing.repositories.documents import DocumentRepository, Logged
+from billing.repositories.invoices import InvoiceRepository
 from billing.repositories.price_books import PriceBookRepository
 from billing.unit_of_work import UnitOfWork
 from models.values.money import currency, round_fraction
@@ -38,8 +39,8 @@ def accrue_shares(uow: UnitOfWork, recorded_at: datetime) -> int:
     if not shares:
         return 0
     made = cursor = 0
-    invoices = InvoiceRepository(uow)
-    while logged := invoices.logged(since=cursor, limit=_AT_ONCE):
+    documents = DocumentRepository(uow)
+    while logged := documents.logged(since=cursor, limit=_AT_ONCE):
         made += _accrue(uow, logged, shares, recorded_at)
         cursor = logged[-1].cursor
     return made

@@ -22,7 +22,7 @@ from billing.metering.sets import members
 from billing.posting_rules import Fact, PrepaidUsageApplied, journal
 from billing.repositories import journals
 from billing.repositories import wallets as rows
-from billing.repositories.invoices import Settlement
+from billing.repositories.settlements import Settlement
 from billing.repositories.wallets import BURN, GRANT, WALLET
 from billing.unit_of_work import UnitOfWork
 from billing.wallets import announce_low

@@ -22,7 +22,8 @@ from billing.posting_rules import (
 )
 from billing.repositories import journals
 from billing.repositories.credit_notes import CreditNoteRepository
-from billing.repositories.invoices import MONEY_KINDS, InvoiceRepository, Settlement
+from billing.repositories.invoices import InvoiceRepository
+from billing.repositories.settlements import MONEY_KINDS, Settlement, SettlementRepository
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.announcements import invoice_events
 from billing.webhooks.events import announce
@@ -57,16 +58,16 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
     What goes beyond that of a written-off invoice is recovered first. The same key again changes nothing.
     Raises RuleBrokenError for a draft or a void invoice, ConflictError for a key used otherwise.
     """
-    repository, found = _locked(uow, invoice)
-    if _is_recorded(uow, repository, found, f"payment:{money.key}", money, sign=1):
+    found = _locked(uow, invoice)
+    if _is_recorded(uow, found, f"payment:{money.key}", money, sign=1):
         return found
     money.check_positive(found.currency)
     if found.state not in _PAYABLE:
         raise RuleBrokenError("cannot be paid", field="invoice", value=found.state.value, code="invoice_not_payable")
-    lost = _written_off(repository, found)
+    lost = _written_off(uow, found)
     back = min(lost, max(money.amount_minor - max(found.open_minor, 0), 0))
     if back:
-        found = _recover(uow, repository, found, money.key, money.at, back, recorded_at)
+        found = _recover(uow, found, money.key, money.at, back, recorded_at)
     per_minor = currency(found.currency).units_per_minor
     used = min(money.amount_minor, max(found.open_minor, 0))
     facts: list[Fact] = []
@@ -77,7 +78,7 @@ def pay(uow: UnitOfWork, invoice: str, money: Money, recorded_at: datetime) -> I
         facts.append(Overpayment(found.customer, found.currency, money.processor, rest))
     ledger.post(uow, [journal(f"payment:{money.key}", money.at, *facts)], recorded_at=recorded_at)
     payment = Settlement(found.id, f"payment:{money.key}", "payment", used, money.at, money.processor)
-    return _settle(uow, repository, found, payment, recorded_at, lost=lost - back)
+    return _settle(uow, found, payment, recorded_at, lost=lost - back)
 
 
 def refund(
@@ -95,9 +96,9 @@ def refund(
     which a credit note or an overpayment left. Raises RuleBrokenError for a draft or a void invoice, and for more
     than was paid unless it may go `beyond_paid`, ConflictError for a key used otherwise.
     """
-    repository, found = _locked(uow, invoice)
+    found = _locked(uow, invoice)
     key = f"refund:{money.key}"
-    if _is_recorded(uow, repository, found, key, money, sign=-1):
+    if _is_recorded(uow, found, key, money, sign=-1):
         return found
     money.check_positive(found.currency)
     check_refundable(found)
@@ -106,7 +107,7 @@ def refund(
         fact = Refund(found.customer, found.currency, money.processor, units)
         ledger.post(uow, [journal(key, money.at, fact)], recorded_at=recorded_at)
         refunded = Settlement(found.id, key, "refund", 0, money.at, money.processor)
-        return _settle(uow, repository, found, refunded, recorded_at, lost=_written_off(repository, found))
+        return _settle(uow, found, refunded, recorded_at, lost=_written_off(uow, found))
     paid = _paid(uow, found.customer, found.currency)[found.id]
     if money.amount_minor > paid and not beyond_paid:
         most, shown = shown_minor(paid, found.currency), shown_minor(money.amount_minor, found.currency)
@@ -116,7 +117,7 @@ def refund(
     reopened = RefundReopening(found.customer, found.currency, money.processor, units)
     ledger.post(uow, [journal(key, money.at, reopened)], recorded_at=recorded_at)
     refunded = Settlement(found.id, key, "refund", -money.amount_minor, money.at, money.processor)
-    return _settle(uow, repository, found, refunded, recorded_at, lost=_written_off(repository, found))
+    return _settle(uow, found, refunded, recorded_at, lost=_written_off(uow, found))
 
 
 def pay_back(
@@ -170,12 +171,12 @@ def check_refundable(invoice: Invoice) -> None:
 
 def is_paid(uow: UnitOfWork, key: str) -> bool:
     """Whether a payment by this key is recorded."""
-    return InvoiceRepository(uow).settlement(f"payment:{key}") is not None
+    return SettlementRepository(uow).find(f"payment:{key}") is not None
 
 
 def is_refunded(uow: UnitOfWork, key: str) -> bool:
     """Whether a refund by this key is recorded."""
-    return InvoiceRepository(uow).settlement(f"refund:{key}") is not None
+    return SettlementRepository(uow).find(f"refund:{key}") is not None
 
 
 def credit_left(uow: UnitOfWork, customer: str, asset: str, awaited: Iterable[tuple[str, int]] = ()) -> int:
@@ -188,7 +189,7 @@ def credit_left(uow: UnitOfWork, customer: str, asset: str, awaited: Iterable[tu
 
 def cash_left(uow: UnitOfWork, invoice: Invoice) -> int:
     """Return what came in for an invoice, too much included, and has not gone back, in minor units."""
-    settlements = InvoiceRepository(uow).settlements([invoice.id]).get(invoice.id, [])
+    settlements = SettlementRepository(uow).of(invoice.id)
     return _cash_minor(uow, invoice.currency, settlements)
 
 
@@ -238,9 +239,8 @@ class Debt:
 
 def debts(uow: UnitOfWork, customer: str, asset: str) -> list[Debt]:
     """Return what a customer has not paid, oldest first, with what was written off and not recovered."""
-    repository = InvoiceRepository(uow)
-    issued = [each for each in repository.of_customer(customer, asset) if each.state in _PAYABLE]
-    found = [Debt(each, max(each.open_minor, 0), _written_off(repository, each)) for each in issued]
+    issued = [each for each in InvoiceRepository(uow).of_customer(customer, asset) if each.state in _PAYABLE]
+    found = [Debt(each, max(each.open_minor, 0), _written_off(uow, each)) for each in issued]
     return [each for each in found if each.total]
 
 
@@ -265,28 +265,28 @@ def spend_credit(
     for debt in debts(uow, customer, asset) if left > 0 else ():
         used = min(left, debt.total if recovers else debt.open)
         key = f"credit:{cause}:{debt.invoice.id}"
-        if used > 0 and InvoiceRepository(uow).settlement(key) is None:
+        if used > 0 and SettlementRepository(uow).find(key) is None:
             paid.append(_pay_by_credit(uow, debt, key, used, at, recorded_at))
             left -= used
     return paid
 
 
 def _pay_by_credit(uow: UnitOfWork, debt: Debt, key: str, used: int, at: datetime, recorded_at: datetime) -> Invoice:
-    repository, found = _locked(uow, debt.invoice.id)
+    found = _locked(uow, debt.invoice.id)
     back = max(used - debt.open, 0)
     if back:
-        found = _recover(uow, repository, found, key, at, back, recorded_at)
+        found = _recover(uow, found, key, at, back, recorded_at)
     applied = CreditApplied(found.customer, found.currency, used * currency(found.currency).units_per_minor)
     ledger.post(uow, [journal(key, at, applied)], recorded_at=recorded_at)
     settlement = Settlement(found.id, key, "credit", used, at)
-    return _settle(uow, repository, found, settlement, recorded_at, lost=debt.given_up - back)
+    return _settle(uow, found, settlement, recorded_at, lost=debt.given_up - back)
 
 
-def _locked(uow: UnitOfWork, invoice: str) -> tuple[InvoiceRepository, Invoice]:
+def _locked(uow: UnitOfWork, invoice: str) -> Invoice:
     journals.lock(uow)
     repository = InvoiceRepository(uow)
     repository.lock(repository.get(invoice).id)
-    return repository, repository.get(invoice)
+    return repository.get(invoice)
 
 
 def _credit_minor(uow: UnitOfWork, customer: str, asset: str) -> int:
@@ -300,10 +300,10 @@ def _paid(uow: UnitOfWork, customer: str, asset: str) -> Counter[str]:
     What went back out of credit settles nothing: it counts as far as it exceeds what was overpaid of the same invoice.
     What was credited is not there to be paid back, as it became credit, or settled what was not paid.
     """
-    repository = InvoiceRepository(uow)
+    repository = SettlementRepository(uow)
     paid = repository.paid(customer, asset)
     credited = CreditNoteRepository(uow).totals(customer, asset)
-    for invoice, settlements in repository.settlements(paid).items():
+    for invoice, settlements in repository.of_invoices(paid).items():
         stands = sum(each.amount_minor for each in settlements if each.kind not in _GIVEN_UP) - credited[invoice]
         paid[invoice] = min(paid[invoice], max(stands, 0))
         if any(each.kind == "refund" and not each.amount_minor for each in settlements):
@@ -319,14 +319,12 @@ def _cash_minor(uow: UnitOfWork, asset: str, settlements: Iterable[Settlement]) 
     return cash // currency(asset).units_per_minor
 
 
-def _is_recorded(
-    uow: UnitOfWork, repository: InvoiceRepository, invoice: Invoice, key: str, money: Money, *, sign: int
-) -> bool:
+def _is_recorded(uow: UnitOfWork, invoice: Invoice, key: str, money: Money, *, sign: int) -> bool:
     """Whether the settlement of a key is recorded. Raises ConflictError where it is another one.
 
     How much of the money settled the invoice says nothing of the amount: the journal does, and where it moved.
     """
-    known = repository.settlement(key)
+    known = SettlementRepository(uow).find(key)
     if known is None:
         return False
     units = sign * money.amount_minor * currency(invoice.currency).units_per_minor
@@ -337,17 +335,16 @@ def _is_recorded(
     return True
 
 
-def _written_off(repository: InvoiceRepository, invoice: Invoice) -> int:
+def _written_off(uow: UnitOfWork, invoice: Invoice) -> int:
     """Return what of an invoice was given up and has not been recovered, in minor units."""
     if invoice.state is not InvoiceState.UNCOLLECTIBLE:
         return 0
-    settlements = repository.settlements([invoice.id]).get(invoice.id, [])
+    settlements = SettlementRepository(uow).of(invoice.id)
     return sum(each.amount_minor for each in settlements if each.kind in _GIVEN_UP)
 
 
 def _recover(
     uow: UnitOfWork,
-    repository: InvoiceRepository,
     invoice: Invoice,
     cause: str,
     at: datetime,
@@ -359,14 +356,13 @@ def _recover(
     recovered = Recovery(invoice.customer, invoice.currency, units)
     key = f"recovery:{cause}"
     ledger.post(uow, [journal(key, at, recovered)], recorded_at=recorded_at)
-    repository.add_settlements([Settlement(invoice.id, key, "recovery", -back, at)], recorded_at)
-    repository.move(invoice.id, InvoiceState.UNCOLLECTIBLE, invoice.settled_minor - back)
-    return repository.get(invoice.id)
+    SettlementRepository(uow).add([Settlement(invoice.id, key, "recovery", -back, at)], recorded_at)
+    InvoiceRepository(uow).move(invoice.id, InvoiceState.UNCOLLECTIBLE, invoice.settled_minor - back)
+    return InvoiceRepository(uow).get(invoice.id)
 
 
 def _settle(
     uow: UnitOfWork,
-    repository: InvoiceRepository,
     invoice: Invoice,
     settlement: Settlement,
     recorded_at: datetime,
@@ -374,13 +370,13 @@ def _settle(
     lost: int = 0,
 ) -> Invoice:
     """Record a settlement and where it leaves the invoice, of which `lost` is still given up."""
-    repository.add_settlements([settlement], recorded_at)
+    SettlementRepository(uow).add([settlement], recorded_at)
     settled = invoice.settled_minor + settlement.amount_minor
     if invoice.state is InvoiceState.UNCOLLECTIBLE and (lost or settled < invoice.total_minor):
         state = InvoiceState.UNCOLLECTIBLE
     else:
         state = InvoiceState.PAID if settled >= invoice.total_minor else InvoiceState.FINALISED
-    repository.move(invoice.id, state, settled)
-    after = repository.get(invoice.id)
+    InvoiceRepository(uow).move(invoice.id, state, settled)
+    after = InvoiceRepository(uow).get(invoice.id)
     announce(uow, invoice_events(after, before=invoice.state, by=settlement.key), recorded_at)
     return after

@@ -34,6 +34,7 @@ from billing.people import Role
 from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
+from billing.repositories.settlements import SettlementRepository
 from billing.settlements import Refundable, paid_back_out_of_credit, refundable
 from billing.stripe.money_back import awaited_refunds
 from billing.stripe.refunding import goes_through_stripe
@@ -122,7 +123,7 @@ def invoice_page(
     with services.database.reading(request.user.tenant) as uow:
         found = InvoiceRepository(uow).get(name)
         customer = CustomerRepository(uow).get(found.customer)
-        settlements = InvoiceRepository(uow).settlements([found.id]).get(found.id, [])
+        settlements = SettlementRepository(uow).of(found.id)
         notes = CreditNoteRepository(uow).of_invoice(found.id)
         left = _creditable(uow, found, notes)
         back = refundable(uow, found)

@@ -18,7 +18,8 @@ from itertools import islice
 from billing.invoices import Invoice, InvoiceLine
 from billing.months import first_day
 from billing.repositories.credit_notes import CreditNote, CreditNoteRepository
-from billing.repositories.invoices import InvoiceRepository, Logged
+from billing.repositories.documents import DocumentRepository, Logged
+from billing.repositories.invoices import InvoiceRepository
 from billing.unit_of_work import UnitOfWork
 from models.column_types import utc_text
 from models.values.errors import InvalidValueError
@@ -62,7 +63,8 @@ def documents(uow: UnitOfWork, *, period: str | None = None, since: int = 0) -> 
     if period is not None:
         first_day(period)
     invoices, notes = InvoiceRepository(uow), CreditNoteRepository(uow)
-    while entries := invoices.logged(period=period, since=since, limit=_AT_ONCE):
+    documents = DocumentRepository(uow)
+    while entries := documents.logged(period=period, since=since, limit=_AT_ONCE):
         by_id = {each.id: each for each in invoices.many([entry.document for entry in entries])}
         credited = {note.id: note for note in notes.many([entry.document for entry in entries])}
         of_notes = {each.id: each for each in invoices.many({note.invoice for note in credited.values()})}

@@ -1,15 +1,13 @@
-"""Invoices with lines, settlements, number series, remainders and the log of documents: rows <-> values."""
+"""Invoices with their lines and parties, and what they carry on to the next ones: rows <-> values."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.invoices import Invoice, InvoiceLine, InvoiceState
@@ -19,13 +17,10 @@ from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.invoice import (
     CarriedRemainderRow,
-    DocumentLogRow,
     InvoiceLineRow,
     InvoiceLineSourceRow,
     InvoicePartyRow,
     InvoiceRow,
-    NumberSeriesRow,
-    SettlementRow,
 )
 from models.values.errors import ConflictError, NotFoundError
 from models.values.period import Period
@@ -33,10 +28,7 @@ from models.values.period import Period
 _INVOICE = table_of(InvoiceRow)
 _LINE = table_of(InvoiceLineRow)
 _SOURCE = table_of(InvoiceLineSourceRow)
-_SETTLEMENT = table_of(SettlementRow)
-_SERIES = table_of(NumberSeriesRow)
 _REMAINDER = table_of(CarriedRemainderRow)
-_LOG = table_of(DocumentLogRow)
 _PARTY = table_of(InvoicePartyRow)
 _LINE_FIELDS = (
     "line", "subscription", "feature", "description", "quantity", "unit_price", "list_amount", "exact", "net_minor",
@@ -46,31 +38,6 @@ _INVOICE_FIELDS = (
     "id", "number", "legal_entity", "customer", "currency", "period", "issued_on", "due_on", "exact", "carried_in",
     "carried_out", "net_minor", "tax_minor", "total_minor", "settled_minor", "finalise_from",
 )  # fmt: skip
-
-MONEY_KINDS = ("payment", "refund")
-"""Settlements by money that moved for the invoice itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """Something that settled a part of an invoice (positive minor units), or opened it again (negative)."""
-
-    invoice: str
-    key: str
-    kind: str
-    amount_minor: int
-    effective_at: datetime
-    reference: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """One entry of the log of documents."""
-
-    cursor: int
-    kind: str
-    document: str
-    period: str
 
 
 class InvoiceRepository:
@@ -265,6 +232,14 @@ class InvoiceRepository:
             found[place] = (*found.get(place, ()), (row.charge, row.position))
         return found
 
+    def numbered(self) -> Iterator[tuple[str, date, str]]:
+        """Yield (legal entity, issue date, number) of every numbered invoice."""
+        query = select(_INVOICE.c.legal_entity, _INVOICE.c.issued_on, _INVOICE.c.number).where(
+            _INVOICE.c.tenant == self._uow.tenant, _INVOICE.c.number.is_not(None)
+        )
+        for row in self._uow.connection.execute(query):
+            yield row.legal_entity, row.issued_on, row.number
+
     # Moving on.
 
     def finalise(self, invoices: Sequence[Invoice], at: datetime) -> None:
@@ -305,26 +280,7 @@ class InvoiceRepository:
         found: datetime | None = self._uow.connection.scalar(select(_INVOICE.c.finalised_at).where(self._is(invoice)))
         return found
 
-    # Numbers, remainders, the log.
-
-    def next_numbers(self, legal_entity: str, kind: str, year: int, count: int) -> range:
-        """Take the next `count` numbers of a series, without gap; the row stays locked until the transaction ends."""
-        mine = (
-            _SERIES.c.tenant == self._uow.tenant,
-            _SERIES.c.legal_entity == legal_entity,
-            _SERIES.c.kind == kind,
-            _SERIES.c.year == year,
-        )
-        last = self._uow.connection.scalar(select(_SERIES.c.last_number).where(*mine).with_for_update())
-        taken = 0
-        if last is None:
-            values = {"tenant": self._uow.tenant, "legal_entity": legal_entity, "kind": kind, "year": year}
-            self._uow.connection.execute(insert(_SERIES).values(**values, last_number=1))
-            last, taken = 1, 1
-        for _ in range(taken, count):
-            last += 1
-            self._uow.connection.execute(update(_SERIES).where(*mine).values(last_number=last))
-        return range(last - count + 1, last + 1)
+    # Remainders.
 
     def remainders(self, customers: Collection[str]) -> dict[tuple[str, str], Decimal]:
         """Return by customer and currency what finalised invoices have left, exact, in major units."""
@@ -349,29 +305,7 @@ class InvoiceRepository:
             ],
         )
 
-    def log(self, kind: str, documents: Sequence[tuple[str, str]]) -> None:
-        """Append (document, period) to the log; the ledger's lock keeps cursors without gap."""
-        if not documents:
-            return
-        query = select(func.coalesce(func.max(_LOG.c.cursor), 0)).where(_LOG.c.tenant == self._uow.tenant)
-        last = int(self._uow.connection.execute(query).scalar_one())
-        self._uow.connection.execute(
-            insert(_LOG),
-            [
-                {"tenant": self._uow.tenant, "cursor": last + i, "kind": kind, "document": each, "period": period}
-                for i, (each, period) in enumerate(documents, start=1)
-            ],
-        )
-
-    def logged(self, *, period: str | None = None, since: int = 0, limit: int = 500) -> list[Logged]:
-        """Return the next entries of the log after a cursor, of one period where given."""
-        query = select(_LOG).where(_LOG.c.tenant == self._uow.tenant, _LOG.c.cursor > since)
-        if period is not None:
-            query = query.where(_LOG.c.period == period)
-        rows = self._uow.connection.execute(query.order_by(_LOG.c.cursor).limit(limit))
-        return [Logged(row.cursor, row.kind, row.document, row.period) for row in rows]
-
-    # Parties and settlements.
+    # Parties.
 
     def add_parties(self, parties: Sequence[tuple[str, dict[str, Any]]]) -> None:
         """Keep seller and buyer as they are now, by invoice."""
@@ -386,78 +320,6 @@ class InvoiceRepository:
         query = select(_PARTY.c.document).where(_PARTY.c.tenant == self._uow.tenant, _PARTY.c.invoice == invoice)
         found: dict[str, Any] | None = self._uow.connection.scalar(query)
         return found
-
-    def add_settlements(self, settlements: Sequence[Settlement], at: datetime) -> None:
-        """Append settlements."""
-        if not settlements:
-            return
-        counts = self._settlement_counts({each.invoice for each in settlements})
-        rows = []
-        for each in settlements:
-            counts[each.invoice] = counts.get(each.invoice, 0) + 1
-            rows.append(
-                {
-                    "tenant": self._uow.tenant,
-                    "invoice": each.invoice,
-                    "sequence": counts[each.invoice],
-                    "key": each.key,
-                    "kind": each.kind,
-                    "amount_minor": each.amount_minor,
-                    "reference": each.reference,
-                    "effective_at": each.effective_at,
-                    "recorded_at": at,
-                }
-            )
-        self._uow.connection.execute(insert(_SETTLEMENT), rows)
-
-    def _settlement_counts(self, invoices: Collection[str]) -> dict[str, int]:
-        query = (
-            select(_SETTLEMENT.c.invoice, func.max(_SETTLEMENT.c.sequence))
-            .where(_SETTLEMENT.c.tenant == self._uow.tenant, members(self._uow, _SETTLEMENT.c.invoice, invoices))
-            .group_by(_SETTLEMENT.c.invoice)
-        )
-        return {row[0]: int(row[1]) for row in self._uow.connection.execute(query)}
-
-    def settlements(self, invoices: Collection[str]) -> dict[str, list[Settlement]]:
-        """Return what settled some invoices, in order."""
-        query = select(_SETTLEMENT).where(
-            _SETTLEMENT.c.tenant == self._uow.tenant, members(self._uow, _SETTLEMENT.c.invoice, invoices)
-        )
-        found: dict[str, list[Settlement]] = {}
-        for row in sorted(self._uow.connection.execute(query), key=lambda row: (row.invoice, row.sequence)):
-            found.setdefault(row.invoice, []).append(_settlement(row))
-        return found
-
-    def settlement(self, key: str) -> Settlement | None:
-        """Return the settlement with a key."""
-        query = select(_SETTLEMENT).where(_SETTLEMENT.c.tenant == self._uow.tenant, _SETTLEMENT.c.key == key)
-        row = self._uow.connection.execute(query).one_or_none()
-        return None if row is None else _settlement(row)
-
-    def paid(self, customer: str, currency: str) -> Counter[str]:
-        """Return what was paid and not paid back of each of a customer's invoices, in minor units."""
-        query = (
-            select(_SETTLEMENT.c.invoice, _SETTLEMENT.c.amount_minor)
-            .join(_INVOICE, (_INVOICE.c.tenant == _SETTLEMENT.c.tenant) & (_INVOICE.c.id == _SETTLEMENT.c.invoice))
-            .where(
-                _SETTLEMENT.c.tenant == self._uow.tenant,
-                _INVOICE.c.customer == customer,
-                _INVOICE.c.currency == currency,
-                _SETTLEMENT.c.kind.in_(MONEY_KINDS),
-            )
-        )
-        paid: Counter[str] = Counter()
-        for invoice, amount_minor in self._uow.connection.execute(query):
-            paid[invoice] += amount_minor
-        return paid
-
-    def numbered(self) -> Iterator[tuple[str, date, str]]:
-        """Yield (legal entity, issue date, number) of every numbered invoice."""
-        query = select(_INVOICE.c.legal_entity, _INVOICE.c.issued_on, _INVOICE.c.number).where(
-            _INVOICE.c.tenant == self._uow.tenant, _INVOICE.c.number.is_not(None)
-        )
-        for row in self._uow.connection.execute(query):
-            yield row.legal_entity, row.issued_on, row.number
 
     def _is(self, invoice: str) -> Any:  # noqa: ANN401
         return (_INVOICE.c.tenant == self._uow.tenant) & (_INVOICE.c.id == invoice)
@@ -479,7 +341,3 @@ def _line(row: Any, sources: tuple[tuple[str, int], ...]) -> InvoiceLine:  # noq
         sources=sources,
         **{name: getattr(row, name) for name in _LINE_FIELDS},
     )
-
-
-def _settlement(row: Any) -> Settlement:  # noqa: ANN401
-    return Settlement(row.invoice, row.key, row.kind, row.amount_minor, row.effective_at, row.reference)

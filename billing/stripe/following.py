@@ -16,7 +16,8 @@ from billing.invoices import Invoice, InvoiceState
 from billing.ledger_collection import PROCESSOR
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories.credit_notes import CreditNoteRepository
-from billing.repositories.invoices import InvoiceRepository, Settlement
+from billing.repositories.invoices import InvoiceRepository
+from billing.repositories.settlements import Settlement, SettlementRepository
 from billing.repositories.stripe_mirror import Collecting
 from billing.stripe.enqueue import BeingChargedError, enqueue_mark_uncollectible, enqueue_void
 from billing.stripe.money_back import enqueue_credit_note
@@ -38,7 +39,7 @@ def follow(uow: UnitOfWork, invoice_id: str, now: datetime) -> None:
     rows = mirror.invoices_of(uow, [invoice_id])
     if not rows:
         return
-    settlements = InvoiceRepository(uow).settlements([invoice_id]).get(invoice_id, [])
+    settlements = SettlementRepository(uow).of(invoice_id)
     _follow(uow, rows[0], InvoiceRepository(uow).get(invoice_id), settlements, now)
 
 
@@ -47,7 +48,7 @@ def follow_missed(uow: UnitOfWork, now: datetime) -> None:
     rows = mirror.behind_our_books(uow)
     ids = [row.invoice_id for row in rows]
     ours = {invoice.id: invoice for invoice in InvoiceRepository(uow).many(ids)}
-    settlements = InvoiceRepository(uow).settlements(ids)
+    settlements = SettlementRepository(uow).of_invoices(ids)
     for row in rows:
         try:
             _follow(uow, row, ours[row.invoice_id], settlements.get(row.invoice_id, []), now)

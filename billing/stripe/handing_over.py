@@ -13,6 +13,7 @@ from billing.rated_usage import Kind
 from billing.repositories import stripe_mirror as mirror
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
+from billing.repositories.settlements import SettlementRepository
 from billing.stripe.enqueue import enqueue_invoice
 from billing.stripe.following import note_settlements
 from billing.stripe.settings import KEY, choice_of
@@ -40,7 +41,7 @@ class HandOver:
                 customers[invoice.customer] = CustomerRepository(uow).get(invoice.customer)
             enqueue_invoice(uow, to_collect(invoice, customers[invoice.customer], self.method), now=now)
         settled = [invoice.id for invoice in fresh if invoice.settled_minor]
-        note_settlements(uow, InvoiceRepository(uow).settlements(settled), now)
+        note_settlements(uow, SettlementRepository(uow).of_invoices(settled), now)
 
 
 def configured_hand_over(environment: Mapping[str, str]) -> HandOver | None:

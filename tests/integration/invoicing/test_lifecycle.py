@@ -19,6 +19,7 @@ from billing.invoicing import finalise, give_up, void
 from billing.ledger import balance
 from billing.repositories.credit_notes import CreditedLine, CreditNote, CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
+from billing.repositories.documents import DocumentRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.settlements import Money, grant_customer_credit, pay, refund
 from billing.tax import FixedRate
@@ -57,7 +58,7 @@ def test_numbers_run_without_gap_in_each_entity_kind_and_year(database: Database
         for entity in ("main", "branch"):
             CustomerRepository(uow).save_legal_entity(LegalEntity(entity, entity, "DE"))
         taken = [
-            list(InvoiceRepository(uow).next_numbers(entity, kind, year, count))
+            list(DocumentRepository(uow).next_numbers(entity, kind, year, count))
             for entity, kind, year, count in (
                 ("main", "invoice", 2026, 3), ("main", "invoice", 2027, 2), ("main", "credit_note", 2026, 1),
                 ("branch", "invoice", 2026, 1), ("main", "invoice", 2026, 2), ("main", "invoice", 2027, 1),
