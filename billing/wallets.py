@@ -294,10 +294,14 @@ def due_top_ups(uow: UnitOfWork, customer: str, at: datetime) -> list[WalletBala
 
 
 def announce_low(uow: UnitOfWork, by: str, takings: Sequence[Taking], at: datetime, recorded_at: datetime) -> None:
-    """Tell of each wallet that these takings brought below its threshold; `by` names them."""
+    """Tell of each wallet that these takings brought below its threshold; `by` names them.
+
+    What a grant holds that has yet to begin was not there before.
+    """
     taken: Counter[str] = Counter()
     for taking in takings:
-        taken[taking.grant.wallet] += taking.units
+        if taking.grant.starts_at <= at:
+            taken[taking.grant.wallet] += taking.units
     watched = rows.wallets(uow, members(uow, WALLET.c.id, taken), WALLET.c.top_up_below.is_not(None)) if taken else []
     for customer in sorted({row.customer for row in watched}):
         low = [each for each in due_top_ups(uow, customer, at) if each.wallet.id in taken]

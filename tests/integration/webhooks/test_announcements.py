@@ -153,6 +153,19 @@ def test_a_wallet_is_low_whatever_took_its_credit(database: Database, company: C
     assert sorted(low) == [("expires", "0"), ("goes", str(40 * 10**8)), ("pays", str(40 * 10**8))]
 
 
+def test_credit_taken_back_before_it_begins_brings_no_wallet_down(database: Database, company: Company) -> None:
+    subscribe(database)
+    wallet = Wallet("main", "buyer", "USD", top_up_below=50 * 10**8, top_up_units=100)
+    with database.writing("default") as uow:
+        wallets.open_wallet(uow, wallet, recorded_at=NOW)
+        wallets.grant_credit(uow, replace(grant("now", 10 * 10**8), wallet="main"), recorded_at=NOW, processor="stripe")
+        ahead = replace(grant("ahead", 100 * 10**8), wallet="main", starts_at=NOW + timedelta(days=9))
+        wallets.grant_credit(uow, ahead, recorded_at=NOW, processor="stripe")
+        back = wallets.Withdrawal("k", "ahead", processor="stripe")
+        assert wallets.withdraw_credit(uow, back, at=NOW, recorded_at=NOW).remaining == 0
+    assert [kind for kind, _ in told(database)].count("wallet.low") == 0
+
+
 def test_nothing_is_told_of_a_change_that_did_not_happen(database: Database, company: Company) -> None:
     subscribe(database)
 
