@@ -16,7 +16,7 @@ from billing.coupon_discounts import HeldCoupon, TakenBefore, Turn, apply_held_c
 from billing.coupons import held_coupons, taken_before
 from billing.measured_usage import Measured, UsageMeasurer, Window
 from billing.metered_features import windows_of
-from billing.metering.history import EventReader, effective_events
+from billing.metering.history import EventReader, effective_events, in_batches
 from billing.metering.live_usage import usage_of
 from billing.metering.worklists import Late, unsettled_late
 from billing.period_rating import rate_period, scope_of
@@ -239,9 +239,10 @@ def _measure(
             known = spans.get(event_type, span)
             spans[event_type] = Period(min(known.start, span.start), max(known.end, span.end))
     for event_type, span in sorted(spans.items()):
-        for event in events(uow, customer=customer, event_type=event_type, period=span, known_at=run.known_at):
+        found = events(uow, customer=customer, event_type=event_type, period=span, known_at=run.known_at)
+        for some in in_batches(found):
             for measurer in measurers.values():
-                measurer.add(event)
+                measurer.add(some)
     return {
         (book, window): measured
         for book, measurer in measurers.items()

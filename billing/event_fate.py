@@ -19,7 +19,7 @@ from billing.metered_features import Stretch, stretches
 from billing.metering.cloud_event import CloudEvent
 from billing.metering.counters import Absent, counter_of, read_value
 from billing.metering.directory import PriceBookDirectory
-from billing.metering.history import EVENT, correction_of, effective_events, events_named, find_event
+from billing.metering.history import EVENT, correction_of, effective_events, events_named, find_event, in_batches
 from billing.phases import CyclePeriod, PhaseState, Segment, Subscription
 from billing.price_source import PriceSource
 from billing.rated_usage import Kind
@@ -203,12 +203,11 @@ def _added_amount(uow: UnitOfWork, event: CloudEvent, source: PriceSource, sold:
     known = Period(lasted.start, event.occurred_at + _MOMENT)
     before, until = (UsageMeasurer({sold.meter.key: sold.meter}, [window]) for _ in range(2))
     order = (event.occurred_at, event.source, event.event_id)
-    for each in effective_events(uow, customer=event.customer, event_type=event.event_type, period=known):
-        place = (each.occurred_at, each.source, each.event_id)
-        if place < order:
-            before.add(each)
-        if place <= order:
-            until.add(each)
+    of_customer = effective_events(uow, customer=event.customer, event_type=event.event_type, period=known)
+    for some in in_batches(of_customer):
+        places = [(each.occurred_at, each.source, each.event_id) for each in some]
+        before.add([each for each, place in zip(some, places, strict=True) if place < order])
+        until.add([each for each, place in zip(some, places, strict=True) if place <= order])
     amounts = [stretch.rate(measurer.measured()[window], lasted.end)[1].amount for measurer in (before, until)]
     return EXACT.subtract(amounts[1], amounts[0])
 

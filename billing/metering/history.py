@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
-from sqlalchemy import Select, Text, and_, exists, func, or_, select, type_coerce
+from sqlalchemy import Select, Text, bindparam, exists, func, or_, select, type_coerce
 
 from billing.metering.cloud_event import CloudEvent, EventKey
 from billing.unit_of_work import UnitOfWork
@@ -65,15 +67,23 @@ def effective_events(
 
     `known_at`: as they were known then, so events and corrections recorded later are left out.
     """
-    query = _effective(known_at).where(EVENT.c.tenant == uow.tenant)
-    if customer is not None:
-        query = query.where(EVENT.c.customer == customer)
-    if event_type is not None:
-        query = query.where(EVENT.c.event_type == event_type)
+    asked = {"customer": customer, "event_type": event_type, "known_at": known_at}
     if period is not None:
-        query = query.where(EVENT.c.occurred_at >= period.start, EVENT.c.occurred_at < period.end)
-    for row in uow.connection.execute(query.execution_options(yield_per=_BATCH)):
-        yield StoredEvent(*row)
+        asked |= {"start": period.start, "end": period.end}
+    given = {name: value for name, value in asked.items() if value is not None}
+    statement = _effective(frozenset(given), as_text=uow.is_sqlite)
+    rows = uow.connection.execute(statement, {"tenant": uow.tenant, **given}, execution_options={"yield_per": _BATCH})
+    instant = datetime.fromisoformat if uow.is_sqlite else _as_it_is
+    for some in rows.partitions():
+        for source, event_id, of_type, by, occurred_at, recorded_at, data in some:
+            yield StoredEvent(source, event_id, of_type, by, instant(occurred_at), instant(recorded_at), data)
+
+
+def in_batches(events: Iterable[StoredEvent]) -> Iterator[list[StoredEvent]]:
+    """Yield events some at a time: as many as are held at once anyway."""
+    left = iter(events)
+    while some := list(islice(left, _BATCH)):
+        yield some
 
 
 def find_event(uow: UnitOfWork, key: EventKey) -> CloudEvent | None:
@@ -115,7 +125,13 @@ def correction_of(uow: UnitOfWork, event: CloudEvent) -> CloudEvent | None:
     return None if row is None else _cloud_event(row)
 
 
-def _effective(known_at: datetime | None) -> Select[Any]:
+@cache
+def _effective(given: frozenset[str], *, as_text: bool) -> Select[Any]:
+    """Return the query for what of customer, type, period and time of knowing is given.
+
+    `as_text`: times as they are stored: SQLAlchemy takes as long over two of them as over all else of a row.
+    """
+    known_at = bindparam("known_at", type_=EVENT.c.recorded_at.type) if "known_at" in given else None
     target, correction = EVENT.alias("target"), EVENT.alias("correction")
     same = [EVENT.c.tenant, EVENT.c.customer, EVENT.c.event_type]
     has_target = exists().where(
@@ -128,19 +144,32 @@ def _effective(known_at: datetime | None) -> Select[Any]:
         correction.c.corrects_source == EVENT.c.source,
         correction.c.corrects_id == EVENT.c.event_id,
     )
+    conditions = [EVENT.c.tenant == bindparam("tenant")]
     if known_at is not None:
         has_target = has_target.where(target.c.recorded_at <= known_at)
         is_corrected = is_corrected.where(correction.c.recorded_at <= known_at)
-    query = select(
+        conditions.append(EVENT.c.recorded_at <= known_at)
+    conditions += [EVENT.c[name] == bindparam(name) for name in ("customer", "event_type") if name in given]
+    if "start" in given:
+        conditions += [EVENT.c.occurred_at >= bindparam("start"), EVENT.c.occurred_at < bindparam("end")]
+    times = [type_coerce(time, Text) if as_text else time for time in (EVENT.c.occurred_at, EVENT.c.recorded_at)]
+    return select(
         EVENT.c.source,
         EVENT.c.event_id,
         EVENT.c.event_type,
         EVENT.c.customer,
-        EVENT.c.occurred_at,
-        EVENT.c.recorded_at,
+        *times,
         type_coerce(EVENT.c.data, Text),
-    ).where(and_(EVENT.c.cancels.is_(False), or_(EVENT.c.corrects_id.is_(None), has_target), ~is_corrected))
-    return query if known_at is None else query.where(EVENT.c.recorded_at <= known_at)
+    ).where(
+        *conditions,
+        EVENT.c.cancels.is_(False),
+        or_(EVENT.c.corrects_id.is_(None), has_target),
+        ~is_corrected,
+    )
+
+
+def _as_it_is(instant: datetime) -> datetime:
+    return instant
 
 
 def _cloud_event(row: Any) -> CloudEvent:  # noqa: ANN401 - a row of usage_event

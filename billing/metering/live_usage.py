@@ -16,7 +16,7 @@ from itertools import chain
 
 from billing.measured_usage import Measured, UsageMeasurer, Window
 from billing.metering.counters import Counter, Number, counter_of
-from billing.metering.history import StoredEvent, effective_events
+from billing.metering.history import StoredEvent, effective_events, in_batches
 from billing.metering.registry import unbegun
 from billing.metering.totals import HOUR, Cell, add, count_events, read_or_none, stored_cells
 from billing.unit_of_work import UnitOfWork
@@ -63,8 +63,8 @@ def usage_of(
     window = Window(meter.key, period.start, period.end, by_event)
     measurer = UsageMeasurer({meter.key: meter}, [window])
     stored = effective_events(uow, customer=customer, event_type=meter.event_type, period=period, known_at=known_at)
-    for event in chain(stored, besides):
-        measurer.add(event)
+    for some in in_batches(chain(stored, besides)):
+        measurer.add(some)
     return measurer.measured()[window]
 
 

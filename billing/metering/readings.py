@@ -53,11 +53,20 @@ def count_columns(
     for column in columns:
         counter = column.counter.id
         for (customer, hour), of_hour in by_hour.items():
-            groups = {"": of_hour} if column.groups is None else _by_group(column.groups, of_hour)
-            for group, of_group in groups.items():
+            for group, of_group in by_group(column, of_hour).items():
                 cell = _cell(column, of_group)
                 if cell.event_count:
                     cells[customer, counter, hour, group] = cell
+
+
+def by_group(column: Column, places: Sequence[int]) -> dict[str, Sequence[int]]:
+    """Part `places` by the group that the column read there."""
+    if column.groups is None:
+        return {"": places} if places else {}
+    split: defaultdict[str, list[int]] = defaultdict(list)
+    for place in places:
+        split[column.groups[place]].append(place)
+    return dict(split)
 
 
 def _plain_numbers(counter: Counter, datas: Sequence[Mapping[str, Any]]) -> Sequence[int] | None:
@@ -94,13 +103,6 @@ def _read_singly(counter: Counter, datas: Sequence[Mapping[str, Any]]) -> Column
         numbers.append(number)
         groups.append(group)
     return Column(counter, numbers, groups if counter.group_by else None, frozenset(lacking), errors, is_plain=False)
-
-
-def _by_group(groups: Sequence[str], numbers: Iterable[int]) -> dict[str, list[int]]:
-    split: dict[str, list[int]] = {}
-    for number in numbers:
-        split.setdefault(groups[number], []).append(number)
-    return split
 
 
 def _cell(column: Column, numbers: Sequence[int]) -> Cell:

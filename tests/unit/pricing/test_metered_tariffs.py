@@ -98,8 +98,7 @@ def rated(stretch: Stretch, events: Sequence[StoredEvent]) -> tuple[Decimal, Dec
     """Return what of the events counts, and what is due for it."""
     window = window_of(stretch.meter, stretch.price.tariff.tariff, MONTH)
     measurer = UsageMeasurer({"m": stretch.meter}, [window])
-    for one in events:
-        measurer.add(one)
+    measurer.add(events)
     counted, rating = stretch.rate(measurer.measured()[window], MONTH.end)
     return counted.units, rating.amount
 
