@@ -124,7 +124,10 @@ def domain_error(request: Request[Any, Any, Any], error: DomainError) -> Respons
 def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer what the framework refuses: malformed bodies are 400, whatever it calls them."""
     if isinstance(error, ValidationException):
-        return problem(request, 400, "malformed", error.detail, errors=_as_sent(request, error.extra))
+        errors = _as_sent(request, error.extra)
+        named = [each for each in errors if each.get("key")] if isinstance(errors, list) else []
+        detail = "; ".join(f"{each['key']}: {each['message']}" for each in named) or error.detail
+        return problem(request, 400, "malformed", detail, field=named[0]["key"] if named else "", errors=errors)
     code = HTTP_CODES.get(error.status_code, "malformed")
     named = error.extra if isinstance(error.extra, dict) else {}
     detail = f"the body is larger than {MAX_BODY_BYTES} bytes" if code == "body_too_large" else error.detail

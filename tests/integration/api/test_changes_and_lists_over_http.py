@@ -126,14 +126,14 @@ def test_a_preview_is_due_when_an_invoice_of_that_day_would_be(sold: Door) -> No
 def test_what_an_action_does_not_take_or_lacks_is_refused_and_leaves_nothing(sold: Door) -> None:
     before = sold.call("GET", SUBSCRIPTION).json()
     for body, status, field in (
-        ({"action": "fly"}, 400, ""),
+        ({"action": "fly"}, 400, "action"),
         ({"action": "pause", "feature": "seats"}, 422, "feature"),
         ({"action": "change", "selection": {"seats": "1"}, "at_period_end": True}, 422, "at_period_end"),
         ({"action": "add", "quantity": "2"}, 422, "feature"),
         ({"action": "add", "feature": "seats"}, 422, "feature"),
         ({"action": "quantity", "feature": "seats"}, 422, "quantity"),
         ({"action": "pause", "proration": "whole"}, 422, "proration"),
-        ({"action": "cancel", "proration": "half"}, 400, ""),
+        ({"action": "cancel", "proration": "half"}, 400, "proration"),
         ({"action": "change"}, 422, "selection"),
         ({"action": "upgrade"}, 422, "selection"),
         ({"action": "quantity", "feature": "sso", "quantity": "2"}, 422, "feature"),
@@ -175,7 +175,8 @@ def test_subscriptions_quotes_and_credit_notes_come_in_pages(sold: Door) -> None
     assert [each["state"] for each in listed] == ["open", "open", "released", "open", "open"]
     assert [each["id"] for each in pages(sold, "/v1/quotes", customer="buyer", state="open")] == [made[4], made[0]]
     lost = sold.call("GET", "/v1/quotes", state="lost")
-    assert (lost.status_code, lost.json()["errors"][0]["key"]) == (400, "state")
+    assert (lost.status_code, lost.json()["errors"][0]["key"], lost.json()["field"]) == (400, "state", "state")
+    assert lost.json()["detail"] == "state: Invalid enum value 'lost'"
 
     for invoice in sold.call("GET", "/v1/invoices").json()["items"]:
         for number, amount in enumerate(("1", "0.5")):

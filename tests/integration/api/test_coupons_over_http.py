@@ -139,10 +139,10 @@ def test_only_a_coupon_that_was_given_ends_and_not_before_now(billed: Door) -> N
 @pytest.mark.parametrize(
     ("change", "status", "code", "field"),
     [
-        ({"percent_off": 50.5}, 400, "malformed", ""),
-        ({"surprise": 1}, 400, "malformed", ""),
-        ({"duration": "always"}, 400, "malformed", ""),
-        ({"periods": 0}, 400, "malformed", ""),
+        ({"percent_off": 50.5}, 400, "malformed", "percent_off"),
+        ({"surprise": 1}, 400, "malformed", "surprise"),
+        ({"duration": "always"}, 400, "malformed", "duration"),
+        ({"periods": 0}, 400, "malformed", "periods"),
         ({"key": "a b"}, 422, "invalid_key", "key"),
         ({"percent_off": "101"}, 422, "coupon_percent_out_of_range", "percent_off"),
         ({"percent_off": "NaN"}, 422, "not_a_number", "percent_off"),
