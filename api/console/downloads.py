@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 from litestar import Controller, Response
@@ -14,13 +15,15 @@ from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import has_role
 from api.schemas.invoices import invoice_document
 from api.services import Services
-from billing.exports.invoice_view import invoice_view
+from billing.exports.invoice_view import credit_note_view, invoice_view
 from billing.exports.journal import write_journal
 from billing.exports.register import documents, write_headers, write_lines
 from billing.exports.rendering import to_pdf
+from billing.invoices import Invoice
 from billing.invoicing import party_document
 from billing.people import Role
 from billing.repositories.closes import CloseRepository
+from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.unit_of_work import UnitOfWork
@@ -59,6 +62,16 @@ class DownloadPages(Controller):
         name = f"{document['number'] or document['id']}.json"
         return attachment(name, "application/json", [msgspec.json.format(msgspec.json.encode(document))])
 
+    @get("/credit-notes/{note:str}/pdf", sync_to_thread=True)
+    def credit_note_pdf(self, note: FromPath[str], request: ConsoleRequest, state: State) -> Response[bytes]:
+        """Return a credit note as PDF, in the customer's language."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            found = CreditNoteRepository(uow).get(note)
+            invoice = InvoiceRepository(uow).get(found.invoice)
+            view = credit_note_view(found, invoice, _party(uow, invoice))
+        return attachment(f"{found.number}.pdf", "application/pdf", [to_pdf(view)])
+
     @get("/downloads/{what:str}/{period:str}/{form:str}", sync_to_thread=True, takes_long=True)
     def register(
         self, what: FromPath[str], period: FromPath[str], form: FromPath[str], request: ConsoleRequest, state: State
@@ -82,12 +95,17 @@ class DownloadPages(Controller):
 
 def invoice_pdf(uow: UnitOfWork, invoice: str) -> Response[bytes]:
     """Return one invoice as an attachment. Raises NotFoundError."""
-    invoices, customers = InvoiceRepository(uow), CustomerRepository(uow)
-    found = invoices.get(invoice)
-    party = invoices.party(found.id) or party_document(
-        customers.get(found.customer), customers.legal_entity(found.legal_entity)
+    found = InvoiceRepository(uow).get(invoice)
+    view = invoice_view(found, _party(uow, found))
+    return attachment(f"{found.number or found.id}.pdf", "application/pdf", [to_pdf(view)])
+
+
+def _party(uow: UnitOfWork, invoice: Invoice) -> Mapping[str, Any]:
+    """Return both sides as the invoice fixed them; as they are now while it is a draft."""
+    customers = CustomerRepository(uow)
+    return InvoiceRepository(uow).party(invoice.id) or party_document(
+        customers.get(invoice.customer), customers.legal_entity(invoice.legal_entity)
     )
-    return attachment(f"{found.number or found.id}.pdf", "application/pdf", [to_pdf(invoice_view(found, party))])
 
 
 def attachment(name: str, media_type: str, content: Iterable[bytes]) -> Response[bytes]:

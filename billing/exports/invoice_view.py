@@ -67,6 +67,7 @@ def invoice_view(invoice: Invoice, party: Mapping[str, Any]) -> dict[str, Any]:
             [words["exact"], show.number(invoice.exact)],
             [words["carried_out"], show.number(invoice.carried_out)],
         ],
+        "remark": [],
         "note": f"{words['carrying']} {words['price_book']}: {', '.join(books)}" if books else words["carrying"],
     }
 
@@ -79,10 +80,9 @@ def credit_note_view(note: CreditNote, invoice: Invoice, party: Mapping[str, Any
     return {
         **show.frame("credit_note", note.number, None),
         "facts": [
-            [words["number"], note.number],
+            [words["note_number"], note.number],
             [words["issued_on"], show.day(note.issued_on)],
             [words["refers_to"], invoice.number or "-"],
-            [words["reason"], note.reason],
         ],
         "lines": [
             {
@@ -101,6 +101,7 @@ def credit_note_view(note: CreditNote, invoice: Invoice, party: Mapping[str, Any
             {"label": words["total"], "amount": show.money(-note.total_minor), "strong": True},
         ],
         "carrying": [],
+        "remark": [words["reason"], note.reason],
         "note": "",
     }
 

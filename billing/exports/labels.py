@@ -11,7 +11,7 @@ _ENGLISH = {
     "unit_price": "Unit price", "amount": "Amount", "net": "Net amount", "tax": "Tax", "total": "Total",
     "settled": "Settled", "due": "Amount due", "exact": "Exact amount", "carried_in": "Carried in",
     "carried_out": "Carried to the next invoice", "refers_to": "Refers to invoice", "reason": "Reason",
-    "page": "Page", "price_book": "Price book",
+    "page": "Page", "price_book": "Price book", "note_number": "Number",
     "carrying": "Amounts are metered exactly and rounded once. What is left below the smallest unit is carried on.",
 }  # fmt: skip
 _KOREAN = {
@@ -20,7 +20,7 @@ _KOREAN = {
     "tax_id": "사업자등록번호", "description": "내역", "quantity": "수량", "unit_price": "단가", "amount": "금액",
     "net": "공급가액", "tax": "부가세", "total": "합계", "settled": "결제 금액", "due": "청구 금액",
     "exact": "정확한 금액", "carried_in": "이월된 잔여액", "carried_out": "다음 청구서로 이월",
-    "refers_to": "원 청구서", "reason": "사유", "page": "쪽", "price_book": "가격표",
+    "refers_to": "원 청구서", "reason": "사유", "page": "쪽", "price_book": "가격표", "note_number": "대변표 번호",
     "carrying": "사용량은 정확히 계산되어 한 번만 반올림됩니다. 최소 단위 미만의 잔여액은 다음 청구서로 이월됩니다.",
 }  # fmt: skip
 _JAPANESE = {
@@ -29,17 +29,18 @@ _JAPANESE = {
     "tax_id": "登録番号", "description": "内容", "quantity": "数量", "unit_price": "単価", "amount": "金額",
     "net": "小計", "tax": "消費税", "total": "合計", "settled": "支払済み", "due": "ご請求額",
     "exact": "正確な金額", "carried_in": "前回からの端数", "carried_out": "次回への端数", "refers_to": "元の請求書",
-    "reason": "理由", "page": "ページ", "price_book": "価格表",
+    "reason": "理由", "page": "ページ", "price_book": "価格表", "note_number": "貸方票番号",
     "carrying": "利用量は正確に計算し、端数処理は一度だけ行います。最小単位未満の端数は次回に繰り越します。",
 }  # fmt: skip
 _GERMAN = {
     "invoice": "Rechnung", "credit_note": "Gutschrift", "draft": "Entwurf", "void": "Storniert",
-    "number": "Rechnungsnummer", "issued_on": "Rechnungsdatum", "due_on": "Zahlbar bis",
+    "number": "Rechnungsnummer", "issued_on": "Ausstellungsdatum", "due_on": "Zahlbar bis",
     "period": "Leistungszeitraum", "bill_to": "Rechnung an", "from": "Von", "tax_id": "USt-IdNr.",
     "description": "Beschreibung", "quantity": "Menge", "unit_price": "Einzelpreis", "amount": "Betrag",
     "net": "Nettobetrag", "tax": "Steuer", "total": "Gesamtbetrag", "settled": "Beglichen", "due": "Zu zahlen",
     "exact": "Genauer Betrag", "carried_in": "Übertrag", "carried_out": "Übertrag auf die nächste Rechnung",
     "refers_to": "Zu Rechnung", "reason": "Grund", "page": "Seite", "price_book": "Preisliste",
+    "note_number": "Nummer der Gutschrift",
     "carrying": "Gemessen wird genau, gerundet einmal. Was unter der kleinsten Einheit bleibt, wird übertragen.",
 }  # fmt: skip
 _BY_LANGUAGE: Mapping[str, Mapping[str, str]] = {"en": _ENGLISH, "ko": _KOREAN, "ja": _JAPANESE, "de": _GERMAN}

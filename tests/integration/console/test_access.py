@@ -52,6 +52,7 @@ PLACES = {
     "proposal": "none",
     "quote_id": "none",
     "invoice": "none",
+    "note": "none",
     "line": "1",
     "period": "2026-99",
     "what": "invoices",

@@ -73,7 +73,10 @@ def test_a_credit_note_takes_back_what_stands_in_its_form_once(door: Door, brows
     [note] = door.call("GET", "/v1/credit-notes").json()["items"]
     assert (note["net"], note["reason"]) == ("6", "an outage")
     page = browsing.get(home).text
-    assert note["number"] in page
+    assert f'<a href="/console/finance/credit-notes/{note["id"]}/pdf">{note["number"]} PDF</a>' in page
+    printed = browsing.get(f"/console/finance/credit-notes/{note['id']}/pdf")
+    assert printed.headers["content-disposition"] == f'attachment; filename="{note["number"]}.pdf"'
+    assert printed.content.startswith(b"%PDF")
     assert fields(page, "credit-notes")["line.1"] == "14.00"
     assert fields(page, "credit-notes")["key"] != form["key"]
     assert trail(door) == [("eve", "credit_note.issue")]

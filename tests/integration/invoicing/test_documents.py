@@ -153,6 +153,28 @@ def test_a_credit_note_prints_what_it_refers_to(company: Company) -> None:
     assert "goodwill" in page
 
 
+def test_a_credit_note_keeps_its_form_whatever_is_said_in_it(company: Company) -> None:
+    """A long reason beside the title once left that one letter wide; a long name ran over the edge of the page."""
+    invoice = company.invoices("acme")[0]
+    reason, name = (
+        "장애로 인한 서비스 중단 보상 " * 25,
+        "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamte",
+    )
+    with company.database.writing(company.tenant) as uow:
+        note = issue_credit_note(uow, CreditRequest("k", invoice.id, reason, date(2026, 2, 3)), at("2026-02-03"))
+        party = InvoiceRepository(uow).party(invoice.id) or {}
+    party["buyer"]["legal_name"] = name
+    page = pypdf.PdfReader(io.BytesIO(to_pdf(credit_note_view(note, invoice, party)))).pages[0]
+    lines = page.extract_text().splitlines()
+    assert lines[0].strip() == "대변표"
+    assert not any(name in line for line in lines)
+    assert name in "".join(lines).replace("\u200b", "")
+    printed = "".join(lines)
+    assert "대변표 번호" in printed
+    assert "청구서 번호" not in printed, "its own number is not an invoice's"
+    assert "단가" not in printed, "a column of nothing"
+
+
 @pytest.fixture
 def run(
     company: Company, database_url: str, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
