@@ -10,8 +10,8 @@ from markupsafe import Markup
 from pricing_engine.demand.take_curve import TakeCurve
 
 _FULL = 100
-_WIDTH, _HEIGHT = 640, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 14, 40
+_WIDTH, _HEIGHT = 480, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 46
 _TICKS = 5
 _LARGEST_DOT = 9
 
@@ -95,13 +95,13 @@ class _Plot:
             price = low + (high - low) * step / (_TICKS - 1)
             parts.append(
                 Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{:.4g}</text>').format(
-                    self.x(price), _HEIGHT - 23, price
+                    self.x(price), _HEIGHT - 26, price
                 )
             )
             if low == high:
                 break
         parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(_WIDTH - _RIGHT, _HEIGHT - 3, label)
+            Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(_WIDTH - _RIGHT, _HEIGHT - 4, label)
         )
         return parts
 

@@ -13,6 +13,7 @@ from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import has_role
 from api.services import Services
 from billing.people import Role
+from billing.repositories.customers import CustomerRepository
 from billing.simulating import DraftPrices, simulate
 from billing.simulation import Simulation
 from models.values.errors import DomainError
@@ -54,9 +55,12 @@ class ReplayPages(Controller):
                     found = simulate(uow, DraftPrices(book_at(book, {feature.key: price})))
                 except DomainError as error:
                     refusal = error
+            shown = [] if found is None else [*found.winners()[:_SHOWN_CUSTOMERS], *found.losers()[:_SHOWN_CUSTOMERS]]
+            known = CustomerRepository(uow).many({each.customer for each in shown})
         return page(
             request, "replay.html", movable=movable, feature=feature, price=price, today=today, step=step,
             found=found, refusal=refusal, margins=_margins(found), shown=_SHOWN_CUSTOMERS, books=books,
+            names={each.key: each.legal_name for each in known.values()},
         )  # fmt: skip
 
 

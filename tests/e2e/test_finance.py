@@ -47,6 +47,9 @@ def test_an_invoice_opens_down_to_its_events(visit: Visit, tmp_path: Path) -> No
     reads = sum(int(text) for text in page.locator("#events td.figure").all_inner_texts())
     assert reads == int(document["lines"][0]["quantity"])
     visit.see("invoice-line")
+    page.set_viewport_size({"width": 360, "height": 740})
+    visit.see("invoice-line-phone")
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_the_books_balance_and_the_month_says_where_it_stands(visit: Visit, tmp_path: Path) -> None:

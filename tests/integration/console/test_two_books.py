@@ -17,7 +17,7 @@ EUROPE = {**BOOK, "key": "europe", "currency": "EUR"}
 
 def sell_in_europe(door: Door) -> None:
     company = Company(door.database)
-    company.found("euro", currency="EUR")
+    company.found("euro", legal_name="Euro Ltd", currency="EUR")
     book = company.publish(EUROPE)
     company.subscribe("euro", book, {"seats": "3"}, starts="2026-02-01", currency="EUR")
     company.close("2026-02", "2026-03-01T06:00")
@@ -39,7 +39,7 @@ def test_a_replay_states_each_currency_on_its_own(door: Door, browsing: Browsing
     page = browsing.get("/console/product/replay?book=europe&feature=seats&of=seats&price=12").text
     assert tiles(page, "Revenue") == ["36.00 EUR; was 30.00", "20.00 USD; was 20.00"]
     assert tiles(page, "Margin") == ["36.00; was 30.00", "20.00; was 20.00"]
-    assert "<td>euro</td>" in page
+    assert "<td>Euro Ltd</td>" in page
     assert "6.00 EUR</td>" in page
     assert "/console/product/prices/new?book=europe&amp;feature=seats" in page
     assert 'name="book" value="europe"' in page

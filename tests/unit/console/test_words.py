@@ -41,6 +41,22 @@ def test_templates_ask_for_what_exists_and_nothing_lies_unused() -> None:
     assert unused == []
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "no meter reads llm.image",
+        "of acme at 2026-01-10T00:00:00Z",
+        "none of gateway 1",
+        "by gateway e7",
+        "of gateway e7",
+    ],
+)
+def test_what_became_of_an_event_is_said_in_each_language(sentence: str) -> None:
+    assert Words("en").said("fate_said", sentence) == sentence
+    korean = Words("ko").said("fate_said", sentence)
+    assert not re.search(r"\b(no|meter|reads|of|at|none|by)\b", korean), korean
+
+
 def test_refusals_are_worded_by_codes_that_there_are() -> None:
     worded = {key.removeprefix("refusal.") for key in catalog("en") if key.startswith("refusal.")}
     assert worded - problem_codes().keys() == {"stale_form", "other"}  # A form is the console's alone.
