@@ -27,9 +27,9 @@ _SHARES_UNTIL = 30.0
 """How many rarer outcomes weigh as much for profits in money as for shares. In money alone, the few curves on which a
 sale is worth most would lead at first: where few accept, to prices that nobody pays, with nothing sold to say so."""
 
-_COMMON_RATE, _LEAST_EXPLORED = 0.1, 0.1
+_COMMON_RATE, _LEAST_EXPLORED = 0.1, 0.05
 """Where the rarer outcome is rarer than `_COMMON_RATE`, only as large a part of all offers may explore as its rate is
-of that, but `_LEAST_EXPLORED` always: a few percent of some thousand offers are too few sales to repay more."""
+of that, squared, but `_LEAST_EXPLORED` always: a few percent of some thousand offers are few sales to repay more."""
 
 _MANY, _MANY_SHARE = 200, 0.5
 """So many offers at once, and more than half as many as there were before, are not to be made at two prices: nothing of
@@ -123,7 +123,7 @@ class CurvePricing:
     def _most_explored(self) -> float:
         """Return the largest share of offers that may explore."""
         rate = (self._posterior.rarer + 0.5) / (self._posterior.offers + 2.0)
-        return min(max(rate / _COMMON_RATE, _LEAST_EXPLORED), 1.0)
+        return min(max((rate / _COMMON_RATE) ** 2, _LEAST_EXPLORED), 1.0)
 
     def _weighed(self, profit: Floats) -> Floats:
         """Return profits (S, G) in money where much is known, as shares of the most of each curve where little is."""

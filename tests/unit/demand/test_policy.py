@@ -199,6 +199,18 @@ def test_few_acceptances_are_not_all_taken_for_too_high_a_price() -> None:
     assert np.median(prices) > 2.0
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_where_one_in_fifty_accepts_hardly_any_offer_explores(seed: int) -> None:
+    """A few percent of some hundred offers are too few sales to repay more: a fifth of the offers went elsewhere."""
+    pricer = AdaptivePricer(RANGE, COST, seed=seed)
+    elsewhere = []
+    for _ in range(16):
+        price = pricer.propose(n=50)
+        pricer.observe(price, [1.0] + [0.0] * 49)
+        elsewhere.append(np.mean(np.abs(np.log(price / np.median(price))) > 0.1))
+    assert np.mean(elsewhere[12:]) < 0.1
+
+
 def log_of(worth: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return prices and outcomes of an earlier product, worth so many times as much."""
     price = np.exp(rng.uniform(0.0, np.log(12.0), 400))
