@@ -25,6 +25,7 @@ from pricing_engine.coupons import Coupon, InvoiceLine, apply_coupons
 from pricing_engine.coupons import CouponUse as CouponState
 
 _ZERO = Decimal(0)
+_ALL = Decimal(100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ def apply_held_coupons(
     """Return the rows with what coupons take off them and give back of `before`, and the uses. Pure.
 
     A coupon works on whole minor units: the lines as this charge alone would round them. Of a line that was rounded up
-    it takes no more than the exact amount.
+    it takes no more than the exact amount. One of 100 % takes all of a line, also what lies below the minor unit: that
+    would be carried from invoice to invoice, until it came to a cent to pay.
     """
     before = before or {}
     money = currency(asset)
@@ -86,15 +88,26 @@ def apply_held_coupons(
             off.update({each.line: each.amount_minor for each in found})
             if found:
                 uses.append(CouponUse(coupon.key, sum(each.amount_minor for each in found)))
+        takes_all = coupon.percent_off == _ALL
+        if takes_all and coupon in states and states[coupon].is_live(money):
+            off.update(_below_a_minor_unit(turns, left, exact, off))
         for line, minor in sorted(off.items()):
             left[line] -= minor
-            taken = min(from_minor(minor, money), exact[line])
+            taken = exact[line] if takes_all and not left[line] else min(from_minor(minor, money), exact[line])
             exact[line] = EXACT.subtract(exact[line], taken)
             discounts.append(replace(_coupon_row(rows[line], coupon, EXACT.minus(taken)), corrects=None))
         for line, minor in back.items():
             left[line] += minor
             given_back.append(_coupon_row(rows[line], coupon, from_minor(minor, money)))
     return [*rows, *discounts, *given_back], tuple(uses)
+
+
+def _below_a_minor_unit(
+    turns: Mapping[Turn, Sequence[int]], left: Sequence[int], exact: Sequence[Decimal], off: Mapping[int, int]
+) -> dict[int, int]:
+    """Return the lines that come to something, but to no minor unit, with nothing each."""
+    lines = [line for of_turn in turns.values() for line in of_turn]
+    return {line: 0 for line in lines if not left[line] and exact[line] > 0 and line not in off}
 
 
 def _risen(
