@@ -156,7 +156,8 @@ def _begin(uow: UnitOfWork, key: str, now: datetime, options: CloseOptions) -> C
     checks = checks_of(uow, key, now, latest, options.rates, options.issued_on)
     for check in checks:
         if check.blocks and not check.passed:
-            raise RuleBrokenError(check.name, field="period", value=f"{key}: {check.detail}", code="close_blocked")
+            rule = f'does not pass "{check.name}" of the checklist'
+            raise RuleBrokenError(rule, field="period", value=f"{key}: {check.detail}", code="close_blocked")
     month = BillingMonth(
         key=key,
         state="closing",
