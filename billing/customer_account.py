@@ -17,6 +17,7 @@ from billing.pricing_facts import FactsReader, PricingFacts
 from billing.quotes import Priced, QuoteRequest, price_with
 from billing.rated_usage import Kind
 from billing.repositories.charges import ChargeRepository
+from billing.repositories.credit_notes import CreditNote, CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.repositories.subscriptions import SubscriptionRepository
@@ -29,10 +30,12 @@ from pricing_engine.tariffs.matrix import Matrix
 from pricing_engine.tariffs.scaling import exact_sum
 from pricing_engine.tariffs.usage import UsageGroup
 
+_CREDIT_NOTES = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class CustomerAccount:
-    """A customer's account at a moment.
+    """A customer's account at a moment, invoices and the latest credit notes newest first.
 
     `so_far`: the next invoices as they would be now. `priced`: a month like the last one at today's prices, with what
     dropping each feature saves; None where nothing `runs`, or where nobody can tell: the selection is no longer sold,
@@ -44,6 +47,7 @@ class CustomerAccount:
     runs: bool
     priced: Priced | None
     invoices: tuple[Invoice, ...]
+    credit_notes: tuple[CreditNote, ...]
 
 
 def customer_account(uow: UnitOfWork, key: str, signer: Signer, at: datetime) -> CustomerAccount:
@@ -58,6 +62,7 @@ def customer_account(uow: UnitOfWork, key: str, signer: Signer, at: datetime) ->
         runs=agreement is not None,
         priced=None if agreement is None else _priced(uow, key, agreement, invoices, signer, at),
         invoices=tuple(reversed(invoices)),
+        credit_notes=tuple(CreditNoteRepository(uow).page(None, _CREDIT_NOTES, key)),
     )
 
 

@@ -26,9 +26,8 @@ from billing.database import Database
 from billing.exports.invoice_view import credit_note_view, invoice_view
 from billing.exports.rendering import to_html, to_pdf
 from billing.invoices import Invoice
-from billing.invoicing import party_document
+from billing.invoicing import party_of
 from billing.repositories.credit_notes import CreditNoteRepository
-from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.stripe.handing_over import configured_hand_over
 from billing.unit_of_work import UnitOfWork
@@ -156,10 +155,7 @@ def view_of(uow: UnitOfWork, name: str) -> dict[str, Any]:
         notes = CreditNoteRepository(uow)
         note = notes.find(name)
         invoice = invoices.get(name if note is None else note.invoice)
-    party = invoices.party(invoice.id)
-    if party is None:
-        customers = CustomerRepository(uow)
-        party = party_document(customers.get(invoice.customer), customers.legal_entity(invoice.legal_entity))
+    party = party_of(uow, invoice)
     return invoice_view(invoice, party) if note is None else credit_note_view(note, invoice, party)
 
 

@@ -9,7 +9,7 @@ from litestar import Controller, Request, Response, post
 from litestar.datastructures import State
 from litestar.params import FromPath
 
-from api.console.downloads import invoice_pdf
+from api.console.downloads import credit_note_pdf, invoice_pdf
 from api.console.forms import Form
 from api.console.pages import ConsoleRequest, actor_of, get, page
 from api.console.quote_view import line_views
@@ -20,6 +20,7 @@ from billing import audit
 from billing.customer_account import customer_account
 from billing.invoices import InvoiceState
 from billing.people import Role
+from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from models.values.errors import NotFoundError
@@ -57,6 +58,19 @@ class CustomerPage(Controller):
             if found.customer != link.customer or found.state is InvoiceState.DRAFT:
                 raise NotFoundError("no such invoice", field="invoice", value=invoice, code="unknown_invoice")
             return invoice_pdf(uow, found.id)
+
+    @get("/credit-notes/{note:str}", sync_to_thread=True)
+    def printed_note(
+        self, token: FromPath[str], note: FromPath[str], request: Request[Any, Any, Any], state: State
+    ) -> Response[bytes]:
+        """Return one of the customer's own credit notes as PDF."""
+        services: Services = state.services
+        link = read_link(token, services.signer, services.system_now())
+        with services.database.reading(link.tenant) as uow:
+            found = CreditNoteRepository(uow).get(note)
+            if found.customer != link.customer:
+                raise NotFoundError("no such credit note", field="credit_note", value=note, code="unknown_credit_note")
+            return credit_note_pdf(uow, found.id)
 
 
 class CustomerLinkPages(Controller):

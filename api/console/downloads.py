@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 from litestar import Controller, Response
@@ -19,12 +18,10 @@ from billing.exports.invoice_view import credit_note_view, invoice_view
 from billing.exports.journal import write_journal
 from billing.exports.register import documents, write_headers, write_lines
 from billing.exports.rendering import to_pdf
-from billing.invoices import Invoice
-from billing.invoicing import party_document
+from billing.invoicing import party_of
 from billing.people import Role
 from billing.repositories.closes import CloseRepository
 from billing.repositories.credit_notes import CreditNoteRepository
-from billing.repositories.customers import CustomerRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.unit_of_work import UnitOfWork
 
@@ -67,10 +64,7 @@ class DownloadPages(Controller):
         """Return a credit note as PDF, in the customer's language."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            found = CreditNoteRepository(uow).get(note)
-            invoice = InvoiceRepository(uow).get(found.invoice)
-            view = credit_note_view(found, invoice, _party(uow, invoice))
-        return attachment(f"{found.number}.pdf", "application/pdf", [to_pdf(view)])
+            return credit_note_pdf(uow, note)
 
     @get("/downloads/{what:str}/{period:str}/{form:str}", sync_to_thread=True, takes_long=True)
     def register(
@@ -96,16 +90,16 @@ class DownloadPages(Controller):
 def invoice_pdf(uow: UnitOfWork, invoice: str) -> Response[bytes]:
     """Return one invoice as an attachment. Raises NotFoundError."""
     found = InvoiceRepository(uow).get(invoice)
-    view = invoice_view(found, _party(uow, found))
+    view = invoice_view(found, party_of(uow, found))
     return attachment(f"{found.number or found.id}.pdf", "application/pdf", [to_pdf(view)])
 
 
-def _party(uow: UnitOfWork, invoice: Invoice) -> Mapping[str, Any]:
-    """Return both sides as the invoice fixed them; as they are now while it is a draft."""
-    customers = CustomerRepository(uow)
-    return InvoiceRepository(uow).party(invoice.id) or party_document(
-        customers.get(invoice.customer), customers.legal_entity(invoice.legal_entity)
-    )
+def credit_note_pdf(uow: UnitOfWork, note: str) -> Response[bytes]:
+    """Return one credit note as an attachment. Raises NotFoundError."""
+    found = CreditNoteRepository(uow).get(note)
+    invoice = InvoiceRepository(uow).get(found.invoice)
+    view = credit_note_view(found, invoice, party_of(uow, invoice))
+    return attachment(f"{found.number}.pdf", "application/pdf", [to_pdf(view)])
 
 
 def attachment(name: str, media_type: str, content: Iterable[bytes]) -> Response[bytes]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from litestar import Controller, get
+from litestar import Controller, Response, get
 from litestar.datastructures import State
 from litestar.params import FromPath, QueryParameter
 
+from api.documents import printed
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest
 from api.schemas.invoices import CreditNotePage, CreditNoteView, credit_note_document
 from api.security import any_of
 from api.services import Services
 from billing.api_keys import Scope
+from billing.exports.invoice_view import credit_note_view
+from billing.invoicing import party_of
 from billing.repositories.credit_notes import CreditNoteRepository
+from billing.repositories.invoices import InvoiceRepository
 
 
 class CreditNoteController(Controller):
@@ -54,3 +58,19 @@ class CreditNoteController(Controller):
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             return credit_note_document(CreditNoteRepository(uow).get(credit_note))
+
+    @get(
+        "/{credit_note:str}/pdf",
+        operation_id="PrintCreditNote",
+        scopes=any_of(Scope.READ, Scope.FINANCE),
+        sync_to_thread=True,
+        media_type="application/pdf",
+    )
+    def pdf(self, credit_note: FromPath[str], request: ApiRequest, state: State) -> Response[bytes]:
+        """Return a credit note as PDF, in the customer's language."""
+        services: Services = state.services
+        with services.database.reading(request.user.tenant) as uow:
+            note = CreditNoteRepository(uow).get(credit_note)
+            invoice = InvoiceRepository(uow).get(note.invoice)
+            view = credit_note_view(note, invoice, party_of(uow, invoice))
+        return printed(note.number, view)

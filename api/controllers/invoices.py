@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response.base import ASGIResponse
 
+from api.documents import printed
 from api.idempotency import IdempotencyKey, in_thread
 from api.invoice_acts import (
     credit_invoice,
@@ -37,9 +38,7 @@ from api.services import Services
 from billing.api_keys import Scope
 from billing.explanation import explain_line
 from billing.exports.invoice_view import invoice_view
-from billing.exports.rendering import to_pdf
-from billing.invoicing import party_document
-from billing.repositories.customers import CustomerRepository
+from billing.invoicing import party_of
 from billing.repositories.invoices import InvoiceRepository
 from billing.request_keys import FIELD
 from billing.unit_of_work import UnitOfWork
@@ -119,14 +118,9 @@ class InvoiceController(Controller):
         """Return an invoice as PDF."""
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
-            invoices, customers = InvoiceRepository(uow), CustomerRepository(uow)
-            found = invoices.get(invoice)
-            party = invoices.party(found.id) or party_document(
-                customers.get(found.customer), customers.legal_entity(found.legal_entity)
-            )
-        name = "".join(char if char.isalnum() else "-" for char in found.number or found.id)
-        headers = {"Content-Disposition": f'inline; filename="{name}.pdf"'}
-        return Response(to_pdf(invoice_view(found, party)), media_type="application/pdf", headers=headers)
+            found = InvoiceRepository(uow).get(invoice)
+            view = invoice_view(found, party_of(uow, found))
+        return printed(found.number or found.id, view)
 
     @get(
         "/{invoice:str}/lines/{line:int}",

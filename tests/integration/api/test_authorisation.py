@@ -94,6 +94,7 @@ SCOPES: dict[str, set[str]] = {
     "RefundInvoice": {"refund"},
     "ListCreditNotes": {"read", "finance"},
     "ReadCreditNote": {"read", "finance"},
+    "PrintCreditNote": {"read", "finance"},
     "CheckClose": {"read", "finance"},
     "CloseMonth": {"finance"},
     "ReopenMonth": {"finance"},

@@ -114,10 +114,14 @@ def test_what_takes_money_back_says_why(billed: Door, act: str) -> None:
     assert stands(billed) == ("finalised", "20", 0)
 
 
-def test_a_printed_invoice_is_named_by_its_number(billed: Door) -> None:
+def test_a_printed_invoice_or_credit_note_is_named_by_its_number(billed: Door) -> None:
     printed = billed.call("GET", f"/v1/invoices/{NUMBER}/pdf")
     assert printed.headers["content-disposition"] == f'inline; filename="{NUMBER}.pdf"'
     assert printed.content.startswith(b"%PDF")
+    note = billed.call("POST", f"/v1/invoices/{NUMBER}/credit-notes", {"reason": "late"}, key="note").json()["number"]
+    of_note = billed.call("GET", f"/v1/credit-notes/{note}/pdf")
+    assert of_note.headers["content-disposition"] == f'inline; filename="{note}.pdf"'
+    assert of_note.content.startswith(b"%PDF")
 
 
 def test_the_same_payment_told_many_times_at_once_counts_once(billed: Door) -> None:

@@ -1,4 +1,4 @@
-"""A customer's link opens that customer's page, and nobody else's invoices."""
+"""A customer's link opens that customer's page, and nobody else's documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.integration.console.browsing import Browsing
 from tests.quote_facts import SIGNER
 
 
-def test_a_link_opens_its_customers_invoices_alone(door: Door, browsing: Browsing) -> None:
+def test_a_link_opens_its_customers_documents_alone(door: Door, browsing: Browsing) -> None:
     invoice = door.call("GET", "/v1/invoices").json()["items"][0]
     links = {
         customer: write_link(CustomerLink("default", customer, START + timedelta(days=1)), SIGNER)
@@ -23,6 +23,13 @@ def test_a_link_opens_its_customers_invoices_alone(door: Door, browsing: Browsin
     pdf = browsing.get(f"/console/customer/{links['buyer']}/invoices/{invoice['id']}")
     assert pdf.content.startswith(b"%PDF")
     assert browsing.get(f"/console/customer/{links['acme-default']}/invoices/{invoice['id']}").status_code == 404
+    made = door.call("POST", f"/v1/invoices/{invoice['id']}/credit-notes", {"reason": "was late"}, key="note").json()
+    again = browsing.get(f"/console/customer/{links['buyer']}").text
+    assert made["number"] in again
+    assert "was late" in again
+    printed = browsing.get(f"/console/customer/{links['buyer']}/credit-notes/{made['id']}")
+    assert printed.content.startswith(b"%PDF")
+    assert browsing.get(f"/console/customer/{links['acme-default']}/credit-notes/{made['id']}").status_code == 404
     assert "None yet." in browsing.get(f"/console/customer/{links['acme-default']}").text
     assert browsing.get(f"/console/customer/{links['nobody']}").status_code == 404
     door.wait(days=2)
