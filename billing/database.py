@@ -199,7 +199,9 @@ class Database:
         except sqlalchemy.exc.OperationalError:
             raise
         except sqlalchemy.exc.DatabaseError as error:
-            raise InvalidValueError("is no SQLite database", field="database") from error
+            is_other = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+            rule = "is no SQLite database" if is_other else f"is damaged: {error.orig}"
+            raise InvalidValueError(rule, field="database") from error
 
     def _unit(self, connection: Connection, tenant: str) -> UnitOfWork:
         if not self.is_sqlite:
