@@ -31,7 +31,7 @@ def seeded(sqlite_template: Path, tmp_path: Path) -> Iterator[Door]:
 
     def bill(database: Database) -> None:
         company = Company(database)
-        buyers = ["acme", *(f"buyer{number}" for number in range(9))]
+        buyers = ["acme", *(f"buyer{number}" for number in range(10))]
         company.found(*buyers, "metered")
         book = company.publish(ADAPTIVE)
         for buyer in buyers:
