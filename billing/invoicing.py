@@ -382,14 +382,6 @@ def _parties(uow: UnitOfWork, invoices: Sequence[Invoice]) -> list[tuple[str, di
     return [(each.id, party_document(customers[each.customer], sellers[each.legal_entity])) for each in invoices]
 
 
-def party_of(uow: UnitOfWork, invoice: Invoice) -> dict[str, Any]:
-    """Return buyer and seller as the invoice fixed them; as they are now of a draft, or where they were erased."""
-    customers = CustomerRepository(uow)
-    return InvoiceRepository(uow).party(invoice.id) or party_document(
-        customers.get(invoice.customer), customers.legal_entity(invoice.legal_entity)
-    )
-
-
 def party_document(customer: Customer, seller: LegalEntity) -> dict[str, Any]:
     """Return buyer and seller as an invoice shows them."""
     buyer = {

@@ -23,10 +23,9 @@ from api.invoice_acts import (
 )
 from billing.audit import Actor
 from billing.database import Database
-from billing.exports.invoice_view import credit_note_view, invoice_view
+from billing.exports.printing import printed_credit_note, printed_invoice
 from billing.exports.rendering import to_html, to_pdf
 from billing.invoices import Invoice
-from billing.invoicing import party_of
 from billing.repositories.credit_notes import CreditNoteRepository
 from billing.repositories.invoices import InvoiceRepository
 from billing.stripe.handing_over import configured_hand_over
@@ -150,13 +149,10 @@ def view_of(uow: UnitOfWork, name: str) -> dict[str, Any]:
     """Return the view of an invoice or credit note, named by number or id."""
     invoices = InvoiceRepository(uow)
     invoice = invoices.find(name)
-    note = None
-    if invoice is None:
-        notes = CreditNoteRepository(uow)
-        note = notes.find(name)
-        invoice = invoices.get(name if note is None else note.invoice)
-    party = party_of(uow, invoice)
-    return invoice_view(invoice, party) if note is None else credit_note_view(note, invoice, party)
+    note = CreditNoteRepository(uow).find(name) if invoice is None else None
+    if note is not None:
+        return printed_credit_note(uow, note)
+    return printed_invoice(uow, invoice or invoices.get(name))
 
 
 def run_finalise(options: argparse.Namespace) -> int:

@@ -14,11 +14,10 @@ from api.console.pages import ConsoleRequest, get, page
 from api.console.sessions import has_role
 from api.schemas.invoices import invoice_document
 from api.services import Services
-from billing.exports.invoice_view import credit_note_view, invoice_view
 from billing.exports.journal import write_journal
+from billing.exports.printing import printed_credit_note, printed_invoice
 from billing.exports.register import documents, write_headers, write_lines
 from billing.exports.rendering import to_pdf
-from billing.invoicing import party_of
 from billing.people import Role
 from billing.repositories.closes import CloseRepository
 from billing.repositories.credit_notes import CreditNoteRepository
@@ -90,16 +89,13 @@ class DownloadPages(Controller):
 def invoice_pdf(uow: UnitOfWork, invoice: str) -> Response[bytes]:
     """Return one invoice as an attachment. Raises NotFoundError."""
     found = InvoiceRepository(uow).get(invoice)
-    view = invoice_view(found, party_of(uow, found))
-    return attachment(f"{found.number or found.id}.pdf", "application/pdf", [to_pdf(view)])
+    return attachment(f"{found.number or found.id}.pdf", "application/pdf", [to_pdf(printed_invoice(uow, found))])
 
 
 def credit_note_pdf(uow: UnitOfWork, note: str) -> Response[bytes]:
     """Return one credit note as an attachment. Raises NotFoundError."""
     found = CreditNoteRepository(uow).get(note)
-    invoice = InvoiceRepository(uow).get(found.invoice)
-    view = credit_note_view(found, invoice, party_of(uow, invoice))
-    return attachment(f"{found.number}.pdf", "application/pdf", [to_pdf(view)])
+    return attachment(f"{found.number}.pdf", "application/pdf", [to_pdf(printed_credit_note(uow, found))])
 
 
 def attachment(name: str, media_type: str, content: Iterable[bytes]) -> Response[bytes]:

@@ -16,10 +16,8 @@ from api.schemas.invoices import CreditNotePage, CreditNoteView, credit_note_doc
 from api.security import any_of
 from api.services import Services
 from billing.api_keys import Scope
-from billing.exports.invoice_view import credit_note_view
-from billing.invoicing import party_of
+from billing.exports.printing import printed_credit_note
 from billing.repositories.credit_notes import CreditNoteRepository
-from billing.repositories.invoices import InvoiceRepository
 
 
 class CreditNoteController(Controller):
@@ -71,6 +69,5 @@ class CreditNoteController(Controller):
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             note = CreditNoteRepository(uow).get(credit_note)
-            invoice = InvoiceRepository(uow).get(note.invoice)
-            view = credit_note_view(note, invoice, party_of(uow, invoice))
+            view = printed_credit_note(uow, note)
         return printed(note.number, view)

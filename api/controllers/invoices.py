@@ -37,8 +37,7 @@ from api.security import any_of
 from api.services import Services
 from billing.api_keys import Scope
 from billing.explanation import explain_line
-from billing.exports.invoice_view import invoice_view
-from billing.invoicing import party_of
+from billing.exports.printing import printed_invoice
 from billing.repositories.invoices import InvoiceRepository
 from billing.request_keys import FIELD
 from billing.unit_of_work import UnitOfWork
@@ -119,7 +118,7 @@ class InvoiceController(Controller):
         services: Services = state.services
         with services.database.reading(request.user.tenant) as uow:
             found = InvoiceRepository(uow).get(invoice)
-            view = invoice_view(found, party_of(uow, found))
+            view = printed_invoice(uow, found)
         return printed(found.number or found.id, view)
 
     @get(
