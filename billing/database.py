@@ -37,6 +37,7 @@ _READ_ONLY = "25006"
 """SQLSTATE of a write on a server that only reads, such as the standby to which a fail-over has not come yet."""
 _BROKEN_OFF = ("08", "57P")
 """SQLSTATE of a connection that is gone begins with these; where the client notices it itself there is none."""
+_FILE_FAULTS = {sqlite3.SQLITE_NOTADB: "is no SQLite database", sqlite3.SQLITE_CORRUPT: "is damaged"}
 _TELLING = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InternalError,  # psycopg's name for a write where only reading is possible.
@@ -189,19 +190,9 @@ class Database:
 
     def _connected(self) -> Connection:
         if self.is_sqlite:
-            return self._opened_file()
+            return self.engine.connect()
         with _reaching():
             return self.engine.connect()
-
-    def _opened_file(self) -> Connection:
-        try:
-            return self.engine.connect()
-        except sqlalchemy.exc.OperationalError:
-            raise
-        except sqlalchemy.exc.DatabaseError as error:
-            is_other = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
-            rule = "is no SQLite database" if is_other else f"is damaged: {error.orig}"
-            raise InvalidValueError(rule, field="database") from error
 
     def _unit(self, connection: Connection, tenant: str) -> UnitOfWork:
         if not self.is_sqlite:
@@ -215,10 +206,14 @@ class Database:
     def migrate(self, revision: str = "head") -> None:
         """Bring the schema to `revision`; does nothing where it is there already.
 
-        Raises UnreachableError, StorageFullError, WriteConflictError.
+        Raises UnreachableError, StorageFullError, WriteConflictError, InvalidValueError for a file that cannot be read.
         """
-        how = {_WRITES: True}
-        with self._telling(), self._connected().execution_options(**how) as connection, connection.begin():
+        with (
+            self._telling(),
+            _checked_file(),
+            self._connected().execution_options(**{_WRITES: True}) as connection,
+            connection.begin(),
+        ):
             config = migration_config()
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
@@ -231,6 +226,21 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+
+
+@contextmanager
+def _checked_file() -> Iterator[None]:
+    """Tell that a file is no database or a damaged one: where it is first opened, by whoever chose it.
+
+    A file that is damaged later is no fault of a request's: those meet the driver's own error.
+    """
+    try:
+        yield
+    except sqlalchemy.exc.DatabaseError as error:
+        rule = _FILE_FAULTS.get(getattr(error.orig, "sqlite_errorcode", None))
+        if rule is None:
+            raise
+        raise InvalidValueError(rule, field="database") from error
 
 
 def _read_url(url: str) -> URL:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.exc import DatabaseError
 
 from api.cli.main import main
 from api.settings import load_settings
@@ -63,6 +64,22 @@ def test_a_file_of_another_kind_is_no_database(
     monkeypatch.setenv("ALACARTE_DATABASE_URL", f"sqlite:///{tmp_path / 'letter.txt'}")
     assert main(["keys", "list"]) == 3
     assert capsys.readouterr().err.startswith("alacarte: invalid_value: database: is no SQLite database\n")
+
+
+def test_a_damaged_file_is_told_to_whoever_starts_and_to_no_request(
+    tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A request did nothing wrong: it meets the driver's error, which is answered 500."""
+    path = tmp_path / "damaged.db"
+    path.write_bytes(sqlite_template.read_bytes().replace(b"CREATE TABLE journal ", b"CREATE TABLE *ournal ", 1))
+    monkeypatch.setenv("ALACARTE_DATABASE_URL", f"sqlite:///{path}")
+    assert main(["keys", "list"]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("alacarte: invalid_value: database: is damaged\n  malformed database schema"), said
+    database = Database(f"sqlite:///{path}")
+    with pytest.raises(DatabaseError), database.reading("default"):
+        pass
+    database.close()
 
 
 def test_a_database_that_takes_no_writes_is_asked_again_later(database_url: str) -> None:
