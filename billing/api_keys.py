@@ -174,13 +174,13 @@ def rotate_key(
     return create_key(uow, old.name, old.environment, old.scopes, key_id, secret, at, old.expires_at)
 
 
-def revoke_key(uow: UnitOfWork, key_id: str, at: datetime) -> None:
-    """Revoke a key at once; again changes nothing. Raises NotFoundError."""
+def revoke_key(uow: UnitOfWork, key_id: str, at: datetime) -> bool:
+    """Revoke a key at once and return whether that changed anything: again does not. Raises NotFoundError."""
     uow.facts_change()
+    find_key(uow, key_id)
     mine = (_KEY.c.tenant == uow.tenant) & (_KEY.c.id == key_id)
-    if uow.connection.execute(select(_KEY.c.id).where(mine)).first() is None:
-        raise NotFoundError("no such key", field="api_key", value=key_id, code="unknown_api_key")
-    uow.connection.execute(update(_KEY).where(mine, _KEY.c.revoked_at.is_(None)).values(revoked_at=at))
+    done = uow.connection.execute(update(_KEY).where(mine, _KEY.c.revoked_at.is_(None)).values(revoked_at=at))
+    return done.rowcount == 1
 
 
 def _key(row: dict[str, object]) -> ApiKey:

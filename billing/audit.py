@@ -78,6 +78,14 @@ def record(
     )
 
 
+def record_change(
+    uow: UnitOfWork, actor: Actor, action: str, of: tuple[str, str], *, before: Json, after: Json
+) -> None:
+    """Write one entry, unless nothing changed: what is asked for again and was done before is nobody's act."""
+    if before != after:
+        record(uow, actor, action, of, before=before, after=after)
+
+
 def entries(uow: UnitOfWork, *, after: int = 0, limit: int = 100) -> list[AuditEntry]:
     """Return the entries beyond a sequence number, in order."""
     columns = [_AUDIT.c[name] for name in AuditEntry.__slots__]

@@ -62,8 +62,11 @@ class WalletBalance:
     grants: tuple[Grant, ...]
 
 
-def open_wallet(uow: UnitOfWork, wallet: Wallet, *, recorded_at: datetime) -> None:
-    """Open a wallet; the same one again changes nothing. Raises ConflictError where its id is another wallet's."""
+def open_wallet(uow: UnitOfWork, wallet: Wallet, *, recorded_at: datetime) -> bool:
+    """Open a wallet and return whether it is new; the same one again changes nothing.
+
+    Raises ConflictError where its id is another wallet's.
+    """
     currency(wallet.asset)
     if (wallet.top_up_below is None) != (wallet.top_up_units is None):
         raise InvalidValueError("needs both a threshold and an amount, or neither", field="top_up")
@@ -75,6 +78,7 @@ def open_wallet(uow: UnitOfWork, wallet: Wallet, *, recorded_at: datetime) -> No
         rows.add_wallet(uow, **columns, features=features, recorded_at=recorded_at)
     elif _wallet(existing[0]) != wallet:
         raise ConflictError("is another wallet", field="wallet", value=wallet.id, code="wallet_conflict")
+    return not existing
 
 
 def grant_credit(

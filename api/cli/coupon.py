@@ -10,7 +10,7 @@ import msgspec
 
 from api.cli.workspace import now_in, open_workspace
 from api.schemas.coupons import CouponBody, EndBody, coupon_view, end_for, give_to
-from billing.audit import Actor, record
+from billing.audit import Actor
 from billing.coupon_grants import given_coupons
 from billing.repositories.customers import CustomerRepository
 from models.values.errors import InvalidValueError
@@ -39,10 +39,8 @@ def run_give(options: argparse.Namespace) -> int:
     bodies = [*map(_read, options.coupons)]
     given = []
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        for body in bodies:
-            given.append(after := give_to(uow, options.customer, body, now))
-            record(uow, Actor("cli", now), "coupon.give", ("customer", options.customer), after=after)
+        by = Actor("cli", now_in(settings, uow))
+        given += [give_to(uow, options.customer, body, by) for body in bodies]
     for each in given:
         print(json.dumps(each))
     return 0
@@ -51,10 +49,9 @@ def run_give(options: argparse.Namespace) -> int:
 def run_end(options: argparse.Namespace) -> int:
     """End a coupon and print it."""
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        after = end_for(uow, options.customer, options.key, EndBody(ends_at=options.at), now)
-        record(uow, Actor("cli", now), "coupon.end", ("customer", options.customer), after=after)
-    print(json.dumps(after))
+        by = Actor("cli", now_in(settings, uow))
+        shown = end_for(uow, options.customer, options.key, EndBody(ends_at=options.at), by)
+    print(json.dumps(shown))
     return 0
 
 

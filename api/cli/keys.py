@@ -56,7 +56,7 @@ def run_revoke(options: argparse.Namespace) -> int:
     """Revoke one key."""
     now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        revoke_key(uow, options.id, now)
-        record(uow, Actor("cli", now), "key.revoke", ("api_key", options.id))
+        if revoke_key(uow, options.id, now):
+            record(uow, Actor("cli", now), "key.revoke", ("api_key", options.id))
     print(f"{options.id} is revoked")
     return 0

@@ -7,7 +7,7 @@ import secrets
 from datetime import UTC, datetime
 
 from api.cli.workspace import open_workspace
-from billing.audit import Actor, record
+from billing.audit import Actor, record, record_change
 from billing.people import (
     Role,
     add_person,
@@ -70,7 +70,7 @@ def run_roles(options: argparse.Namespace) -> int:
         before = find_person(uow, options.name)
         person = set_roles(uow, options.name, options.role)
         shown = {"before": before and person_document(before), "after": person_document(person)}
-        record(uow, Actor("cli", now), "person.roles", ("person", person.name), **shown)
+        record_change(uow, Actor("cli", now), "person.roles", ("person", person.name), **shown)
     print(f"{options.name} is {', '.join(sorted(person.roles))}")
     return 0
 
@@ -79,8 +79,10 @@ def run_disable(options: argparse.Namespace) -> int:
     """End the person's sessions and let them in no more."""
     now = datetime.now(UTC)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        before = find_person(uow, options.name)
         person = disable_person(uow, options.name, now)
-        record(uow, Actor("cli", now), "person.disable", ("person", person.name), after=person_document(person))
+        shown = {"before": before and person_document(before), "after": person_document(person)}
+        record_change(uow, Actor("cli", now), "person.disable", ("person", person.name), **shown)
     print(f"{options.name} is disabled")
     return 0
 

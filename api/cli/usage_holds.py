@@ -118,10 +118,8 @@ def run_alert(options: argparse.Namespace) -> int:
     names = ("id", "meter", "threshold", "interval", "zone", "is_limit")
     body = body_of({name: getattr(options, name) for name in names}, UsageAlertBody)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        after = set_for(uow, options.customer, body, now)
-        record(uow, Actor("cli", now), "usage_alert.set", ("usage_alert", after["id"]), after=after)
-    print(json.dumps(after))
+        shown = set_for(uow, options.customer, body, Actor("cli", now_in(settings, uow)))
+    print(json.dumps(shown))
     return 0
 
 

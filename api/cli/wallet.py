@@ -18,7 +18,7 @@ from api.schemas.wallets import (
     withdraw_from,
 )
 from billing import wallets
-from billing.audit import Actor, record
+from billing.audit import Actor
 from billing.repositories.customers import CustomerRepository
 from models.values.errors import InvalidValueError
 from models.values.period import Interval, parse_instant
@@ -86,10 +86,8 @@ def run_open(options: argparse.Namespace) -> int:
     """Open a wallet and print it."""
     body = _body(options, WalletBody)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        after = open_for(uow, options.customer, body, now)
-        record(uow, Actor("cli", now), "wallet.open", ("wallet", after["id"]), after=after)
-    print(json.dumps(after))
+        shown = open_for(uow, options.customer, body, Actor("cli", now_in(settings, uow)))
+    print(json.dumps(shown))
     return 0
 
 
@@ -97,10 +95,8 @@ def run_grant(options: argparse.Namespace) -> int:
     """Grant credit and print the grant."""
     body = _body(options, GrantBody)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        after = grant_to(uow, options.customer, options.wallet, body, now)
-        record(uow, Actor("cli", now), "credit.grant", ("credit_grant", after["id"]), after=after)
-    print(json.dumps(after))
+        shown = grant_to(uow, options.customer, options.wallet, body, Actor("cli", now_in(settings, uow)))
+    print(json.dumps(shown))
     return 0
 
 
@@ -109,10 +105,9 @@ def run_withdraw(options: argparse.Namespace) -> int:
     body = _body(options, WithdrawalBody)
     key = f"cli:{options.key}"
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        now = now_in(settings, uow)
-        after = withdraw_from(uow, options.customer, options.wallet, options.grant, body, key, now)
-        record(uow, Actor("cli", now), "credit.withdraw", ("credit_grant", after["id"]), after=after)
-    print(json.dumps(after))
+        by = Actor("cli", now_in(settings, uow))
+        shown = withdraw_from(uow, options.customer, options.wallet, options.grant, body, key, by)
+    print(json.dumps(shown))
     return 0
 
 

@@ -14,7 +14,6 @@ from api.requests import ApiRequest, actor_of
 from api.schemas.coupons import CouponBody, CouponList, CouponView, EndBody, coupon_view, end_for, give_to
 from api.security import any_of
 from api.services import Services
-from billing import audit
 from billing.api_keys import Scope
 from billing.coupon_grants import given_coupons
 from billing.repositories.customers import CustomerRepository
@@ -54,10 +53,7 @@ class CouponController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
-            after = give_to(uow, key, data, now)
-            audit.record(uow, actor_of(request, now), "coupon.give", ("customer", key), after=after)
-            return 201, after
+            return 201, give_to(uow, key, data, actor_of(request, services.now(uow)))
 
         return await in_thread(services, request, idempotency_key, work)
 
@@ -81,9 +77,6 @@ class CouponController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
-            after = end_for(uow, key, coupon, data or EndBody(), now)
-            audit.record(uow, actor_of(request, now), "coupon.end", ("customer", key), after=after)
-            return 200, after
+            return 200, end_for(uow, key, coupon, data or EndBody(), actor_of(request, services.now(uow)))
 
         return await in_thread(services, request, idempotency_key, work)

@@ -64,7 +64,7 @@ class CustomerController(Controller):
             now = services.now(uow)
             before = CustomerRepository(uow).find(key)
             save_customers(uow, [customer], now)
-            audit.record(
+            audit.record_change(
                 uow,
                 actor_of(request, now),
                 "customer.save",

@@ -101,8 +101,8 @@ class KeyController(Controller):
         services: Services = state.services
         now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
-            revoke_key(uow, key_id, now)
-            audit.record(uow, actor_of(request, now), "key.revoke", ("api_key", key_id))
+            if revoke_key(uow, key_id, now):
+                audit.record(uow, actor_of(request, now), "key.revoke", ("api_key", key_id))
 
 
 class AuditController(Controller):

@@ -119,10 +119,7 @@ class UsageAlertController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
-            after = set_for(uow, key, data, now)
-            audit.record(uow, actor_of(request, now), "usage_alert.set", ("usage_alert", after["id"]), after=after)
-            return 201, after
+            return 201, set_for(uow, key, data, actor_of(request, services.now(uow)))
 
         return await in_thread(services, request, idempotency_key, work)
 

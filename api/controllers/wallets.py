@@ -26,7 +26,6 @@ from api.schemas.wallets import (
 )
 from api.security import any_of
 from api.services import Services
-from billing import audit
 from billing.api_keys import Scope
 from billing.repositories.customers import CustomerRepository
 from billing.request_keys import FIELD
@@ -67,10 +66,7 @@ class WalletController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
-            after = open_for(uow, key, data, now)
-            audit.record(uow, actor_of(request, now), "wallet.open", ("wallet", after["id"]), after=after)
-            return 201, after
+            return 201, open_for(uow, key, data, actor_of(request, services.now(uow)))
 
         return await in_thread(services, request, idempotency_key, work)
 
@@ -88,10 +84,7 @@ class WalletController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
-            after = grant_to(uow, key, wallet, data, now)
-            audit.record(uow, actor_of(request, now), "credit.grant", ("credit_grant", after["id"]), after=after)
-            return 201, after
+            return 201, grant_to(uow, key, wallet, data, actor_of(request, services.now(uow)))
 
         return await in_thread(services, request, idempotency_key, work)
 
@@ -115,10 +108,8 @@ class WalletController(Controller):
         services: Services = state.services
 
         def work(uow: UnitOfWork) -> tuple[int, object]:
-            now = services.now(uow)
+            by = actor_of(request, services.now(uow))
             with called(key=FIELD):
-                after = withdraw_from(uow, key, wallet, grant, data, f"api:{idempotency_key}", now)
-            audit.record(uow, actor_of(request, now), "credit.withdraw", ("credit_grant", grant), after=after)
-            return 201, after
+                return 201, withdraw_from(uow, key, wallet, grant, data, f"api:{idempotency_key}", by)
 
         return await in_thread(services, request, idempotency_key, work)

@@ -145,7 +145,8 @@ class WebhookController(Controller):
                 else endpoints.disable(uow, endpoint, f"disabled by {request.user.key.name}"[:200])
             )
             after, action = endpoint_document(switched), f"webhook_endpoint.{'enable' if enable else 'disable'}"
-            _record(uow, request, now, action, endpoint, before=before, after=after)
+            of = ("webhook_endpoint", endpoint)
+            audit.record_change(uow, actor_of(request, now), action, of, before=before, after=after)
         return after
 
     @get("/{endpoint:str}/deliveries", operation_id="ListWebhookDeliveries", scopes=_KEY_ADMIN, sync_to_thread=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 
 from api.amounts import minor_of
-from billing.coupon_grants import GivenCoupon, end_coupon, give_coupon
+from billing import audit
+from billing.audit import Actor
+from billing.coupon_grants import GivenCoupon, end_coupon, give_coupon, given_coupons
+from billing.repositories import journals
 from billing.unit_of_work import UnitOfWork
 from models.values.money import currency, from_minor
 from models.values.period import parse_instant
@@ -74,21 +76,33 @@ class CouponList(TypedDict):
     items: list[CouponView]
 
 
-def give_to(uow: UnitOfWork, customer: str, body: CouponBody, now: datetime) -> dict[str, Any]:
+def give_to(uow: UnitOfWork, customer: str, body: CouponBody, by: Actor) -> dict[str, Any]:
     """Give a coupon to a customer, once, and show it. Raises what `parse_coupon` and `give_coupon` raise."""
     coupon = parse_coupon({name: getattr(body, name) for name in {*body.__struct_fields__} - _GRANT_FIELDS}, "")
     if body.amount_off is not None and body.currency is not None:
         minor_of(body.amount_off, "amount_off", currency(body.currency))
     starts_at = None if body.starts_at is None else parse_instant(body.starts_at, "starts_at")
     ends_at = None if body.ends_at is None else parse_instant(body.ends_at, "ends_at")
-    given = give_coupon(uow, customer, coupon, body.currency, now, starts_at=starts_at, ends_at=ends_at)
-    return coupon_view(given)
+    journals.lock(uow)
+    before = _shown(uow, customer, coupon.key)
+    given = give_coupon(uow, customer, coupon, body.currency, by.at, starts_at=starts_at, ends_at=ends_at)
+    after = coupon_view(given)
+    audit.record_change(uow, by, "coupon.give", ("customer", customer), before=before, after=after)
+    return after
 
 
-def end_for(uow: UnitOfWork, customer: str, key: str, body: EndBody, now: datetime) -> dict[str, Any]:
+def end_for(uow: UnitOfWork, customer: str, key: str, body: EndBody, by: Actor) -> dict[str, Any]:
     """End a customer's coupon and show it. Raises what `end_coupon` raises."""
     ends_at = None if body.ends_at is None else parse_instant(body.ends_at, "ends_at")
-    return coupon_view(end_coupon(uow, customer, key, now, ends_at=ends_at))
+    journals.lock(uow)
+    before = _shown(uow, customer, key)
+    after = coupon_view(end_coupon(uow, customer, key, by.at, ends_at=ends_at))
+    audit.record_change(uow, by, "coupon.end", ("customer", customer), before=before, after=after)
+    return after
+
+
+def _shown(uow: UnitOfWork, customer: str, key: str) -> dict[str, Any] | None:
+    return next((coupon_view(each) for each in given_coupons(uow, customer) if each.coupon.key == key), None)
 
 
 def coupon_view(given: GivenCoupon) -> dict[str, Any]:

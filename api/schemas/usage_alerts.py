@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TypedDict
 
 import msgspec
 
-from billing.metering import alerts
+from billing import audit
+from billing.audit import Actor
+from billing.metering import alerts, locks
 from billing.metering.alerts import Alert
 from billing.repositories.customers import CustomerRepository
 from billing.repositories.price_books import PriceBookRepository
@@ -59,10 +60,10 @@ class UsageAlertList(TypedDict):
     items: list[UsageAlertView]
 
 
-def set_for(uow: UnitOfWork, customer: str, body: UsageAlertBody, now: datetime) -> UsageAlertView:
+def set_for(uow: UnitOfWork, customer: str, body: UsageAlertBody, by: Actor) -> UsageAlertView:
     """Set an alert, once by id, and show it. Raises NotFoundError (customer, meter), what `set_alert` raises."""
     buyer = CustomerRepository(uow).get(customer)
-    book = PriceBookRepository(uow).for_customer(buyer.currency, buyer.channel, now).book
+    book = PriceBookRepository(uow).for_customer(buyer.currency, buyer.channel, by.at).book
     threshold = parse_decimal(body.threshold, "threshold")
     alert = Alert(
         check_external_id(body.id, "id"),
@@ -73,8 +74,12 @@ def set_for(uow: UnitOfWork, customer: str, body: UsageAlertBody, now: datetime)
         body.zone,
         body.is_limit,
     )
-    alerts.set_alert(uow, alert, now)
+    locks.alone(uow)
+    is_new = alert not in alerts.alerts_of(uow, customer)
+    alerts.set_alert(uow, alert, by.at)
     [shown] = [each for each in alerts_document(uow, customer) if each["id"] == alert.key]
+    if is_new:
+        audit.record(uow, by, "usage_alert.set", ("usage_alert", alert.key), after=shown)
     return shown
 
 

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 
 from api.amounts import minor_of
-from billing import wallets
+from billing import audit, wallets
+from billing.audit import Actor
 from billing.burn_down import Grant, GrantKind
 from billing.credit_series import MAX_TIMES, grant_series
+from billing.repositories import journals
 from billing.repositories.customers import CustomerRepository
 from billing.unit_of_work import UnitOfWork
 from billing.wallets import Wallet, WalletBalance
@@ -101,29 +103,33 @@ class WalletList(TypedDict):
     items: list[WalletView]
 
 
-def open_for(uow: UnitOfWork, customer: str, body: WalletBody, now: datetime) -> dict[str, Any]:
+def open_for(uow: UnitOfWork, customer: str, body: WalletBody, by: Actor) -> dict[str, Any]:
     """Open a wallet, once by id, and show it. Raises NotFoundError (customer), what `billing.wallets` raises."""
     CustomerRepository(uow).get(customer)
     features = None if body.features is None else tuple(check_key(each, "features") for each in body.features)
     below = None if body.top_up_below is None else _units(body.top_up_below, body.currency, "top_up_below")
     units = None if body.top_up is None else _units(body.top_up, body.currency, "top_up")
     wallet = Wallet(check_external_id(body.id, "id"), customer, body.currency, body.priority, features, below, units)
-    wallets.open_wallet(uow, wallet, recorded_at=now)
-    return wallet_document(_balance(uow, customer, wallet.id, now))
+    is_new = wallets.open_wallet(uow, wallet, recorded_at=by.at)
+    after = wallet_document(_balance(uow, customer, wallet.id, by.at))
+    if is_new:
+        audit.record(uow, by, "wallet.open", ("wallet", wallet.id), after=after)
+    return after
 
 
-def grant_to(uow: UnitOfWork, customer: str, wallet: str, body: GrantBody, now: datetime) -> dict[str, Any]:
+def grant_to(uow: UnitOfWork, customer: str, wallet: str, body: GrantBody, by: Actor) -> dict[str, Any]:
     """Grant credit to a customer's wallet, once by id, and show it, or the first of a series; it begins now if unsaid.
 
     Raises NotFoundError (customer, wallet), InvalidValueError, what `billing.wallets` raises.
     """
     CustomerRepository(uow).get(customer)
-    asset = _balance(uow, customer, wallet, now).wallet.asset
+    journals.lock(uow)
+    asset = _balance(uow, customer, wallet, by.at).wallet.asset
     kind = GrantKind(body.kind)
     if (kind is GrantKind.PAID) != (body.processor is not None):
         raise InvalidValueError("names who collected the money for paid credit, and only for it", field="processor")
     known = wallets.find_grant(uow, check_external_id(body.id, "id"))
-    begins = now if known is None else known.starts_at
+    begins = by.at if known is None else known.starts_at
     starts_at = begins if body.starts_at is None else parse_instant(body.starts_at, "starts_at")
     expires_at = None if body.expires_at is None else parse_instant(body.expires_at, "expires_at")
     if expires_at is not None and expires_at <= starts_at:
@@ -156,27 +162,35 @@ def grant_to(uow: UnitOfWork, customer: str, wallet: str, body: GrantBody, now: 
     )
     if body.processor is not None:
         check_key(body.processor, "processor")
-    series = [grant] if body.every is None else grant_series(grant, body.every, body.times or 1)
-    granted = [wallets.grant_credit(uow, each, recorded_at=now, processor=body.processor) for each in series]
-    return grant_document(granted[0])
+    series = [grant] if body.every is None else [*grant_series(grant, body.every, body.times or 1)]
+    is_new = any(wallets.find_grant(uow, each.id) is None for each in series)
+    granted = [wallets.grant_credit(uow, each, recorded_at=by.at, processor=body.processor) for each in series]
+    after = grant_document(granted[0])
+    if is_new:
+        audit.record(uow, by, "credit.grant", ("credit_grant", body.id), after=after)
+    return after
 
 
 def withdraw_from(
-    uow: UnitOfWork, customer: str, wallet: str, grant: str, body: WithdrawalBody, key: str, now: datetime
+    uow: UnitOfWork, customer: str, wallet: str, grant: str, body: WithdrawalBody, key: str, by: Actor
 ) -> dict[str, Any]:
     """Take unused credit of a grant back, once by `key`, and show what the grant is then.
 
     Raises NotFoundError (customer, wallet, grant), what `billing.wallets` raises.
     """
     CustomerRepository(uow).get(customer)
-    asset = _balance(uow, customer, wallet, now).wallet.asset
+    journals.lock(uow)
+    asset = _balance(uow, customer, wallet, by.at).wallet.asset
     known = wallets.find_grant(uow, grant)
     if known is None or known.wallet != wallet:
         raise NotFoundError("no such grant", field="credit_grant", value=grant)
     processor = None if body.processor is None else check_key(body.processor, "processor")
     units = None if body.amount is None else _units(body.amount, asset, "amount")
     withdrawal = wallets.Withdrawal(key, grant, units, processor)
-    return grant_document(wallets.withdraw_credit(uow, withdrawal, at=now, recorded_at=now))
+    after = grant_document(wallets.withdraw_credit(uow, withdrawal, at=by.at, recorded_at=by.at))
+    of = ("credit_grant", grant)
+    audit.record_change(uow, by, "credit.withdraw", of, before=grant_document(known), after=after)
+    return after
 
 
 def wallet_document(balance: WalletBalance) -> dict[str, Any]:

@@ -70,9 +70,12 @@ def signing_secrets(uow: UnitOfWork, box: SecretBox, endpoint: str, now: datetim
 
 
 def disable(uow: UnitOfWork, endpoint: str, reason: str) -> Endpoint:
-    """Send nothing more to an endpoint; what waits keeps waiting. Raises NotFoundError."""
-    rows.get(uow, endpoint, lock=True)
-    rows.change(uow, endpoint, state=DISABLED, reason=reason)
+    """Send nothing more to an endpoint; what waits keeps waiting. One that is disabled keeps its reason.
+
+    Raises NotFoundError.
+    """
+    if rows.get(uow, endpoint, lock=True).is_active:
+        rows.change(uow, endpoint, state=DISABLED, reason=reason)
     return rows.get(uow, endpoint)
 
 

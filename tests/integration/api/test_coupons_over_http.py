@@ -86,7 +86,7 @@ def test_a_coupon_is_given_once_whichever_key_names_it(billed: Door) -> None:
     assert billed.call("GET", COUPONS).json()["items"] == [first.json()]
     with billed.database.reading("default") as uow:
         kept = [each for each in entries(uow) if each.action == "coupon.give"]
-    assert [(each.actor, each.object_id) for each in kept] == [("test", "buyer")] * 2  # A replay is no second act.
+    assert [(each.actor, each.object_id) for each in kept] == [("test", "buyer")]
 
 
 def test_one_key_stands_for_one_coupon(billed: Door) -> None:
@@ -120,7 +120,7 @@ def test_a_coupon_that_ended_takes_nothing_more_and_what_it_took_stands(billed: 
     assert billed.call("POST", "/v1/closes/2026-02", key="2026-02").status_code == 200
     assert (_net(billed, "buyer")["seats"], _net(billed, "twin")["seats"]) == (10 + 20, 10 + 10)
     kept = [each["action"] for each in billed.call("GET", "/v1/audit").json()["items"]]
-    assert kept.count("coupon.end") == 3
+    assert kept.count("coupon.end") == 2
 
 
 def test_only_a_coupon_that_was_given_ends_and_not_before_now(billed: Door) -> None:
