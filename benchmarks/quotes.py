@@ -11,12 +11,12 @@ from decimal import Decimal
 from typing import Any
 
 from benchmarks.harness import Benchmark, Clock, LegRun, Value, run
-from pricing_engine.catalog import Chosen, selection_of
 from pricing_engine.price_book import PriceBook, parse_price_book
 from pricing_engine.price_sheet import list_price_sheet
 from pricing_engine.quote_document import QUOTE_KIND, QuoteIdentity, quote_sections
 from pricing_engine.quoting import CompiledBook, QuoteFacts, QuoteHead, price_quote
 from pricing_engine.sealing import new_signer, seal
+from pricing_engine.selection import Chosen, selection_of
 
 AT = datetime(2026, 9, 1, tzinfo=UTC)
 SALT = b"a salt of thirty-two bytes length"

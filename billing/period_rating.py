@@ -21,11 +21,12 @@ from billing.price_source import PriceSource
 from billing.rated_usage import COMMITMENT, Kind, RatedUsage, Scope
 from models.values.period import Period
 from models.values.quantity import EXACT, plain
-from pricing_engine.catalog import Chosen, Feature, FeatureKind
+from pricing_engine.catalog import Feature, FeatureKind
 from pricing_engine.feature_price import FeaturePrice, amount_of
 from pricing_engine.pricing import PricedLine, PricedSelection, RatedFeature
 from pricing_engine.proration import MidPeriod, added, prorate
 from pricing_engine.quoting import CompiledBook
+from pricing_engine.selection import Chosen
 
 _ZERO = Decimal(0)
 _STANDARD = "standard"

@@ -15,12 +15,12 @@ from billing.webhooks.announcements import quote_accepted
 from billing.webhooks.events import announce
 from models.values.errors import ConflictError, InvalidValueError, RuleBrokenError
 from models.values.ids import check_external_id
-from pricing_engine.catalog import Chosen, selection_of
 from pricing_engine.negotiated_terms import terms_in_force
 from pricing_engine.propensity import total_propensity
 from pricing_engine.quote_document import QUOTE_KIND, QuoteIdentity, quote_sections
 from pricing_engine.quoting import PricedQuote, QuoteFacts, QuoteHead, price_quote
 from pricing_engine.sealing import Sealed, Signer
+from pricing_engine.selection import Chosen, selection_of
 
 DEFAULT_HOLD = timedelta(days=14)
 LONGEST_HOLD = timedelta(days=366)

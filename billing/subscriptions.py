@@ -27,11 +27,12 @@ from models.values.errors import ConflictError, InvalidValueError, RuleBrokenErr
 from models.values.ids import check_external_id
 from models.values.period import BillingCycle, Interval, Period, as_utc, parse_zone
 from models.values.quantity import plain
-from pricing_engine.catalog import FeatureKind, selection_of
+from pricing_engine.catalog import FeatureKind
 from pricing_engine.price_book import PriceBook
 from pricing_engine.proration import MidPeriod, trial_end
 from pricing_engine.quote_document import QUOTE_KIND, read_quote
 from pricing_engine.sealing import open_sealed
+from pricing_engine.selection import selection_of
 
 _MOMENT = timedelta(microseconds=1)
 _TURNS = frozenset({"pause", "resume"})

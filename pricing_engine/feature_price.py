@@ -13,11 +13,12 @@ import msgspec
 
 from models.values.money import Currency
 from models.values.quantity import EXACT
-from pricing_engine.catalog import HUNDRED, Chosen, Feature
+from pricing_engine.catalog import HUNDRED, Feature
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_sheet import ShownPrice
 from pricing_engine.pricing import SHARE_DIGITS, RatedFeature
 from pricing_engine.rating import CompiledTariff, EventUsage, Usage, UsageGroup, compile_tariff, parse_usage, rate
+from pricing_engine.selection import Chosen
 from pricing_engine.tariffs.matrix import Matrix
 from pricing_engine.tariffs.scaling import decimals_of, scaled
 from pricing_engine.tariffs.table import Table

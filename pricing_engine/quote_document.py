@@ -15,12 +15,12 @@ from models.values.canonical_json import Json, Record, canonical_bytes
 from models.values.errors import InvalidValueError
 from models.values.money import Currency, from_minor
 from models.values.quantity import parse_decimal, plain
-from pricing_engine.catalog import Chosen
 from pricing_engine.negotiated_terms import NegotiatedTerm, parse_term, term_document
 from pricing_engine.price_sheet import ShownPrice
 from pricing_engine.propensity import TotalPropensity
 from pricing_engine.quoting import PricedQuote, QuoteHead, QuoteLine
 from pricing_engine.sealing import Disclosure, Opened, SealBrokenError, Section
+from pricing_engine.selection import Chosen
 
 QUOTE_KIND = "alacarte.quote.v1"
 

@@ -17,7 +17,7 @@ import msgspec
 
 from models.values.money import round_to_minor
 from models.values.quantity import EXACT
-from pricing_engine.catalog import HUNDRED, Chosen, Feature
+from pricing_engine.catalog import HUNDRED, Feature
 from pricing_engine.feature_price import FeaturePrice, amount_of, compiled_tariff, digits_of, feature_price
 from pricing_engine.metered_tariff import check_metered, check_unmetered
 from pricing_engine.negotiated_terms import NegotiatedTerm
@@ -37,6 +37,7 @@ from pricing_engine.pricing import (
     whole_at,
 )
 from pricing_engine.rating import CompiledTariff, compile_tariff
+from pricing_engine.selection import Chosen
 from pricing_engine.tariffs.scaling import decimals_of
 
 _ZERO = Decimal(0)

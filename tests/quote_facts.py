@@ -10,13 +10,13 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pricing_engine.catalog import selection_of
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_book import BOOK_KIND, PriceBook, parse_price_book, price_book_sections
 from pricing_engine.price_sheet import SHEET_KIND, PriceSheet, SheetPrice, price_sheet_sections
 from pricing_engine.quote_document import QUOTE_KIND, QuoteIdentity, quote_sections
 from pricing_engine.quoting import CompiledBook, PricedQuote, QuoteFacts, QuoteHead, price_quote
 from pricing_engine.sealing import Signer, seal
+from pricing_engine.selection import selection_of
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))

@@ -32,8 +32,8 @@ from billing.repositories.subscriptions import SubscriptionRepository
 from billing.subscriptions import Who, agreed, cycle_of, start
 from billing.unit_of_work import UnitOfWork
 from models.values.period import Interval, parse_instant
-from pricing_engine.catalog import selection_of
 from pricing_engine.proration import MidPeriod
+from pricing_engine.selection import selection_of
 
 _CHANGES = {
     "change": "to another selection",

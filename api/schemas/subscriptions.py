@@ -46,8 +46,8 @@ from models.values.errors import InvalidValueError
 from models.values.money import currency, from_minor
 from models.values.period import Interval
 from models.values.quantity import parse_decimal, plain
-from pricing_engine.catalog import selection_of
 from pricing_engine.proration import MidPeriod
+from pricing_engine.selection import selection_of
 
 Action = Literal[
     "change",

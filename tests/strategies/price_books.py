@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pricing_engine.catalog import Chosen, selection_of
 from pricing_engine.price_book import PriceBook, parse_price_book
+from pricing_engine.selection import Chosen, selection_of
 
 MAX_FEATURES = 6
 

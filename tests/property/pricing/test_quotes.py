@@ -9,12 +9,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.values.quantity import EXACT
-from pricing_engine.catalog import Chosen, FeatureKind
+from pricing_engine.catalog import FeatureKind
 from pricing_engine.feature_price import amount_of
 from pricing_engine.price_book import PriceBook, parse_price_book, price_book_document
 from pricing_engine.price_sheet import list_price_sheet
 from pricing_engine.pricing import SHARE_DIGITS, SelectionSums, scaled_selection
 from pricing_engine.quoting import CompiledBook, PricedQuote, QuoteFacts, price_quote
+from pricing_engine.selection import Chosen
 from tests.strategies.price_books import books_and_selections, price_books
 
 Case = tuple[PriceBook, dict[str, Chosen]]

@@ -20,10 +20,10 @@ from billing.price_source import PriceSource
 from billing.rated_usage import Billed, RatedUsage, Scope, differences
 from models.values.period import BillingCycle, Interval, Period, parse_zone
 from models.values.quantity import EXACT
-from pricing_engine.catalog import Chosen
 from pricing_engine.price_book import PriceBook
 from pricing_engine.price_sheet import list_price_sheet
 from pricing_engine.quoting import CompiledBook, QuoteFacts, price_quote
+from pricing_engine.selection import Chosen
 from tests.strategies.price_books import books_and_selections
 
 START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)

@@ -18,11 +18,11 @@ from billing.price_source import PriceSource
 from models.values.errors import InvalidValueError
 from models.values.period import BillingCycle, Interval, Period, parse_zone
 from pricing_engine.aggregation import AggregationKind
-from pricing_engine.catalog import selection_of
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.price_book import PriceBook, parse_price_book
 from pricing_engine.price_sheet import list_price_sheet
 from pricing_engine.quoting import CompiledBook, QuoteFacts, price_quote
+from pricing_engine.selection import selection_of
 from pricing_engine.tariffs.tariff import parse_tariff
 
 MONTH = Period(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))

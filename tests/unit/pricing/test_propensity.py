@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from pricing_engine.catalog import selection_of
 from pricing_engine.price_sheet import PriceSheet, SheetPrice
 from pricing_engine.propensity import TotalPropensity, total_propensity
 from pricing_engine.quoting import CompiledBook, PricedQuote, QuoteFacts, price_quote
+from pricing_engine.selection import selection_of
 from tests.quote_facts import AT, BOOK, price_book
 
 SEATS = SheetPrice(

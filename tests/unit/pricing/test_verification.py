@@ -15,11 +15,11 @@ import pytest
 
 from models.values.canonical_json import Record, canonical_bytes
 from models.values.errors import InvalidValueError
-from pricing_engine.catalog import selection_of
 from pricing_engine.negotiated_terms import NegotiatedTerm
 from pricing_engine.quote_document import QuoteIdentity, quote_sections
 from pricing_engine.quoting import CompiledBook, QuoteFacts, QuoteHead, price_quote
 from pricing_engine.sealing import Disclosure, Sealed, Section, Signer, disclose, new_signer, open_sealed, seal
+from pricing_engine.selection import selection_of
 from pricing_engine.verification import Verdict, verify_quote
 from tests.quote_facts import AT, SIGNER, WHOLE, SealedQuote, jittered_sheet, price_book, sealed_quote
 
