@@ -171,7 +171,9 @@ def test_amounts_are_in_sight_on_a_phone(visit: Visit, colours: Any, locale: str
     for narrow in ("finance/balance", "finance/invoices"):  # Their amounts are more than the last.
         visit.go(f"/console/{narrow}")
         assert page.locator(".scroll").evaluate_all("all => all.every(each => each.scrollWidth <= each.clientWidth)")
-    page.locator("#rows tbody a").first.click()
+    numbers = page.locator("#rows tbody a")
+    assert numbers.evaluate_all("all => all.every(each => each.getClientRects().length === 1)")
+    numbers.first.click()
     page.wait_for_url("**/invoices/in_*")
     for each in page.locator("details.card summary").all():
         each.click()
