@@ -10,6 +10,7 @@ from pathlib import Path
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.logging import LoggingConfig
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
@@ -139,6 +140,8 @@ def create_app(services: Services | None = None) -> Litestar:
         ],
         exception_handlers={DomainError: domain_error, HTTPException: not_served_anywhere, Exception: unexpected_error},
         lifespan=[lifespan],
+        # Its client logs each webhook with its whole address, which often is a secret.
+        logging_config=LoggingConfig(loggers={"httpx": {"level": "WARNING"}}),
         openapi_config=openapi_config(),
         request_max_body_size=MAX_BODY_BYTES,
         state=State({"services": wired, "metrics": metrics, "limits": limits, "readiness": Readiness(wired)}),

@@ -79,8 +79,7 @@ def _delivering(services: Services) -> Work:
         if tenant not in workers:
             workers[tenant] = webhook_worker(services.settings, services.database, services.signer, tenant)
         turn_ends = time.monotonic() + services.settings.webhook_seconds
-        while not stopping.is_set() and await workers[tenant].deliver_some(Delivered()):
-            if time.monotonic() >= turn_ends:  # Those behind it wait, a slow receiver or thousands of events or not.
-                return
+        # Those behind it wait, a slow receiver or thousands of events or not.
+        await workers[tenant].deliver(Delivered(), lambda: not stopping.is_set() and time.monotonic() < turn_ends)
 
     return work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from api.cli.workspace import now_in, open_workspace
+from api.cli.workspace import days_from, now_in, open_workspace
 from api.customer_links import CustomerLink, write_link
 from api.schemas.customers import balance_document
 from billing.audit import Actor, record
@@ -79,12 +79,11 @@ def run_balances(options: argparse.Namespace) -> int:
 def run_link(options: argparse.Namespace) -> int:
     """Print the link."""
     now = datetime.now(UTC)
-    if options.days < 1:
-        raise InvalidValueError("must be at least 1", field="days", value=options.days)
+    ends_at = days_from(now, options.days)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
         CustomerRepository(uow).get(options.key)
         record(uow, Actor("cli", now), "customer.link", ("customer", options.key))
-        link = CustomerLink(settings.tenant, options.key, now + timedelta(days=options.days))
+        link = CustomerLink(settings.tenant, options.key, ends_at)
         print(f"{options.address.rstrip('/')}/console/customer/{write_link(link, settings.signer())}")
     return 0
 

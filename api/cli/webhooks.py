@@ -59,6 +59,8 @@ def run_status(_options: argparse.Namespace) -> int:
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
         found, counts = webhook_endpoints.every(uow), webhook_outbox.counts(uow)
     for each in found:
-        print(f"{each.id}\t{each.url}\t{each.state}\t{each.reason or ''}")
+        since = each.failing_since
+        failing = "" if since is None else f"failing since {since.isoformat(timespec='seconds')}"
+        print(f"{each.id}\t{each.url}\t{each.state}\t{each.reason or failing}")
     print("deliveries " + (" ".join(f"{state} {number}" for state, number in sorted(counts.items())) or "none"))
     return 1 if counts.get("failed") or any(not each.is_active for each in found) else 0

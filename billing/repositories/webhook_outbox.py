@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -156,26 +157,67 @@ def attempts(uow: UnitOfWork, endpoint: str, event: str) -> list[Attempt]:
     ]
 
 
-def lease(uow: UnitOfWork, owner: str, now: datetime, lease_for: timedelta, limit: int) -> list[Leased]:
-    """Take deliveries that are due to active endpoints, longest due and oldest first."""
-    columns = select(DELIVERY, ENDPOINT.c.url, EVENT.c.id, EVENT.c.type, EVENT.c.data, EVENT.c.recorded_at)
-    query = (
-        _due(columns, uow, now)
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many deliveries may be under way: in all, to one endpoint, and to one where the last try failed."""
+
+    in_all: int
+    to_one: int
+    to_failing: int = 1
+
+
+def lease(
+    uow: UnitOfWork,
+    owner: str,
+    now: datetime,
+    lease_for: timedelta,
+    share: Share,
+    under_way: Mapping[str, int] | None = None,
+) -> list[Leased]:
+    """Take deliveries that are due to active endpoints, longest due and oldest first.
+
+    `under_way`: how many the owner has taken before and not finished, by endpoint.
+    """
+    busy = Counter(under_way)
+    full = {endpoint for endpoint, number in busy.items() if number >= share.to_one}
+    taken: list[Leased] = []
+    while room := share.in_all - busy.total():
+        skipped = False
+        for row in uow.connection.execute(_leasable(uow, now, full, room)).all():
+            if busy[row.endpoint] >= (share.to_one if row.failing_since is None else share.to_failing):
+                full.add(row.endpoint)
+                skipped = True
+                continue
+            busy[row.endpoint] += 1
+            counts = {"tries": row.tries + 1, "attempts": row.attempts + 1}
+            uow.connection.execute(
+                update(DELIVERY)
+                .where(*_of(uow, row.endpoint, row.event))
+                .values(state=leasing.IN_FLIGHT, lease_owner=owner, lease_until=now + lease_for, **counts)
+            )
+            taken.append(Leased(row.endpoint, row.url, _event(row), row.tries + 1, row.attempts + 1))
+        if not skipped:
+            break
+    return taken
+
+
+def _leasable(uow: UnitOfWork, now: datetime, full: Collection[str], limit: int) -> Select[Any]:
+    columns = select(
+        DELIVERY,
+        ENDPOINT.c.url,
+        ENDPOINT.c.failing_since,
+        EVENT.c.id,
+        EVENT.c.type,
+        EVENT.c.data,
+        EVENT.c.recorded_at,
+    )
+    return (
+        _due(columns, uow, now, full)
         .join(EVENT, _its_event())
         .order_by(DELIVERY.c.next_at, EVENT.c.recorded_at, EVENT.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True, of=DELIVERY)
     )
-    taken = []
-    for row in uow.connection.execute(query).all():
-        counts = {"tries": row.tries + 1, "attempts": row.attempts + 1}
-        uow.connection.execute(
-            update(DELIVERY)
-            .where(*_of(uow, row.endpoint, row.event))
-            .values(state=leasing.IN_FLIGHT, lease_owner=owner, lease_until=now + lease_for, **counts)
-        )
-        taken.append(Leased(row.endpoint, row.url, _event(row), row.tries + 1, row.attempts + 1))
-    return taken
 
 
 def finish(uow: UnitOfWork, leased: Leased, owner: str, attempt: Attempt, **changes: Any) -> bool:  # noqa: ANN401
@@ -207,9 +249,9 @@ def finish(uow: UnitOfWork, leased: Leased, owner: str, attempt: Attempt, **chan
     return True
 
 
-def any_due(uow: UnitOfWork, now: datetime) -> bool:
-    """Tell, without a lock, whether there is something to lease: most of the time there is not."""
-    query = _due(select(DELIVERY.c.event), uow, now).limit(1)
+def any_due(uow: UnitOfWork, now: datetime, besides: Collection[str] = ()) -> bool:
+    """Tell, without a lock, whether there is something to lease, `besides` some endpoints: mostly there is not."""
+    query = _due(select(DELIVERY.c.event), uow, now, besides).limit(1)
     return uow.connection.execute(query).first() is not None
 
 
@@ -224,11 +266,14 @@ def counts(uow: UnitOfWork) -> dict[str, int]:
     return {state: int(number) for state, number in uow.connection.execute(query)}
 
 
-def _due(columns: Select[Any], uow: UnitOfWork, now: datetime) -> Select[Any]:
-    """Select of the deliveries that are due to active endpoints."""
+def _due(columns: Select[Any], uow: UnitOfWork, now: datetime, besides: Collection[str]) -> Select[Any]:
+    """Select of the deliveries that are due to active endpoints, `besides` some of them."""
     its_endpoint = and_(ENDPOINT.c.tenant == DELIVERY.c.tenant, ENDPOINT.c.id == DELIVERY.c.endpoint)
     return columns.join_from(DELIVERY, ENDPOINT, its_endpoint).where(
-        DELIVERY.c.tenant == uow.tenant, ENDPOINT.c.state == ACTIVE, leasing.is_due(DELIVERY, (WAITING,), now)
+        DELIVERY.c.tenant == uow.tenant,
+        ENDPOINT.c.state == ACTIVE,
+        ENDPOINT.c.id.not_in(sorted(besides)),
+        leasing.is_due(DELIVERY, (WAITING,), now),
     )
 
 

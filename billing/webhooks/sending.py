@@ -50,6 +50,7 @@ class Sender:
     def __init__(self, rules: DestinationRules, resolving: Resolve = resolve) -> None:
         self._rules = rules
         self._resolve = resolving
+        self._tls = httpx.create_ssl_context(trust_env=False)  # Reading the certificates each time takes longest.
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Post `body` to `url`."""
@@ -80,7 +81,9 @@ class Sender:
             # The certificate has to be the name's, although the address is connected to.
             extensions={"sni_hostname": parsed.host},
         )
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS) as client:
+        async with httpx.AsyncClient(
+            verify=self._tls, trust_env=False, follow_redirects=False, timeout=TIMEOUT_SECONDS
+        ) as client:
             response = await client.send(request, stream=True)
             try:
                 return Answer(response.status_code, text=await _beginning(response))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -17,7 +18,7 @@ from typing import Any
 from billing.database import Database
 from billing.repositories import webhook_endpoints as endpoints
 from billing.repositories import webhook_outbox as outbox
-from billing.repositories.webhook_outbox import DELIVERED, FAILED, WAITING, Attempt, Leased
+from billing.repositories.webhook_outbox import DELIVERED, FAILED, WAITING, Attempt, Leased, Share
 from billing.stripe.timing import Timing
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.endpoints import disable, signing_secrets
@@ -30,9 +31,11 @@ from models.values.canonical_json import canonical_bytes
 from models.values.errors import RuleBrokenError
 
 LEASE = timedelta(seconds=60)
-"""Far longer than one batch takes: every request ends within five seconds."""
+"""Far longer than a try takes: every request ends within five seconds."""
 
-CONCURRENCY = 8
+SHARE = Share(in_all=16, to_one=8)
+"""One endpoint that is slow leaves half to the others, one that fails all but one."""
+
 _GONE = 410
 
 
@@ -79,21 +82,34 @@ class WebhookWorker:
         """Work until nothing is due, and wait for what falls due within `patience` of the last thing done."""
         report = Delivered()
         while True:
-            while await self.deliver_some(report):
-                pass
+            await self.deliver(report)
             now = self._timing.now()
             due = await asyncio.to_thread(self._next_due, now)
             if due is None or due > now + patience:
                 return report
             await self._timing.sleep(max((due - now).total_seconds(), 0.001))
 
-    async def deliver_some(self, report: Delivered) -> bool:
-        """Try some of what is due, within seconds, and count it in `report`; return whether anything was due."""
-        batch = await asyncio.to_thread(self._lease_some)
-        await asyncio.gather(*(self._deliver(leased, secrets, report) for leased, secrets in batch))
-        return bool(batch)
+    async def deliver(self, report: Delivered, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Try what is due and count it in `report`; return when nothing is, or within seconds of `go_on` being false.
 
-    async def _deliver(self, leased: Leased, secrets: Sequence[bytes] | None, report: Delivered) -> None:
+        What a slow endpoint takes up is its own share: the next one to another is begun as soon as there is room.
+        """
+        under_way: dict[asyncio.Task[Delivered], str] = {}
+        try:
+            while True:
+                if go_on():
+                    for leased, secrets in await asyncio.to_thread(self._lease_some, Counter(under_way.values())):
+                        under_way[asyncio.create_task(self._deliver(leased, secrets))] = leased.endpoint
+                if not under_way:
+                    return
+                done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    del under_way[task]
+                    report.add(task.result())
+        finally:
+            await asyncio.gather(*under_way, return_exceptions=True)  # Each writes down how it went.
+
+    async def _deliver(self, leased: Leased, secrets: Sequence[bytes] | None) -> Delivered:
         started_at, started = self._timing.now(), time.perf_counter()
         if secrets is None:
             answer = Answer(None, "its secret cannot be read with this signing key; rotate it")
@@ -103,18 +119,19 @@ class WebhookWorker:
             answer = await self._sender.send(leased.url, headers, body)
         took_ms = round((time.perf_counter() - started) * 1000)
         attempt = Attempt(leased.attempts, answer.status, answer.error, answer.text, took_ms, started_at)
-        report.add(await asyncio.to_thread(self._record, leased, answer, attempt))
+        return await asyncio.to_thread(self._record, leased, answer, attempt)
 
     # What follows runs in threads: each call is one short transaction.
 
-    def _lease_some(self) -> list[tuple[Leased, list[bytes] | None]]:
+    def _lease_some(self, under_way: Mapping[str, int]) -> list[tuple[Leased, list[bytes] | None]]:
         now = self._timing.now()
+        full = [endpoint for endpoint, number in under_way.items() if number >= SHARE.to_one]
         with self._database.reading(self._tenant) as uow:
-            if not outbox.any_due(uow, now):
+            if sum(under_way.values()) >= SHARE.in_all or not outbox.any_due(uow, now, full):
                 return []
 
         def work(uow: UnitOfWork) -> list[tuple[Leased, list[bytes] | None]]:
-            leased = outbox.lease(uow, self._name, now, LEASE, CONCURRENCY)
+            leased = outbox.lease(uow, self._name, now, LEASE, SHARE, under_way)
             return [(each, self._secrets(uow, each.endpoint, now)) for each in leased]
 
         return self._database.write(self._tenant, work)

@@ -103,3 +103,9 @@ def test_a_database_that_takes_no_writes_is_asked_again_later(database_url: str)
 def test_a_signing_key_that_cannot_be_read_or_made_is_refused_by_its_name(where: str) -> None:
     with pytest.raises(InvalidValueError, match="ALACARTE_SIGNING_KEY: cannot be read or made"):
         load_settings({"ALACARTE_SIGNING_KEY": where}).signer()
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "36501", "99999999999"])
+def test_a_key_that_would_end_at_no_time_there_is_is_refused(days: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "create", "shop", "--days", days]) == 3
+    assert capsys.readouterr().err == f"alacarte: invalid_value: days: must be from 1 to 36500, got '{days}'\n"

@@ -6,15 +6,19 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from psycopg.errors import DeadlockDetected
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from api.cli.main import main
 from billing.repositories import webhook_endpoints, webhook_outbox
+from billing.webhooks import sending
 from billing.webhooks.schedule import WAITS
 from billing.webhooks.signatures import verify_webhook
+from billing.webhooks.worker import SHARE
 from pricing_engine.sealing import new_signer
 from tests.integration.api.door import Door
 from tests.integration.webhooks.worker import drain, worker
@@ -163,6 +167,28 @@ def test_an_endpoint_where_nothing_arrives_for_days_is_disabled_and_can_come_bac
     assert first not in {second, missed}
 
 
+def test_the_command_says_which_endpoint_fails_before_it_is_disabled(
+    door: Door,
+    there: Receiver,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ALACARTE_DATABASE_URL", database_url)
+    made = listen(door, there)
+    accept(door, "1")
+    there.answers = [(500, {}, b"")]
+    drain(door.database, door.clock)
+    assert main(["webhooks", "status"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{made['id']}\t{there.url}\tactive\tfailing since 2026-03-01T12:00:00+00:00",
+        "deliveries waiting 1",
+    ]
+    assert drain(door.database, door.clock, timedelta(minutes=1)).delivered == 1
+    assert main(["webhooks", "status"]) == 0
+    assert "failing" not in capsys.readouterr().out
+
+
 def test_a_receiver_that_is_gone_is_disabled_at_once(door: Door, there: Receiver) -> None:
     made = listen(door, there)
     accept(door, "1")
@@ -241,7 +267,7 @@ def test_workers_share_the_work_and_a_silent_ones_part_comes_back(door: Door, th
         accept(door, str(number))
     clock = door.clock
     with door.database.writing("default") as uow:
-        silent = webhook_outbox.lease(uow, "dead", clock[0], timedelta(seconds=60), 3)
+        silent = webhook_outbox.lease(uow, "dead", clock[0], timedelta(seconds=60), webhook_outbox.Share(3, 3))
     assert len(silent) == 3
 
     async def both() -> int:
@@ -257,6 +283,23 @@ def test_workers_share_the_work_and_a_silent_ones_part_comes_back(door: Door, th
     with door.database.writing("default") as uow:
         late = webhook_outbox.Attempt(1, 200, None, "", 1, clock[0])
         assert not webhook_outbox.finish(uow, silent[0], "dead", late, state="delivered")
+
+
+def test_a_receiver_that_hangs_holds_up_nobody_but_itself(
+    door: Door, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "TIMEOUT_SECONDS", 2)
+    with receiver() as hanging:
+        hanging.delay_seconds = 30
+        listen(door, hanging)
+        listen(door, there)
+        for number in range(10):
+            accept(door, str(number))
+        report = drain(door.database, door.clock)
+    assert (report.delivered, report.failed) == (10, 10)
+    assert sum(each.at < there.received[-1].at for each in hanging.received) <= SHARE.to_one
+    ones = [each.at for each in hanging.received[SHARE.to_one :]]
+    assert min(later - earlier for earlier, later in pairwise(ones)) > 1.5, "where it failed it is tried by one at once"
 
 
 def test_the_reference_library_refuses_what_is_not_ours(door: Door, there: Receiver) -> None:

@@ -26,7 +26,9 @@ def there() -> Iterator[Receiver]:
         yield opened
 
 
-def test_the_server_delivers_for_every_tenant_that_calls(serving: Door, there: Receiver) -> None:
+def test_the_server_delivers_for_every_tenant_that_calls(
+    serving: Door, there: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
     sold = {accept(serving, there, tenant) for tenant in TENANTS}
     deadline = time.monotonic() + 30
     while len(there.received) < len(sold):
@@ -35,6 +37,7 @@ def test_the_server_delivers_for_every_tenant_that_calls(serving: Door, there: R
     time.sleep(0.3)  # A few looks more, which find nothing.
     assert {json.loads(each.body)["data"]["quote"] for each in there.received} == sold
     assert len(there.received) == len(sold)
+    assert there.url not in caplog.text, "an address often is a secret"
 
 
 def accept(door: Door, there: Receiver, tenant: str) -> str:
