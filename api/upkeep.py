@@ -13,9 +13,11 @@ from contextlib import asynccontextmanager, suppress
 
 from api.services import Services
 from api.webhook_delivery import webhook_worker
+from billing.database import UnansweredError, UnreachableError
 from billing.progressive import bill_reached
 from billing.upkeep import end_what_is_over
 from billing.webhooks.worker import Delivered, WebhookWorker
+from models.values.errors import DomainError
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +47,16 @@ async def _every(seconds: float, services: Services, work: Work, stopping: async
 async def _logged(work: Work, tenant: str, seconds: float, stopping: asyncio.Event) -> None:
     try:
         await work(tenant, stopping)
+    except (UnreachableError, UnansweredError) as error:  # Every second, as long as the database is away: one line.
+        _log.error("upkeep of %s failed, %s; it is tried again in %s seconds", tenant, _said(error), seconds)
     except Exception:  # Not swallowed: logged whole, and one tenant's failure must not end the upkeep of all.
         _log.exception("upkeep of %s failed; it is tried again in %s seconds", tenant, seconds)
+
+
+def _said(error: DomainError) -> str:
+    """Return what the database's driver says, in one line."""
+    said = str(getattr(error.__cause__, "orig", "")).strip() or str(error)
+    return " ".join(said.split())
 
 
 async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:

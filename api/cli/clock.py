@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import datetime, timedelta
 
+from api.cli.numbers import whole
 from api.cli.workspace import open_workspace, tenant_time
 from billing.audit import Actor, record
 from billing.tenant_time import FURTHEST_AHEAD
@@ -18,7 +19,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "clock", help="show the time in force, or move it forward in a sandbox", description=__doc__
     )
     command.add_argument("--to", metavar="TIME", help="move it to this time, from where it goes on")
-    command.add_argument("--days", type=int, help="move it on by so many days")
+    command.add_argument("--days", type=whole, help="move it on by so many days")
     command.set_defaults(run=run)
 
 

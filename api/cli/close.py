@@ -6,6 +6,7 @@ import argparse
 import os
 from datetime import date
 
+from api.cli.numbers import whole
 from api.cli.progress import progress_bar
 from api.cli.workspace import current_time, now_in, open_workspace
 from billing.audit import Actor, record
@@ -29,8 +30,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("period", help="the month, like 2026-01")
     command.add_argument("--check", action="store_true", help="show the checklist and change nothing")
     command.add_argument("--issued-on", type=date.fromisoformat, help="date of the invoices (default: the day after)")
-    command.add_argument("--grace-days", type=int, default=0, help="leave drafts open to change for so long")
-    command.add_argument("--workers", type=int, default=1, help="processes that charge side by side")
+    command.add_argument("--grace-days", type=whole, default=0, help="leave drafts open to change for so long")
+    command.add_argument("--workers", type=whole, default=1, help="processes that charge side by side")
     command.add_argument("--actor", default="cli", help="who closes (default: cli)")
     command.add_argument("--reopen", metavar="REASON", help="open a closed month again, and say why")
     command.set_defaults(run=run)

@@ -12,7 +12,8 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from api.cli.workspace import days_from, now_in, open_workspace
+from api.cli.numbers import days, whole
+from api.cli.workspace import now_in, open_workspace
 from api.customer_links import CustomerLink, write_link
 from api.schemas.customers import balance_document
 from billing.audit import Actor, record
@@ -38,7 +39,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     owed.set_defaults(run=run_balances)
     link = actions.add_parser("link", help="print a signed link to a customer's own page in the console")
     link.add_argument("key")
-    link.add_argument("--days", type=int, default=_LINK_DAYS, help=f"how long it is good (default: {_LINK_DAYS})")
+    link.add_argument("--days", type=whole, default=_LINK_DAYS, help=f"how long it is good (default: {_LINK_DAYS})")
     link.add_argument("--address", default="http://127.0.0.1:8000", help="where the console is served")
     link.set_defaults(run=run_link)
 
@@ -79,7 +80,7 @@ def run_balances(options: argparse.Namespace) -> int:
 def run_link(options: argparse.Namespace) -> int:
     """Print the link."""
     now = datetime.now(UTC)
-    ends_at = days_from(now, options.days)
+    ends_at = now + days(options.days)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
         CustomerRepository(uow).get(options.key)
         record(uow, Actor("cli", now), "customer.link", ("customer", options.key))

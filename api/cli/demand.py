@@ -10,6 +10,8 @@ import importlib
 from functools import partial
 from pathlib import Path
 
+from api.cli.numbers import whole
+
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its actions."""
@@ -23,20 +25,20 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _register_epochs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fit = _action(actions, "fit", "learn demand from the logged quotes and keep the model")
     _add_book(fit)
-    fit.add_argument("--days", type=int, default=365, help="learn from quotes this young (default: 365)")
+    fit.add_argument("--days", type=whole, default=365, help="learn from quotes this young (default: 365)")
     fit.add_argument("--silence-is-refusal", action="store_true", help="count quotes that ran out of time as refused")
     _add_attributes(fit)
 
     card = _action(actions, "card", "what a model rests on, how well it predicts, what should worry you")
     _add_book(card)
-    card.add_argument("--model", type=int, help="its version (default: the newest)")
+    card.add_argument("--model", type=whole, help="its version (default: the newest)")
     card.add_argument("--json", action="store_true", help="print the whole card as JSON")
 
     proposing = _action(actions, "propose", "propose the next price sheets within rails, with reasons")
     _add_book(proposing)
-    proposing.add_argument("--model", type=int, help="its version (default: the newest)")
+    proposing.add_argument("--model", type=whole, help="its version (default: the newest)")
     proposing.add_argument("--holdout", default="0.05", help="share of customers kept on list prices (default: 0.05)")
-    proposing.add_argument("--seed", type=int, default=0, help="of the posterior draw (default: 0)")
+    proposing.add_argument("--seed", type=whole, default=0, help="of the posterior draw (default: 0)")
     proposing.add_argument("--actor", default="cli", help="who proposes (default: cli)")
     proposing.add_argument("--out", type=Path, default=Path("proposal.json"), help="default: proposal.json")
 
@@ -59,14 +61,14 @@ def _register_watching(actions: argparse._SubParsersAction[argparse.ArgumentPars
     watching = _action(actions, "watch", "one look for a scheduler: alarm, next epoch; exit status 1 on alarm")
     _add_book(watching)
     watching.add_argument("--automatic", action="store_true", help="publish what passes every gate, without a person")
-    watching.add_argument("--epoch-hours", type=int, default=168, help="how long prices stay (default: 168)")
-    watching.add_argument("--days", type=int, default=365, help="learn from quotes this young (default: 365)")
+    watching.add_argument("--epoch-hours", type=whole, default=168, help="how long prices stay (default: 168)")
+    watching.add_argument("--days", type=whole, default=365, help="learn from quotes this young (default: 365)")
     watching.add_argument(
         "--silence-is-refusal", action="store_true", help="count quotes that ran out of time as refused"
     )
     _add_attributes(watching)
     watching.add_argument("--holdout", default="0.05", help="share of customers kept on list prices (default: 0.05)")
-    watching.add_argument("--seed", type=int, default=0, help="of the posterior draw (default: 0)")
+    watching.add_argument("--seed", type=whole, default=0, help="of the posterior draw (default: 0)")
     watching.add_argument(
         "--largest-risk", default="0.05", help="share of the log's profit a price may risk unseen (default: 0.05)"
     )
@@ -80,13 +82,13 @@ def _register_designs(actions: argparse._SubParsersAction[argparse.ArgumentParse
     ):
         drafting = _action(actions, name, help_, module="demand_designs")
         _add_design(drafting)
-        drafting.add_argument("--customers", type=int, default=10_000, help="drawn to try it on (default: 10,000)")
+        drafting.add_argument("--customers", type=whole, default=10_000, help="drawn to try it on (default: 10,000)")
         drafting.add_argument("--out", type=Path, metavar="FILE", help="write the draft catalog here, as YAML")
 
     grouping = _action(actions, "group-offer", "design a price that falls as pledges come in", module="demand_designs")
     _add_design(grouping)
     grouping.add_argument("selection", nargs="+", metavar="FEATURE=QUANTITY")
-    grouping.add_argument("--invited", type=int, required=True, help="how many are asked")
+    grouping.add_argument("--invited", type=whole, required=True, help="how many are asked")
     grouping.add_argument("--setup-cost", default="0", help="what serving any of them costs once (default: 0)")
 
 
@@ -104,8 +106,8 @@ def _action(
 
 def _add_design(action: argparse.ArgumentParser) -> None:
     _add_book(action)
-    action.add_argument("--model", type=int, help="its version (default: the newest)")
-    action.add_argument("--seed", type=int, default=0, help="of the customers drawn (default: 0)")
+    action.add_argument("--model", type=whole, help="its version (default: the newest)")
+    action.add_argument("--seed", type=whole, default=0, help="of the customers drawn (default: 0)")
     action.add_argument("--json", action="store_true", help="print figures as JSON")
 
 

@@ -10,10 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from api.cli.invoices import invoice_table
+from api.cli.numbers import whole
 from api.cli.workspace import open_workspace
 from billing.explanation import ExplainedUsage, LineExplanation, events_behind, explain_line
 from billing.repositories.invoices import InvoiceRepository
 from billing.unit_of_work import UnitOfWork
+from models.values.errors import InvalidValueError
 from models.values.money import currency, from_minor
 from models.values.quantity import plain
 
@@ -24,14 +26,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command."""
     command = commands.add_parser("explain", help="follow an invoice line to its price and its events")
     command.add_argument("invoice", help="number or id")
-    command.add_argument("--line", type=int, help="a line; without it the invoice is shown")
-    command.add_argument("--events", type=int, default=10, help=f"events to list (default 10; {_ALL}: all)")
+    command.add_argument("--line", type=whole, help="a line; without it the invoice is shown")
+    command.add_argument("--events", type=whole, default=10, help=f"events to list (default 10; {_ALL}: all)")
     command.add_argument("--json", action="store_true", help="the whole explanation as JSON, all events included")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Explain a line, or show an invoice."""
+    if options.events < _ALL:
+        raise InvalidValueError(f"must be {_ALL} (all) or more", field="events", value=options.events)
     with open_workspace() as (settings, database), database.reading(settings.tenant) as uow:
         if options.line is None:
             invoice = InvoiceRepository(uow).get(options.invoice)

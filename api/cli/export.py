@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from api.cli.numbers import whole
 from api.cli.workspace import open_workspace
 from billing.database import Database
 from billing.exports.journal import write_journal
@@ -20,7 +21,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("what", choices=["invoices", "journal"])
     which = command.add_mutually_exclusive_group()
     which.add_argument("--period", help="a month, like 2026-01")
-    which.add_argument("--since", type=int, default=0, metavar="CURSOR", help="only what was issued after a cursor")
+    which.add_argument("--since", type=whole, default=0, metavar="CURSOR", help="only what was issued after a cursor")
     command.add_argument("--format", choices=FORMATS, default="csv")
     command.add_argument("--lines", action="store_true", help="print the lines instead of the headers")
     command.add_argument("--out", type=Path, metavar="FOLDER", help="write both files into a folder")

@@ -6,7 +6,8 @@ import argparse
 import secrets
 from datetime import UTC, datetime
 
-from api.cli.workspace import MOST_DAYS, days_from, open_workspace
+from api.cli.numbers import MOST_DAYS, days, whole
+from api.cli.workspace import open_workspace
 from api.schemas.keys import key_document
 from billing.api_keys import Scope, create_key, list_keys, revoke_key
 from billing.audit import Actor, record
@@ -19,7 +20,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     create = actions.add_parser("create", help="make a key and print it: nobody can see it again")
     create.add_argument("name", help="what it is for")
     create.add_argument("--scope", action="append", choices=list(Scope), help="may be repeated (default: all)")
-    create.add_argument("--days", type=int, help=f"days until it expires, at most {MOST_DAYS} (default: never)")
+    create.add_argument("--days", type=whole, help=f"days until it expires, at most {MOST_DAYS} (default: never)")
     create.set_defaults(run=run_create)
     actions.add_parser("list", help="list keys, without their secrets").set_defaults(run=run_list)
     revoke = actions.add_parser("revoke", help="revoke a key at once")
@@ -30,7 +31,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run_create(options: argparse.Namespace) -> int:
     """Print the token on standard output, alone."""
     now = datetime.now(UTC)
-    expires_at = None if options.days is None else days_from(now, options.days)
+    expires_at = None if options.days is None else now + days(options.days)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
         scopes = options.scope or list(Scope)
         key_id, secret = secrets.token_hex(8), secrets.token_hex(32)

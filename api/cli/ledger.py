@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from api.cli.numbers import whole
 from api.cli.workspace import now_in, open_workspace
 from api.schemas.ledger import journal_document, major
 from billing import ledger
@@ -36,8 +37,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     table.add_argument("--known-at", help="as far as it was recorded up to this instant")
     table.set_defaults(run=run_trial_balance)
     listing = actions.add_parser("journals", help="print journals as JSON lines")
-    listing.add_argument("--after", type=int, default=0, help="from the journal after this number")
-    listing.add_argument("--limit", type=int, default=100)
+    listing.add_argument("--after", type=whole, default=0, help="from the journal after this number")
+    listing.add_argument("--limit", type=whole, default=100)
     listing.set_defaults(run=run_journals)
 
 

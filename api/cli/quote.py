@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import uuid_utils
 from rich.console import Console
 from rich.table import Table
 
+from api.cli.numbers import days, whole
 from api.cli.terms import add_terms, terms_of
 from api.cli.workspace import now_in, open_workspace
 from billing.acceptance import accept_and_subscribe
@@ -25,6 +25,7 @@ from models.values.quantity import plain
 from pricing_engine.quoting import PricedQuote
 from pricing_engine.sealing import Disclosure, disclose
 
+_MOST_HOLD_DAYS = 366
 _LEVELS = [level.value for level in Disclosure]
 
 
@@ -40,7 +41,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action.add_argument("customer")
         action.add_argument("selection", nargs="+", metavar="FEATURE=QUANTITY")
         if name == "create":
-            action.add_argument("--hold-days", type=int, default=14)
+            action.add_argument("--hold-days", type=whole, default=14)
         action.set_defaults(run=run)
     export = actions.add_parser("export", help="write a quote with its book, sheet and key, ready for verify")
     export.add_argument("quote")
@@ -71,8 +72,8 @@ def read_selection(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def _request(options: argparse.Namespace) -> QuoteRequest:
-    days = getattr(options, "hold_days", 14)
-    return QuoteRequest(options.customer, read_selection(options.selection), hold_for=timedelta(days=days))
+    hold_for = days(getattr(options, "hold_days", 14), _MOST_HOLD_DAYS, "hold_days")
+    return QuoteRequest(options.customer, read_selection(options.selection), hold_for=hold_for)
 
 
 def run_preview(options: argparse.Namespace) -> int:

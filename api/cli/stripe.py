@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from api.cli.numbers import days, whole
 from api.cli.workspace import current_time, now_in, open_workspace
 from api.settings import Settings
 from billing.collection import CustomerToBill
@@ -56,7 +57,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     show.add_argument("--lines", action="store_true", help="also which line at Stripe each of ours went into")
     show.set_defaults(run=run_show)
     reconcile = actions.add_parser("reconcile", help="compare with Stripe; exit status 1 when something differs")
-    reconcile.add_argument("--days", type=int, default=_DAYS, help=f"how far to look back (default: {_DAYS})")
+    reconcile.add_argument("--days", type=whole, default=_DAYS, help=f"how far to look back (default: {_DAYS})")
     reconcile.add_argument("--repair", action="store_true", help="put right what can be, then compare again")
     reconcile.add_argument("--csv", type=Path, metavar="FILE", help="write every difference")
     reconcile.add_argument("--html", type=Path, metavar="FILE", help="write a page")
@@ -138,7 +139,7 @@ def run_reconcile(options: argparse.Namespace) -> int:
 
 
 async def _reconcile(settings: Settings, database: Database, options: argparse.Namespace) -> int:
-    since = datetime.now(UTC) - timedelta(days=options.days)
+    since = datetime.now(UTC) - days(options.days)
     async with _bridge(settings, database) as bridge:
         found = await bridge.reconcile(since)
         if options.repair and not found.is_clean:

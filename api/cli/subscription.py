@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from api.cli.numbers import whole
 from api.cli.quote import read_selection
 from api.cli.terms import add_terms, terms_of
 from api.cli.workspace import current_time, open_workspace
@@ -80,7 +81,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             changing.add_argument("--price-book", metavar="HASH", help="content hash (move: default the one in force)")
         if name == "cycle":
             changing.add_argument("--interval", choices=list(Interval), help="how long a period is (default: as now)")
-            changing.add_argument("--anchor-day", type=int, help="day of the month (default: the calendar's)")
+            changing.add_argument("--anchor-day", type=whole, help="day of the month (default: the calendar's)")
             changing.add_argument("--minimum-spend", metavar="AMOUNT", help="the least a full period costs from now on")
         if name == "cancel":
             changing.add_argument("--at-period-end", action="store_true", help="with the billing period, not now")

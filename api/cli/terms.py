@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from api.cli.numbers import whole
 from api.schemas.quotes import AcceptBody
 from billing.subscriptions import SubscriptionTerms
 from models.values.period import Interval
@@ -12,9 +13,9 @@ from models.values.period import Interval
 def add_terms(command: argparse.ArgumentParser) -> None:
     """Add the options."""
     command.add_argument("--interval", choices=list(Interval), default=Interval.MONTH)
-    command.add_argument("--anchor-day", type=int, help="day of the month on which periods begin (default: calendar)")
+    command.add_argument("--anchor-day", type=whole, help="day of the month on which periods begin (default: calendar)")
     command.add_argument("--zone", help="where days begin, such as Europe/Berlin (default: the customer's)")
-    command.add_argument("--trial-days", type=int, default=0)
+    command.add_argument("--trial-days", type=whole, default=0)
     command.add_argument("--minimum-spend", metavar="AMOUNT", default="0", help="the least a full period costs")
     command.add_argument(
         "--threshold", metavar="AMOUNT", action="append", default=[], help="invoice when usage has reached it"

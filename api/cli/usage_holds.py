@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from api.cli.bodies import body_of
+from api.cli.numbers import whole
 from api.cli.workspace import current_time, now_in, open_workspace
 from api.schemas.usage_alerts import UsageAlertBody, alerts_document, set_for
 from api.schemas.usage_holds import DEFAULT_SECONDS, UsageHoldBody, authorize_for, usage_hold_document
@@ -36,7 +37,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     authorizing.add_argument("--units")
     authorizing.add_argument("--property", action="append", default=[], metavar="NAME=VALUE", dest="properties")
     authorizing.add_argument("--postpaid", action="store_true", help="keep no credit: only hard limits count")
-    authorizing.add_argument("--expires-in", type=int, default=DEFAULT_SECONDS, metavar="SECONDS")
+    authorizing.add_argument("--expires-in", type=whole, default=DEFAULT_SECONDS, metavar="SECONDS")
     authorizing.set_defaults(run=run_authorize)
     settling = actions.add_parser("settle", help="count the event that happened and pay for it")
     settling.add_argument("id")

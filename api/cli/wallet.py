@@ -7,6 +7,7 @@ import json
 from typing import TypeVar
 
 from api.cli.bodies import body_of
+from api.cli.numbers import whole
 from api.cli.workspace import now_in, open_workspace
 from api.schemas.wallets import (
     GrantBody,
@@ -34,7 +35,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     opening.add_argument("customer")
     opening.add_argument("id")
     opening.add_argument("--currency", required=True, help="of the credit, or a custom credit such as XTOKENS.0")
-    opening.add_argument("--priority", type=int, default=0, help="lower pays first (default: 0)")
+    opening.add_argument("--priority", type=whole, default=0, help="lower pays first (default: 0)")
     opening.add_argument("--feature", action="append", dest="features", help="pay for this one only; may be repeated")
     opening.add_argument("--top-up-below", metavar="AMOUNT", help="more is due when less than this is free")
     opening.add_argument("--top-up", metavar="AMOUNT", help="how much more is due then")
@@ -57,17 +58,17 @@ def _add_grant(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     granting.add_argument("--amount", required=True)
     granting.add_argument("--kind", choices=("paid", "promotional"), default="paid")
     granting.add_argument("--processor", help="who collected the money for paid credit")
-    granting.add_argument("--priority", type=int, default=0, help="lower pays first (default: 0)")
+    granting.add_argument("--priority", type=whole, default=0, help="lower pays first (default: 0)")
     granting.add_argument("--starts-at", metavar="TIME", help="default: now")
     granting.add_argument("--expires-at", metavar="TIME")
     granting.add_argument("--cost", metavar="AMOUNT", help="what paid custom credit was bought for")
     granting.add_argument("--cost-currency", metavar="CURRENCY")
     granting.add_argument("--rollover", metavar="AMOUNT", help="how much may live on at expiry")
-    granting.add_argument("--rollover-days", type=int, default=0)
+    granting.add_argument("--rollover-days", type=whole, default=0)
     granting.add_argument(
         "--every", choices=tuple(Interval), help="grant promotional credit again at each turn of this"
     )
-    granting.add_argument("--times", type=int, help="how often in all, 2 to 120")
+    granting.add_argument("--times", type=whole, help="how often in all, 2 to 120")
     granting.set_defaults(run=run_grant)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from api.settings import Settings, load_settings
@@ -12,16 +12,6 @@ from billing.database import Database
 from billing.tenant_time import TenantTime
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError
-
-MOST_DAYS = 36_500
-"""How far off an end may be that is said in days."""
-
-
-def days_from(now: datetime, days: int) -> datetime:
-    """Return the instant so many days from now. Raises InvalidValueError unless that is from 1 to `MOST_DAYS`."""
-    if not 1 <= days <= MOST_DAYS:
-        raise InvalidValueError(f"must be from 1 to {MOST_DAYS}", field="days", value=days)
-    return now + timedelta(days=days)
 
 
 def tenant_time(settings: Settings) -> TenantTime:
