@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 
 from api.console.pages import go_to, page
 from api.console.sessions import SignInNeededError
+from api.console.wording import SAID_WHOLE, detail
 from api.problems import HTTP_CODES, http_error, retry_after, status_of
 from api.requests import request_id
 from models.values.errors import DomainError
@@ -23,8 +24,8 @@ _log = logging.getLogger(__name__)
 def refused(request: Request[Any, Any, Any], error: DomainError) -> Response[Any]:
     """Say what the domain refused and why."""
     if isinstance(error, SignInNeededError):
-        return go_to(error.address)
-    answer = _page(request, status_of(error), error.code, str(error))
+        return _page(request, 403, error.code, "") if error.address is None else go_to(error.address)
+    answer = _page(request, status_of(error), error.code, detail(error))
     if wait := retry_after(error):
         answer.headers["Retry-After"] = str(wait)
     return answer
@@ -33,7 +34,7 @@ def refused(request: Request[Any, Any, Any], error: DomainError) -> Response[Any
 def not_served(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """Say that there is no such page, or that the form was not one of ours."""
     code = _CODES.get(error.status_code, "malformed")
-    return _page(request, error.status_code, code, "" if code == "not_found" else error.detail)
+    return _page(request, error.status_code, code, "" if code in SAID_WHOLE else error.detail)
 
 
 def not_served_anywhere(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

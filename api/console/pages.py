@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from api.console import charts, figures
 from api.console.sessions import Visitor
-from api.console.wording import LANGUAGES, Words, best_language
+from api.console.wording import LANGUAGES, Words, best_language, detail
 from api.requests import Headers, request_id
 from billing.audit import Actor
 
@@ -130,6 +130,6 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(figures, name) for name in _FILTERS}
+    environment.filters |= {"detail": detail} | {name: getattr(figures, name) for name in _FILTERS}
     environment.globals |= {"charts": charts}
     return environment

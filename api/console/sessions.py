@@ -23,13 +23,16 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class SignInNeededError(DomainError):
-    """Nobody is signed in; `address` is where to sign in and come back from."""
+    """Nobody is signed in; `address` is where to sign in and come back from, None where a form was sent.
+
+    A form is lost to whoever is led away from it; on a page of its own it is sent again by reloading that.
+    """
 
     code = "sign_in_needed"
 
-    def __init__(self, wanted: str) -> None:
+    def __init__(self, wanted: str | None) -> None:
         super().__init__("sign in first", field="session")
-        self.address = f"{SIGN_IN}?next={quote(wanted)}"
+        self.address = None if wanted is None else f"{SIGN_IN}?next={quote(wanted)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class SessionAuthentication(AbstractAuthenticationMiddleware):
         person = await in_worker(_signed_in, services, token) if token else None
         if person is None:
             wanted = connection.url.path + (f"?{connection.url.query}" if connection.url.query else "")
-            raise SignInNeededError(wanted if connection.scope["method"] == "GET" else "/console")
+            raise SignInNeededError(wanted if connection.scope["method"] == "GET" else None)
         return AuthenticationResult(user=Visitor(services.settings.tenant, person), auth=None)
 
 
@@ -71,6 +74,6 @@ def has_role(*roles: Role) -> Any:  # noqa: ANN401
     ) -> None:  # Litestar runs a plain one in a thread.
         visitor: Visitor = connection.user
         if not visitor.person.has(*roles):
-            raise ForbiddenError(f"needs the role {' or '.join(roles)}", field="person", value=visitor.person.name)
+            raise ForbiddenError("opens this to nobody else", field="role", value=" / ".join(roles))
 
     return guard

@@ -9,10 +9,35 @@ from functools import cache
 from pathlib import Path
 from string import Formatter
 
+from models.values.errors import SHOWN_VALUE_CHARS, DomainError
+
 LANGUAGES = {"en": "English", "ko": "한국어"}
 DEFAULT_LANGUAGE = "en"
 _HOME = Path(__file__).resolve().parent / "words"
 parsed = Formatter().parse
+
+SAID_WHOLE = frozenset(
+    {
+        "busy",
+        "closed",
+        "forbidden",
+        "invalid_period",
+        "not_found",
+        "proposal_moved",
+        "quote_resolved",
+        "stale_form",
+        "unanswered",
+        "unknown_credit_note",
+        "unknown_customer",
+        "unknown_event",
+        "unknown_invoice",
+        "unknown_proposal",
+        "unknown_quote",
+        "unknown_subscription",
+        "write_conflict",
+    }
+)
+"""Codes whose words leave nothing of the engine's English to be said but what it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +62,13 @@ class Words:
             if found := form.fullmatch(sentence):
                 return self(key, **found.groupdict())
         return sentence
+
+
+def detail(refusal: DomainError) -> str:
+    """Return what is to be read beneath the words of a refusal: its English, or what it is about where they say all."""
+    if refusal.code not in SAID_WHOLE:
+        return str(refusal)
+    return "" if refusal.value is None else f"{refusal.field}: {str(refusal.value)[:SHOWN_VALUE_CHARS]}"
 
 
 @cache

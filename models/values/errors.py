@@ -10,7 +10,7 @@ DomainError
 
 from __future__ import annotations
 
-_SHOWN_VALUE_CHARS = 120
+SHOWN_VALUE_CHARS = 120
 
 
 class DomainError(Exception):
@@ -32,7 +32,7 @@ class DomainError(Exception):
     def describe(self) -> str:
         """Return `field: rule, got value`, leaving out what is unknown and cutting what is long."""
         where = f"{self.field}: " if self.field else ""
-        shown = "" if self.value is None else f", got {str(self.value)[:_SHOWN_VALUE_CHARS]!r}"
+        shown = "" if self.value is None else f", got {str(self.value)[:SHOWN_VALUE_CHARS]!r}"
         return f"{where}{self.rule}{shown}"
 
 

@@ -93,7 +93,11 @@ def test_every_page_opens_to_its_roles_and_to_nobody_else(door: Door) -> None:
     pages = [each for each in routes(door) if each[1] not in EVERYBODY]
     browsing = Browsing(door)
     for method, path in pages:
-        answer = browsing.get(filled(path)) if method == "GET" else browsing.post(filled(path))
+        if method != "GET":
+            answer = browsing.post(filled(path))
+            assert (answer.status_code, "sign_in_needed" in answer.text) == (403, True), (method, path)
+            continue
+        answer = browsing.get(filled(path))
         assert answer.status_code == 303, (method, path)
         assert answer.headers["location"].startswith("/console/sign-in?next="), (method, path)
     for person, roles in PEOPLE.items():
@@ -171,6 +175,43 @@ def test_a_session_ends_by_itself(door: Door, browsing: Browsing) -> None:
     assert browsing.get("/console/product").status_code == 200
     door.wait(hours=2)
     assert browsing.get("/console/product").status_code == 303
+
+
+def test_a_form_that_is_sent_after_the_session_is_over_is_sent_again_by_reloading(
+    door: Door, browsing: Browsing
+) -> None:
+    """Whoever was led to the sign-in from it had lost what they typed."""
+    browsing.sign_in("ann")
+    form = browsing.get("/console/product/prices/new").text
+    [token] = set(re.findall(r'name="_csrf_token" value="([^"]*)"', form))
+    fields = {"reason": "spring", "document": "key: typed for an hour"}
+    door.wait(hours=13)
+    for language, words in (("en", "then reload this page"), ("ko", "이 페이지를 새로 고치면")):
+        browsing.client.cookies.set("alacarte_language", language, path="/console")
+        answer = browsing.post("/console/product/prices", fields, token=token)
+        assert (answer.status_code, words in answer.text) == (403, True)
+        assert 'href="/console/sign-in" target="_blank"' in answer.text
+    browsing.sign_in("ann")
+    answer = browsing.post("/console/product/prices", fields, token=token)
+    assert answer.status_code == 422
+    assert "key: typed for an hour" in answer.text
+
+
+def test_a_refusal_is_said_in_the_language_of_its_page(browsing: Browsing) -> None:
+    browsing.sign_in("eve")
+    browsing.client.cookies.set("alacarte_language", "ko", path="/console")
+    for address, shown in (
+        ("finance/invoices/none", "invoice: none"),
+        ("finance/months/2026-13", "period: 2026-13"),
+        ("product", "role: product / approver"),
+        ("nothing", ""),
+    ):
+        text = browsing.get(f"/console/{address}").text
+        english = re.findall(r'<p class="hint" lang="en">(.*?)</p>', text)
+        assert english == ([shown] if shown else []), address
+    refused = browsing.post("/console/finance/reconciliation", token="0" * 128).text
+    assert "양식이 오래되었습니다" in refused
+    assert 'lang="en">CSRF' not in refused
 
 
 def test_a_disabled_person_and_an_old_password_are_out_at_once(door: Door, browsing: Browsing) -> None:
