@@ -11,6 +11,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
+from api.choices import rule_of
 from api.requests import MAX_BODY_BYTES, request_id
 from models.values.errors import (
     ConflictError,
@@ -145,7 +146,11 @@ def _as_sent(request: Request[Any, Any, Any], errors: Any) -> Any:  # noqa: ANN4
     return [
         each
         if each.get("source") == "body" or "key" not in each
-        else each | {"key": sent.get(each["key"], each["key"])}
+        else each
+        | {
+            "key": sent.get(each["key"], each["key"]),
+            "message": rule_of(each["message"], ours[each["key"]].annotation if each["key"] in ours else Any),
+        }
         for each in errors
     ]
 

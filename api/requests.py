@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -22,6 +21,7 @@ from litestar.response.base import ASGIResponse
 from litestar.routes import HTTPRoute
 from litestar.types import BeforeMessageSendHookHandler, Message, Scope
 
+from api.choices import member_of, rule_of
 from api.security import Caller
 from billing.audit import Actor
 
@@ -184,8 +184,6 @@ def _number(text: str) -> float:
 
 
 _SAFE = 2**53
-_WHERE = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
-_NAMED = re.compile(r"Object (?:contains unknown|missing required) field `([^`]*)`")
 _DECODER = msgspec.json.Decoder(float_hook=_number)
 
 
@@ -217,15 +215,10 @@ def converted(value: object, into: type[Body]) -> Body:
     try:
         return msgspec.convert(value, into)
     except msgspec.ValidationError as error:
-        raise ClientException(str(error), extra={"field": _member(str(error))}) from error
-
-
-def _member(said: str) -> str:
-    """Return the member that a refusal of msgspec's means, as `lines[0].amount`: it says so in its text alone."""
-    where = _WHERE.search(said)
-    named = _NAMED.match(said)
-    parts = [where[1].lstrip(".") if where else "", named[1] if named else ""]
-    return ".".join(filter(None, parts))[:_SHOWN_CHARS]
+        said, member = str(error), member_of(str(error))
+        rule = rule_of(said, into)
+        detail = said if rule == said or not member else f"{member}: {rule}"
+        raise ClientException(detail, extra={"field": member}) from error
 
 
 def _check_pairs(pairs: list[tuple[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from api.choices import WHERE, member_of, rule_of
 from models.values.errors import InvalidValueError
 
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -17,4 +18,6 @@ def body_of(values: Mapping[str, object], into: type[Body]) -> Body:
     try:
         return msgspec.convert(values, into)
     except msgspec.ValidationError as error:
-        raise InvalidValueError(str(error), field=into.__name__) from error
+        said = str(error)
+        rule = WHERE.sub("", rule_of(said, into))
+        raise InvalidValueError(rule, field=member_of(said) or into.__name__) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from api.choices import member_of, rule_of
 from api.cli.workspace import now_in, open_workspace
 from api.schemas.coupons import CouponBody, EndBody, coupon_view, end_for, give_to
 from billing.audit import Actor
@@ -70,5 +71,8 @@ def _read(text: str) -> CouponBody:
         return msgspec.json.decode(text if is_json else Path(text).read_bytes(), type=CouponBody)
     except OSError as error:
         raise InvalidValueError(str(error), field=text, code="unreadable_file") from error
+    except msgspec.ValidationError as error:
+        field = ".".join(filter(None, ("coupon" if is_json else text, member_of(str(error)))))
+        raise InvalidValueError(rule_of(str(error), CouponBody), field=field, code="malformed") from error
     except msgspec.DecodeError as error:
         raise InvalidValueError(str(error), field="coupon" if is_json else text, code="malformed") from error

@@ -19,7 +19,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="make a key and print it: nobody can see it again")
     create.add_argument("name", help="what it is for")
-    create.add_argument("--scope", action="append", choices=list(Scope), help="may be repeated (default: all)")
+    create.add_argument("--scope", action="append", choices=[*map(str, Scope)], help="may be repeated (default: all)")
     create.add_argument("--days", type=whole, help=f"days until it expires, at most {MOST_DAYS} (default: never)")
     create.set_defaults(run=run_create)
     actions.add_parser("list", help="list keys, without their secrets").set_defaults(run=run_list)

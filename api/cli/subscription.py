@@ -80,14 +80,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         if name in {"upgrade", "downgrade", "move"}:
             changing.add_argument("--price-book", metavar="HASH", help="content hash (move: default the one in force)")
         if name == "cycle":
-            changing.add_argument("--interval", choices=list(Interval), help="how long a period is (default: as now)")
+            changing.add_argument(
+                "--interval", choices=[*map(str, Interval)], help="how long a period is (default: as now)"
+            )
             changing.add_argument("--anchor-day", type=whole, help="day of the month (default: the calendar's)")
             changing.add_argument("--minimum-spend", metavar="AMOUNT", help="the least a full period costs from now on")
         if name == "cancel":
             changing.add_argument("--at-period-end", action="store_true", help="with the billing period, not now")
         if name in _PRORATED:
             changing.add_argument(
-                "--proration", choices=list(MidPeriod), help="how it is billed in the middle of a period"
+                "--proration", choices=[*map(str, MidPeriod)], help="how it is billed in the middle of a period"
             )
         changing.add_argument("--reason", default="", help="kept with the change")
         changing.set_defaults(run=run_change, action=name)

@@ -12,7 +12,7 @@ from models.values.period import Interval
 
 def add_terms(command: argparse.ArgumentParser) -> None:
     """Add the options."""
-    command.add_argument("--interval", choices=list(Interval), default=Interval.MONTH)
+    command.add_argument("--interval", choices=[*map(str, Interval)], default=Interval.MONTH)
     command.add_argument("--anchor-day", type=whole, help="day of the month on which periods begin (default: calendar)")
     command.add_argument("--zone", help="where days begin, such as Europe/Berlin (default: the customer's)")
     command.add_argument("--trial-days", type=whole, default=0)

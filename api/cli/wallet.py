@@ -66,7 +66,7 @@ def _add_grant(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     granting.add_argument("--rollover", metavar="AMOUNT", help="how much may live on at expiry")
     granting.add_argument("--rollover-days", type=whole, default=0)
     granting.add_argument(
-        "--every", choices=tuple(Interval), help="grant promotional credit again at each turn of this"
+        "--every", choices=[*map(str, Interval)], help="grant promotional credit again at each turn of this"
     )
     granting.add_argument("--times", type=whole, help="how often in all, 2 to 120")
     granting.set_defaults(run=run_grant)
