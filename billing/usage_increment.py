@@ -80,7 +80,7 @@ class UsagePricer:
         meters = [self._meter(*each) for _, cycle in self._periods(event) for each in self._windows(cycle)]
         # Every meter reads it: one that counts the event does not excuse data that another refuses.
         if not any([_counts(meter, event) for meter in meters]):
-            raise NotMeteredError("no active subscription counts it", field=event.customer, value=event.event_type)
+            raise NotMeteredError("is counted by no active subscription", field="event.type", value=event.event_type)
 
     def added_by(self, events: Sequence[StoredEvent], besides: Sequence[StoredEvent] = ()) -> tuple[Increment, ...]:
         """Return, by feature, what the customer owes more with `events` than with what is stored and `besides`."""

@@ -89,7 +89,9 @@ def run_list(options: argparse.Namespace) -> int:
         found = repository.of_customer(options.customer) if options.customer else repository.recent()
     table = Table()
     for column in ("number", "customer", "issued", "state", "total", "open"):
-        table.add_column(column, justify="right" if column in {"total", "open"} else "left")
+        # Of a number that is cut where the screen ends nothing can be asked.
+        width = max((len(each.number or each.id) for each in found), default=0) if column == "number" else None
+        table.add_column(column, justify="right" if column in {"total", "open"} else "left", min_width=width)
     for each in found:
         money = currency(each.currency)
         table.add_row(

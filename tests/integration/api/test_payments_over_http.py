@@ -160,6 +160,15 @@ def test_what_is_done_by_command_is_in_the_audit_trail(
     assert "lines: must be the number of a line, got 'one'" in capsys.readouterr().err
 
 
+def test_a_narrow_screen_cuts_no_number(
+    billed: Door, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALACARTE_DATABASE_URL", database_url)
+    monkeypatch.setenv("COLUMNS", "50")
+    assert main(["invoice", "list"]) == 0
+    assert NUMBER in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "lines", [{"01": "0.01", "1": "0.01"}, {"0": "0.01"}, {"\u0661": "0.01"}, {"9" * 5000: "0.01"}]
 )

@@ -103,6 +103,12 @@ def test_what_cannot_be_authorised_is_refused_and_keeps_nothing(
     assert sold.call("GET", f"{HOLDS}/bad").status_code == 404
 
 
+def test_an_event_that_nobody_counts_is_refused_by_its_type(sold: Door) -> None:
+    answer = sold.call("POST", HOLDS, {"id": "bad", **TOKENS, "event": {"type": "other"}}).json()
+    assert answer["field"] == "event.type"
+    assert answer["detail"] == "event.type: is counted by no active subscription, got 'other'"
+
+
 def test_a_limit_is_set_kept_and_lifted(sold: Door) -> None:
     limit = {"id": "daily", "meter": "tokens", "threshold": "1500", "interval": "day", "is_limit": True}
     made = sold.call("POST", ALERTS, limit, key="a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,16 +10,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
+
 from tests.integration.client.conftest import serving
 
 ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "docs" / "api.md").read_text()
 
 
+def blocks(name: str) -> list[str]:
+    return re.findall(rf"^```{name}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+
+
 def block(name: str) -> str:
-    found = re.findall(rf"^```{name}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
-    assert len(found) == 1, name
-    return str(found[0])
+    [found] = blocks(name)
+    return found
 
 
 def run(command: list[str], home: Path, environment: dict[str, str]) -> str:
@@ -41,8 +47,18 @@ def test_every_step_of_the_guide(tmp_path: Path) -> None:
         said = run(["bash", "-euo", "pipefail", "-c", block("bash")], tmp_path, environment)
         assert '"left":"3"' in said
         assert '"used":"250000","included":"1000000","left":"750000"' in said
-        printed = run([sys.executable, "-c", block("python") + block("flags")], tmp_path, environment)
+        printed = run([sys.executable, "-c", block("python")], tmp_path, environment)
         assert "below_minimum" in printed
+        run([sys.executable, "-c", block("flags")], tmp_path, environment)
+        _hold_what_the_guide_says(environment)
+
+
+def _hold_what_the_guide_says(environment: dict[str, str]) -> None:
+    """The guide's JSON is of the customer that its commands have sold to."""
+    headers = {"Authorization": f"Bearer {environment['KEY']}", "Idempotency-Key": "hold"}
+    sent = {**json.loads(blocks("json")[0]), "prepaid": False}
+    answer = httpx.post(f"{environment['ALACARTE']}/v1/usage-holds", json=sent, headers=headers)
+    assert answer.status_code == 201, answer.text
 
 
 def test_the_client_needs_no_part_of_the_server() -> None:
