@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from api.cli.numbers import days, whole
 from api.cli.workspace import now_in, open_workspace
 from api.customer_links import CustomerLink, write_link
 from api.schemas.customers import balance_document
-from billing.audit import Actor, record
+from billing.audit import Actor, record, record_change
 from billing.customer_changes import save_customers
 from billing.customers import Customer, LegalEntity
 from billing.receivables import customer_balances
@@ -48,10 +48,17 @@ def run_load(options: argparse.Namespace) -> int:
     """Load one file, all or nothing."""
     entities, customers = read_customers(options.file)
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        repository = CustomerRepository(uow)
+        repository, by = CustomerRepository(uow), Actor("cli", now_in(settings, uow))
+        issuers = {each.key: asdict(each) for each in repository.legal_entities()}
+        known = repository.many([each.key for each in customers])
         for entity in entities:
             repository.save_legal_entity(entity)
-        save_customers(uow, customers, now_in(settings, uow))
+            of, before = ("legal_entity", entity.key), issuers.get(entity.key)
+            record_change(uow, by, "legal_entity.save", of, before=before, after=asdict(entity))
+        save_customers(uow, customers, by.at)
+        for each in customers:
+            of, before = ("customer", each.key), asdict(known[each.key]) if each.key in known else None
+            record_change(uow, by, "customer.save", of, before=before, after=asdict(each))
     print(f"{len(entities)} legal entities, {len(customers)} customers")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,27 @@ def test_an_endpoint_that_is_disabled_keeps_its_reason(door: Door) -> None:
     path, bob = f"/v1/webhook-endpoints/{endpoint}/disable", door.token("key_admin", name="bob")
     assert door.call("POST", path).json()["reason"] == "disabled by test"
     assert door.call("POST", path, token=bob).json()["reason"] == "disabled by test"
+
+
+def test_a_file_of_customers_is_in_the_trail_as_far_as_it_changes_them(shell: Door, tmp_path: Path) -> None:
+    file = tmp_path / "customers.yaml"
+
+    def load(name: str) -> None:
+        file.write_text(
+            "legal_entities: [{key: main, name: Gateway Ltd, country: IE}]\n"
+            f"customers: [{{key: bolt, legal_entity: main, legal_name: {name}, country: IE, currency: USD}}]\n"
+        )
+        assert main(["customers", "load", str(file)]) == 0
+
+    for name in ("Bolt Ltd", "Bolt Ltd", "Bolt GmbH"):
+        load(name)
+    kept = shell.call("GET", "/v1/audit").json()["items"]
+    assert [(each["action"], each["object"]["id"], each["actor"]) for each in kept] == [
+        ("legal_entity.save", "main", "cli"),
+        ("customer.save", "bolt", "cli"),
+        ("customer.save", "bolt", "cli"),
+    ]
+    assert kept[1]["after_hash"] == kept[2]["before_hash"]
+    saved = {"legal_entity": "main", "legal_name": "Bolt GmbH", "country": "IE", "currency": "USD"}
+    assert shell.call("PUT", "/v1/customers/bolt", saved).status_code == 200
+    assert len(shell.call("GET", "/v1/audit").json()["items"]) == 3, "both doors know the same document"
