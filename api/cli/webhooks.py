@@ -1,14 +1,19 @@
-"""`alacarte webhooks`: deliver what is due, and show where deliveries stand."""
+"""`alacarte webhooks`: deliver what is due, show where deliveries stand, send again what did not arrive."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from api.cli.workspace import open_workspace
+from api.schemas.webhooks import endpoint_document
+from billing.audit import Actor, record, record_change
 from billing.repositories import webhook_endpoints, webhook_outbox
+from billing.repositories.webhook_endpoints import Endpoint
+from billing.unit_of_work import UnitOfWork
 
 if TYPE_CHECKING:
     from billing.webhooks.worker import WebhookWorker
@@ -25,6 +30,18 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     work.set_defaults(run=run_work)
     status = actions.add_parser("status", help="show endpoints and how many deliveries stand in each state")
     status.set_defaults(run=run_status)
+    enable = actions.add_parser("enable", help="send to an endpoint again, what waited first")
+    enable.add_argument("endpoint")
+    enable.set_defaults(run=run_enable)
+    disable = actions.add_parser("disable", help="send nothing more to an endpoint; what waits keeps waiting")
+    disable.add_argument("endpoint")
+    disable.set_defaults(run=run_disable)
+    replay = actions.add_parser("replay", help="deliver once more, under the same ids")
+    replay.add_argument("endpoint")
+    what = replay.add_mutually_exclusive_group(required=True)
+    what.add_argument("--event", help="this one")
+    what.add_argument("--after", metavar="EVENT", help="every one after the last that arrived")
+    replay.set_defaults(run=run_replay)
 
 
 def run_work(options: argparse.Namespace) -> int:
@@ -52,6 +69,48 @@ async def _work(worker: WebhookWorker, *, once: bool) -> None:
         if once:
             return
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def run_enable(options: argparse.Namespace) -> int:
+    """Enable an endpoint."""
+    from billing.webhooks.endpoints import enable  # The HTTP client is slow to load.
+
+    return _switch(options.endpoint, "webhook_endpoint.enable", enable)
+
+
+def run_disable(options: argparse.Namespace) -> int:
+    """Disable an endpoint."""
+    from billing.webhooks.endpoints import disable  # The HTTP client is slow to load.
+
+    return _switch(
+        options.endpoint, "webhook_endpoint.disable", lambda uow, endpoint: disable(uow, endpoint, "disabled by cli")
+    )
+
+
+def _switch(endpoint: str, action: str, switch: Callable[[UnitOfWork, str], Endpoint]) -> int:
+    by = Actor("cli", datetime.now(UTC))
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        before = endpoint_document(webhook_endpoints.get(uow, endpoint))
+        after = endpoint_document(switch(uow, endpoint))
+        record_change(uow, by, action, ("webhook_endpoint", endpoint), before=before, after=after)
+    print(f"{endpoint} is {after['state']}")
+    return 0
+
+
+def run_replay(options: argparse.Namespace) -> int:
+    """Queue events once more; whoever delivers sends them."""
+    from billing.webhooks.endpoints import replay, replay_after  # The HTTP client is slow to load.
+
+    by, queued = Actor("cli", datetime.now(UTC)), 1
+    with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
+        if options.event is None:
+            queued = replay_after(uow, options.endpoint, options.after)
+        else:
+            replay(uow, options.endpoint, options.event)
+        what = {"after": options.after} if options.event is None else {"event": options.event}
+        record(uow, by, "webhook_endpoint.replay", ("webhook_endpoint", options.endpoint), after=what)
+    print(f"{queued} queued")
+    return 0
 
 
 def run_status(_options: argparse.Namespace) -> int:

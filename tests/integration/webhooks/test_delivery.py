@@ -189,6 +189,39 @@ def test_the_command_says_which_endpoint_fails_before_it_is_disabled(
     assert "failing" not in capsys.readouterr().out
 
 
+def test_by_command_an_endpoint_is_enabled_and_what_it_missed_is_sent(
+    door: Door,
+    there: Receiver,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ALACARTE_DATABASE_URL", database_url)
+    endpoint = listen(door, there)["id"]
+    accept(door, "1")
+    drain(door.database, door.clock)
+    [first] = [each["event"] for each in deliveries(door, endpoint)]
+    door.wait(minutes=1)
+    assert main(["webhooks", "disable", endpoint]) == 0
+    missed = accept(door, "2")
+    assert main(["webhooks", "enable", endpoint]) == 0
+    assert main(["webhooks", "replay", endpoint, "--after", first]) == 0
+    assert main(["webhooks", "replay", endpoint, "--event", first]) == 0
+    assert main(["webhooks", "replay", endpoint, "--event", "evt_none"]) == 3
+    assert capsys.readouterr().out.splitlines() == [
+        f"{endpoint} is disabled",
+        f"{endpoint} is active",
+        "1 queued",
+        "1 queued",
+    ]
+    assert drain(door.database, door.clock).delivered == 2
+    sent = [(each.headers["webhook-id"], json.loads(each.body)["data"]["quote"]) for each in there.received[1:]]
+    assert {event for event, _ in sent} > {first}
+    assert missed in {quote for _, quote in sent}
+    kept = [each["action"] for each in door.call("GET", "/v1/audit").json()["items"] if each["actor"] == "cli"]
+    assert kept == [f"webhook_endpoint.{each}" for each in ("disable", "enable", "replay", "replay")]
+
+
 def test_a_receiver_that_is_gone_is_disabled_at_once(door: Door, there: Receiver) -> None:
     made = listen(door, there)
     accept(door, "1")
