@@ -7,11 +7,12 @@ Exit status: 0 done, 1 a check failed (a quote that does not verify, a ledger th
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
 
-from models.values.errors import DomainError
+from models.values.errors import DomainError, InvalidValueError
 
 _COMMANDS = (
     "catalog",
@@ -46,6 +47,8 @@ _COMMANDS = (
 """Modules of this package, each adding its command with `register`."""
 
 _REFUSED = 3
+_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+"""What a disk says of itself, without a file's name."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,12 +69,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except DomainError as error:
-        print(f"alacarte: {error.code}: {error}{_reason(error)}", file=sys.stderr)
-        return _REFUSED
+        return _refuse(error)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.filename is None and error.errno not in _DISKS:
+            raise
+        where = "output" if error.filename is None else str(error.filename)
+        return _refuse(
+            InvalidValueError(f"cannot be read or written: {error.strerror}", field=where, code="unreadable_file")
+        )
     return status
+
+
+def _refuse(error: DomainError) -> int:
+    print(f"alacarte: {error.code}: {error}{_reason(error)}", file=sys.stderr)
+    return _REFUSED
 
 
 def _reason(error: DomainError) -> str:
