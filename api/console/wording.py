@@ -18,13 +18,22 @@ parsed = Formatter().parse
 
 SAID_WHOLE = frozenset(
     {
+        "accept_key_reused",
+        "already_archived",
         "busy",
         "closed",
+        "credit_key_reused",
         "forbidden",
         "invalid_period",
+        "method_not_allowed",
         "not_found",
+        "not_the_author",
         "proposal_moved",
+        "quote_expired",
         "quote_resolved",
+        "reason_needed",
+        "refund_key_reused",
+        "settlement_conflict",
         "stale_form",
         "unanswered",
         "unknown_credit_note",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
+from api.console.wording import LANGUAGES, SAID_WHOLE, catalog
 from billing import audit
 from billing.people import FREE_FAILURES, disable_person, set_password, set_roles
 from models.values.errors import InvalidValueError, NotFoundError
@@ -195,6 +196,11 @@ def test_a_form_that_is_sent_after_the_session_is_over_is_sent_again_by_reloadin
     answer = browsing.post("/console/product/prices", fields, token=token)
     assert answer.status_code == 422
     assert "key: typed for an hour" in answer.text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_said_by_words_alone_has_them(language: str) -> None:
+    assert {code for code in SAID_WHOLE if f"refusal.{code}" not in catalog(language)} == set()
 
 
 def test_a_refusal_is_said_in_the_language_of_its_page(browsing: Browsing) -> None:

@@ -17,7 +17,7 @@ from docs.problem_codes import ROOT, codes_by_module
 ASKED = re.compile(r"""\bt\("([a-z_0-9.]+)"\s*[,)]""")
 GROUPS = re.compile(r"""\bt\.(?:of|said)\("([a-z_]+)",""")
 NOT_SHOWN = {
-    "domain_error", "sign_in_needed",  # No refusal by itself; leads to the sign-in.
+    "domain_error",  # No refusal by itself.
     "unauthenticated", "api_key_ended", "expires_in_the_past", "name_required", "unknown_api_key",  # Of API keys.
     "person_exists", "unknown_person",  # Of a command.
 }  # fmt: skip
