@@ -23,9 +23,10 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class SignInNeededError(DomainError):
-    """Nobody is signed in; `address` is where to sign in and come back from, None where a form was sent.
+    """Nobody is signed in, or not any more.
 
-    A form is lost to whoever is led away from it; on a page of its own it is sent again by reloading that.
+    `address` is where to sign in and come back from, None where a form was sent: that is lost to whoever is led away
+    from it, and sent again from a page of its own by reloading that.
     """
 
     code = "sign_in_needed"
