@@ -92,8 +92,10 @@ def _keys(table: str) -> int:
 
 def _flipped(value: Any, rng: random.Random) -> Any:
     """Flip one bit of a value as it is stored; text stays text that the database can hold."""
-    if isinstance(value, bool) or (isinstance(value, int) and value in {0, 1} and rng.random() < 0.3):
+    if isinstance(value, bool):
         return not value
+    if isinstance(value, int) and value in {0, 1} and rng.random() < 0.3:  # SQLite's booleans are such numbers.
+        return 1 - value
     if value is None:
         return 1
     if isinstance(value, bytes | memoryview):
