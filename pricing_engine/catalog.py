@@ -324,6 +324,16 @@ class Catalog(Value, frozen=True):
                     grew = True
         return tuple(feature.key for feature in self.features if feature.key in gone)
 
+    def completed(self, chosen: Iterable[str]) -> frozenset[str] | None:
+        """Return `chosen` with all that it requires, directly or not; None where they do not go together."""
+        selected = set(chosen)
+        needs = [rule for rule in self.rules if isinstance(rule, Requires)]
+        while missing := {
+            need for rule in needs if rule.feature in selected for need in rule.needs if need not in selected
+        }:
+            selected |= missing
+        return None if any(_broken_by(rule, selected) for rule in self.rules) else frozenset(selected)
+
     def _check_keys(self) -> None:
         for name, values in (("features", self.features), ("meters", self.meters), ("bundles", self.bundles)):
             seen: set[str] = set()

@@ -1,24 +1,34 @@
 """Suggest one bundle on top of a tariff, with what it should gain and how sure that is.
 
 A bundle's price caps every selection it contains, so a customer either keeps the tariff or takes the bundle
-whole and adds what lies outside it at list price. Bundles grow greedily from the best pair; the discount is
-the best of a few whole percents. Chosen on one half of the customers, judged on the other.
+whole and adds what lies outside it at list price. Bundles grow greedily from the best pair, each feature together with
+what it requires; the discount is the best of a few whole percents. Chosen on one half of the customers, judged on the
+other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import combinations
 
 import numpy as np
 
-from models.values.errors import InvalidValueError
+from models.values.errors import InvalidValueError, RuleBrokenError
 from pricing_engine.demand.price_basis import Floats
 from pricing_engine.demand.tariff_choice import choose
 from pricing_engine.demand.tariff_design import Estimate, estimate
 
 _PERCENTS = (5, 10, 15, 20, 25, 30, 40, 50)
+
+Members = tuple[int, ...]
+"""Features of a bundle by number, ascending."""
+
+
+def any_bundle(members: Members) -> Members | None:
+    """Let all features go together."""
+    return members
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +54,13 @@ def suggest_bundle(
     *,
     features: Sequence[str],
     base: Floats | None = None,
+    completed: Callable[[Members], Members | None] = any_bundle,
 ) -> SuggestedBundle:
     """Return the bundle that adds most profit to the tariff (`prices`, `percents` by size), all major units.
 
-    Raises InvalidValueError for fewer than two features or fewer than 100 customers.
+    `completed`: returns features with those that they require, None where they do not go together.
+    Raises InvalidValueError for fewer than two features or fewer than 100 customers, RuleBrokenError where no two
+    features go together.
     """
     if len(features) < 2 or len(values) < 100:
         raise InvalidValueError("needs two features and 100 customers", field="values", value=values.shape)
@@ -56,14 +69,14 @@ def suggest_bundle(
     )
     least = np.zeros(len(values)) if base is None else -base
     chosen_on, judged_on = market.offered(values[::2], least[::2]), market.offered(values[1::2], least[1::2])
-    found: tuple[float, tuple[int, ...], int] = (-np.inf, (), 0)
-    members: tuple[int, ...] = ()
-    while len(members) < len(features):
-        grown = [tuple(sorted({*members, *extra})) for extra in _extensions(members, len(features))]
+    found: tuple[float, Members, int] = (-np.inf, (), 0)
+    while grown := _grown(found[1], len(features), completed):
         best = max((chosen_on.best_percent(bundle) for bundle in grown), key=lambda trial: trial[0])
         if best[0] <= found[0]:
             break
-        found, members = best, best[1]
+        found = best
+    if not found[1]:
+        raise RuleBrokenError("no two features go together", field="rules", code="no_bundle_goes_together")
     gain, takers = judged_on.gain(found[1], found[2] / 100)
     return SuggestedBundle(
         tuple(features[k] for k in found[1]), Decimal(found[2]), estimate(gain), float(takers.mean())
@@ -75,7 +88,7 @@ def bundle_gain(
     costs: Floats,
     prices: Sequence[Decimal],
     percents: Sequence[Decimal],
-    members: tuple[int, ...],
+    members: Members,
     percent: Decimal,
     *,
     base: Floats,
@@ -87,10 +100,11 @@ def bundle_gain(
     return market.offered(values, -base).gain(members, float(percent) / 100)
 
 
-def _extensions(members: tuple[int, ...], features: int) -> list[tuple[int, ...]]:
-    if not members:
-        return [(first, second) for first in range(features) for second in range(first + 1, features)]
-    return [(k,) for k in range(features) if k not in members]
+def _grown(members: Members, features: int, completed: Callable[[Members], Members | None]) -> list[Members]:
+    """Return the bundles that are one feature larger, with what that requires; from nothing, those of a pair."""
+    extras = combinations(range(features), 1 if members else 2)
+    bundles = {completed(tuple(sorted({*members, *extra}))) for extra in extras}
+    return sorted(bundle for bundle in bundles if bundle is not None and bundle != members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +129,7 @@ class _Offered:
     surplus: Floats
     profit: Floats
 
-    def gain(self, bundle: tuple[int, ...], discount: float) -> tuple[Floats, Floats]:
+    def gain(self, bundle: Members, discount: float) -> tuple[Floats, Floats]:
         """Return the change in profit (n,) and who takes the bundle (n,)."""
         inside = np.zeros(self.market.features, dtype=bool)
         inside[list(bundle)] = True
@@ -127,7 +141,7 @@ class _Offered:
         earned = price - self.market.costs[inside].sum() + extras @ (self.market.prices - self.market.costs)
         return np.where(takes, earned - self.profit, 0.0), takes.astype(np.float64)
 
-    def best_percent(self, bundle: tuple[int, ...]) -> tuple[float, tuple[int, ...], int]:
+    def best_percent(self, bundle: Members) -> tuple[float, Members, int]:
         """Return (gain a customer, bundle, percent) at the best of the whole percents."""
         gains = [(float(self.gain(bundle, percent / 100)[0].mean()), bundle, percent) for percent in _PERCENTS]
         return max(gains, key=lambda trial: trial[0])

@@ -17,7 +17,7 @@ from models.values.errors import InvalidValueError, RuleBrokenError
 from models.values.money import from_minor, round_to_minor
 from models.values.quantity import EXACT
 from pricing_engine.catalog import Bundle, Feature, SizeDiscount
-from pricing_engine.demand.bundle_suggestion import bundle_gain, suggest_bundle
+from pricing_engine.demand.bundle_suggestion import Members, bundle_gain, suggest_bundle
 from pricing_engine.demand.customers import Customers, customers_from_quotes, means_by_draw
 from pricing_engine.demand.feature_posterior import FeaturePosterior
 from pricing_engine.demand.group_offer import GroupOffer, GroupValue, design_group_offer, group_value
@@ -128,7 +128,16 @@ def draft_bundle(book: PriceBook, posterior: FeaturePosterior, *, customers: int
     fitted, judged = _drawn(posterior, customers, seed)
     prices, percents = market.totals(), _percents(book, len(market.features))
     keys = [each.key for each in market.features]
-    found = suggest_bundle(market.values(fitted), market.costs, prices, percents, features=keys, base=fitted.base)
+
+    def completed(members: Members) -> Members | None:
+        together = book.completed(keys[member] for member in members)
+        if together is None or not together.issubset(keys):
+            return None
+        return tuple(number for number, key in enumerate(keys) if key in together)
+
+    found = suggest_bundle(
+        market.values(fitted), market.costs, prices, percents, features=keys, base=fitted.base, completed=completed
+    )
     members = tuple(keys.index(key) for key in found.features)
     gain, takers = bundle_gain(
         market.values(judged), market.costs, prices, percents, members, found.percent, base=judged.base

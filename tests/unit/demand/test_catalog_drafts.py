@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import cache
+from itertools import combinations
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from models.values.errors import InvalidValueError, RuleBrokenError
+from pricing_engine.catalog import AtMost, Excludes, Requires, Rule
 from pricing_engine.demand.catalog_drafts import draft_bundle, draft_group_offer, draft_tariff, over_draws
 from pricing_engine.demand.design import quote_design
 from pricing_engine.demand.feature_posterior import FeaturePosterior
@@ -111,6 +114,22 @@ def test_a_drafted_bundle_caps_its_features_and_says_who_takes_it() -> None:
     assert 0 < found.takers <= 1
     second = draft_bundle(found.book, posterior(), customers=4_000, seed=1)
     assert [each.key for each in second.book.bundles] == ["suggested-1", "suggested-2"]
+
+
+def test_a_drafted_bundle_keeps_the_rules_of_its_catalog() -> None:
+    def suggested(*rules: Rule) -> set[str]:
+        ruled = msgspec.structs.replace(book(), rules=rules)
+        found = draft_bundle(ruled, posterior(), customers=4_000, seed=1)
+        ruled.check_selection(found.bundle.features)
+        return set(found.bundle.features)
+
+    assert len(suggested(AtMost(features=FEATURES, count=2))) == 2
+    assert not suggested(Excludes(features=("seats", "sso"))) >= {"seats", "sso"}
+    assert "seats" not in suggested(Requires(feature="seats", needs=("calls",)))  # Of which nothing was learnt.
+    at_most, needs = AtMost(features=FEATURES, count=3), ("support",)
+    assert "support" in suggested(at_most, *[Requires(feature=key, needs=needs) for key in ("seats", "sso", "audit")])
+    with pytest.raises(RuleBrokenError, match="no two features go together"):
+        suggested(*[Excludes(features=pair) for pair in combinations(FEATURES, 2)])
 
 
 def test_an_interval_holds_its_mean_where_one_draw_carries_it() -> None:
