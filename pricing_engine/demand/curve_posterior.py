@@ -39,6 +39,7 @@ _MOST_STAGES, _HALVINGS = 8, 8
 class CurvePosterior:
     """Posterior over demand curves on a grid; `weight` (H,) is that of each of `curves`, all eras together.
 
+    `offers`, `taken`: how many were observed, and how many of them accepted.
     `began` (E,): the evidence before each era, the first is 0; `belief` (E,): its probability. Evidence is
     twice the rarer outcome: as many offers where half accept, few where a few percent do.
     """
@@ -50,7 +51,7 @@ class CurvePosterior:
         self._lasting = curves // 2
         self._offered, self._accepted = np.zeros((2, 1, len(grid.prices)))
         self.began, self.belief = np.zeros(1), np.ones(1)
-        self._taken = 0.0
+        self.taken = 0.0
         self.offers, self._known = 0, 0.0
         self._log_correction = np.zeros(curves)
         self._log_likelihood = np.zeros((1, curves))
@@ -66,7 +67,7 @@ class CurvePosterior:
         self._offered, self._accepted = self._offered + offered, self._accepted + taken
         self._log_likelihood = self._log_likelihood + news
         self.offers += len(price)
-        self._taken += float(taken.sum())
+        self.taken += float(taken.sum())
         before = self._log_mass
         self._weigh()
         foretold = self.belief * np.exp(self._log_mass - before - (self._log_mass - before).max())
@@ -80,7 +81,7 @@ class CurvePosterior:
     @property
     def rarer(self) -> float:
         """How often the rarer outcome was seen: acceptances where few accept."""
-        return min(self._taken, self.offers - self._taken)
+        return min(self.taken, self.offers - self.taken)
 
     def sample(self, count: int) -> Curves:
         """Return curves drawn from the posterior, evenly by their weight."""

@@ -55,6 +55,7 @@ class CurvePricing:
         self._waiting: list[tuple[Floats, Floats]] = []
         self._choice: TwoPrices | None = None
         self._chosen_for = 1.0
+        self._first: int | None = None
 
     def propose(self, features: Floats, sellable_share: float) -> tuple[Floats, Floats]:
         """Return prices (n,) and the density (n,) with which each was drawn, per major unit.
@@ -102,6 +103,7 @@ class CurvePricing:
             profit = self._profit(chance, sellable_share)
             self._choice = two_prices(self._weighed(profit), chance, self._most_explored())
             self._chosen_for = sellable_share
+            self._first = self._choice.best if self._first is None else self._first
         return self._choice
 
     def _profit(self, chance: Floats, sellable_share: float) -> Floats:
@@ -130,7 +132,11 @@ class CurvePricing:
         most = profit.max(axis=1, keepdims=True)
         relative = _SHARES_UNTIL / (_SHARES_UNTIL + self._posterior.rarer)
         weighed = np.asarray(profit / np.where(most > 0.0, most, 1.0) ** relative)
-        weighed[:, self._grid.prices < self._unit_cost] = -self.high  # Alike on all: never sell at a loss to learn.
+        # Alike on all curves, so never chosen: never sell at a loss to learn, and where nobody accepted yet do not ask
+        # for more than at first, though flat curves, whose best price is the highest, explain that best.
+        weighed[:, self._grid.prices < self._unit_cost] = -self.high
+        if self._first is not None and not self._posterior.taken:
+            weighed[:, self._first + 1 :] = -self.high
         return weighed
 
     def _cell(self, index: int) -> tuple[float, float]:

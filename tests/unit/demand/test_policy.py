@@ -211,6 +211,18 @@ def test_where_one_in_fifty_accepts_hardly_any_offer_explores(seed: int) -> None
     assert np.mean(elsewhere[12:]) < 0.1
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_who_sold_nothing_does_not_ask_for_more(seed: int) -> None:
+    """Refusals say that people pay less, never more; but flat curves, with their best on top, explain them best."""
+    pricer = AdaptivePricer(RANGE, COST, seed=seed)
+    offered = []
+    for _ in range(30):
+        offered.append(pricer.propose(n=50))
+        pricer.observe(offered[-1], [0.0] * 50)
+    assert max(map(np.max, offered[1:])) <= 1.1 * np.max(offered[0])
+    pricer.observe(pricer.propose(), [1.0])
+
+
 def log_of(worth: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return prices and outcomes of an earlier product, worth so many times as much."""
     price = np.exp(rng.uniform(0.0, np.log(12.0), 400))
