@@ -21,7 +21,7 @@ from billing.stripe.enqueue import enqueue_charge
 from billing.stripe.operations import Aggregate, Kind, Move, Operation, State, after_absent, after_failure
 from billing.stripe.performing import Done, Known, find, perform
 from billing.stripe.shared_rate import SharedRate
-from billing.stripe.timing import Timing
+from billing.stripe.timing import Timing, until_nothing_is_due
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import DomainError
 
@@ -96,16 +96,14 @@ class Worker:
         Raises NotAuthorisedError where the provider refuses our key: nothing else would work either.
         """
         self._report = Drained()
-        while True:
-            await asyncio.to_thread(self._charge_what_is_due)
-            await asyncio.gather(*(self._run() for _ in range(self._concurrency)))
-            if self._stopped_by is not None:
-                raise self._stopped_by
-            now = self._timing.now()
-            due = await asyncio.to_thread(self._next_due, now)
-            if due is None or due > now + patience:
-                return self._report
-            await self._timing.sleep(max((due - now).total_seconds(), 0.001))
+        await until_nothing_is_due(self._work, self._next_due, self._timing, patience)
+        return self._report
+
+    async def _work(self) -> None:
+        await asyncio.to_thread(self._charge_what_is_due)
+        await asyncio.gather(*(self._run() for _ in range(self._concurrency)))
+        if self._stopped_by is not None:
+            raise self._stopped_by
 
     async def _run(self) -> None:
         """Take one aggregate after the other, each as far as it goes."""

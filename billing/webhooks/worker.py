@@ -19,7 +19,7 @@ from billing.database import Database
 from billing.repositories import webhook_endpoints as endpoints
 from billing.repositories import webhook_outbox as outbox
 from billing.repositories.webhook_outbox import DELIVERED, FAILED, WAITING, Attempt, Leased, Share
-from billing.stripe.timing import Timing
+from billing.stripe.timing import Timing, until_nothing_is_due
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.endpoints import disable, signing_secrets
 from billing.webhooks.events import event_document
@@ -81,13 +81,8 @@ class WebhookWorker:
     async def drain(self, patience: timedelta = timedelta(0)) -> Delivered:
         """Work until nothing is due, and wait for what falls due within `patience` of the last thing done."""
         report = Delivered()
-        while True:
-            await self.deliver(report)
-            now = self._timing.now()
-            due = await asyncio.to_thread(self._next_due, now)
-            if due is None or due > now + patience:
-                return report
-            await self._timing.sleep(max((due - now).total_seconds(), 0.001))
+        await until_nothing_is_due(lambda: self.deliver(report), self._next_due, self._timing, patience)
+        return report
 
     async def deliver(self, report: Delivered, go_on: Callable[[], bool] = lambda: True) -> None:
         """Try what is due and count it in `report`; return when nothing is, or within seconds of `go_on` being false.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from billing.billing_provider import NotAuthorisedError
+from billing.repositories import stripe_outbox as outbox
+from billing.stripe.operations import Kind
 from billing.stripe.status import CollectionStatus
 from tests.stripe.bridge import AN_HOUR, Bridge, an_invoice, assert_one_of_each, settings_for
+from tests.stripe_twin.clock import START, PassingClock
 from tests.stripe_twin.fault_proxy import Breakage, FaultProxy
 from tests.stripe_twin.twin import Phase, Recorded, StoredFailure, Twin
 
@@ -48,6 +52,17 @@ def test_every_step_is_made_good_whatever_breaks(
         proxy[0].plan(breakage, step, times=2)
     _collect_through(broken_bridge, proxy, twin)
     assert all(len(twin.count(route)) == 1 for route in _ROUTES.values())
+
+
+@pytest.mark.parametrize("left", [1.5, 2.5, 3.5, 4.5])
+def test_a_lease_that_runs_out_behind_the_last_look_is_not_left(bridge: Bridge, left: float) -> None:
+    bridge.enqueue(an_invoice())
+    with bridge.database.writing(bridge.tenant) as uow:
+        (held,) = outbox.lease(uow, "killed", START, timedelta(seconds=left), 9)
+    assert held.kind is Kind.CREATE_CUSTOMER
+    passing = replace(bridge, clock=PassingClock(START), concurrency=1)
+    assert passing.drain(timedelta(seconds=10)).done == sum(bridge.states().values())
+    assert bridge.states().keys() == {"done"}
 
 
 def _collect_through(bridge: Bridge, proxy: Proxy, twin: Twin) -> None:

@@ -35,6 +35,15 @@ class MovableClock:
         self.advance(max(seconds, 0))
 
 
+class PassingClock(MovableClock):
+    """A second passes whenever somebody looks at it."""
+
+    def now(self) -> datetime:
+        """Return the instant a second after the last look."""
+        self.advance(1)
+        return super().now()
+
+
 class WallClock(MovableClock):
     """The real time, for runs that must not pretend."""
 

@@ -15,13 +15,15 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from api.cli.main import main
 from billing.repositories import webhook_endpoints, webhook_outbox
+from billing.stripe.timing import Timing
 from billing.webhooks import sending
 from billing.webhooks.schedule import WAITS
 from billing.webhooks.signatures import verify_webhook
 from billing.webhooks.worker import SHARE
 from pricing_engine.sealing import new_signer
 from tests.integration.api.door import Door
-from tests.integration.webhooks.worker import drain, worker
+from tests.integration.webhooks.worker import drain, worker, worker_by
+from tests.stripe_twin.clock import PassingClock
 from tests.webhook_receiver import Received, Receiver, receiver
 
 ENDPOINTS = "/v1/webhook-endpoints"
@@ -316,6 +318,18 @@ def test_workers_share_the_work_and_a_silent_ones_part_comes_back(door: Door, th
     with door.database.writing("default") as uow:
         late = webhook_outbox.Attempt(1, 200, None, "", 1, clock[0])
         assert not webhook_outbox.finish(uow, silent[0], "dead", late, state="delivered")
+
+
+@pytest.mark.parametrize("left", [1.5, 2.5, 3.5, 4.5])
+def test_a_lease_that_runs_out_behind_the_last_look_is_not_left(door: Door, there: Receiver, left: float) -> None:
+    listen(door, there)
+    accept(door, "1")
+    passing = PassingClock(door.clock[0])
+    with door.database.writing("default") as uow:
+        lasts = timedelta(seconds=left)
+        assert len(webhook_outbox.lease(uow, "killed", door.clock[0], lasts, webhook_outbox.Share(1, 1))) == 1
+    alive = worker_by(door.database, Timing(passing.now, passing.sleep))
+    assert asyncio.run(alive.drain(timedelta(seconds=10))).delivered == 1
 
 
 def test_a_receiver_that_hangs_holds_up_nobody_but_itself(

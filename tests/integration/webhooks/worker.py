@@ -23,7 +23,10 @@ def worker(database: Database, clock: list[datetime], name: str = "one", signer:
         clock[0] += timedelta(seconds=seconds)
         await asyncio.sleep(0)
 
-    timing = Timing(lambda: clock[0], sleep)
+    return worker_by(database, Timing(lambda: clock[0], sleep), name, signer)
+
+
+def worker_by(database: Database, timing: Timing, name: str = "one", signer: Signer = SIGNER) -> WebhookWorker:
     return WebhookWorker(database, "default", Sender(LOOPBACK), SecretBox(signer), timing, name=name, random=Random(1))
 
 
