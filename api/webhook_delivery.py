@@ -8,7 +8,7 @@ from random import Random
 
 from api.settings import Settings
 from billing.database import Database
-from billing.stripe.timing import real_timing
+from billing.timing import real_timing
 from billing.webhooks.secret_box import SecretBox
 from billing.webhooks.sending import Sender
 from billing.webhooks.worker import WebhookWorker

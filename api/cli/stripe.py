@@ -31,7 +31,7 @@ from billing.stripe.operations import Aggregate
 from billing.stripe.partner_payouts import pay_partners
 from billing.stripe.reports import csv_of, html_of, lines_of
 from billing.stripe.settings import stripe_settings
-from billing.stripe.timing import real_timing
+from billing.timing import real_timing
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import InvalidValueError, NotFoundError
 from models.values.money import currency, from_minor

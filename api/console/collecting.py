@@ -20,7 +20,7 @@ from billing.people import Role
 from billing.repositories import stripe_events, stripe_mirror, stripe_outbox
 from billing.stripe.reconciliation import Reconciliation
 from billing.stripe.settings import KEY
-from billing.stripe.timing import real_timing
+from billing.timing import real_timing
 from models.values.errors import RuleBrokenError
 
 _LOOK_BACK = timedelta(days=35)

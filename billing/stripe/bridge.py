@@ -16,8 +16,8 @@ from billing.stripe.event_reader import EventReader
 from billing.stripe.reconciliation import Reconciliation, queue_repairs, reconcile
 from billing.stripe.settings import StripeSettings
 from billing.stripe.shared_rate import SharedRate
-from billing.stripe.timing import Timing
 from billing.stripe.worker import CONCURRENCY, LEASE, Drained, Worker
+from billing.timing import Timing
 
 
 @dataclass(frozen=True, slots=True)

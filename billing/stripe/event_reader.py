@@ -24,8 +24,8 @@ from billing.database import Database, WriteConflictError
 from billing.repositories import stripe_events
 from billing.repositories import stripe_mirror as mirror
 from billing.stripe.absorbing import Absorber
-from billing.stripe.timing import Timing
 from billing.stripe.webhooks import subject_of
+from billing.timing import Timing
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import DomainError
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from billing.database import Database
 from billing.repositories.inserting import insert_new
-from billing.stripe.timing import Timing
+from billing.timing import Timing
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.outbox import StripeRateRow

@@ -21,7 +21,7 @@ from billing.stripe.enqueue import enqueue_charge
 from billing.stripe.operations import Aggregate, Kind, Move, Operation, State, after_absent, after_failure
 from billing.stripe.performing import Done, Known, find, perform
 from billing.stripe.shared_rate import SharedRate
-from billing.stripe.timing import Timing, until_nothing_is_due
+from billing.timing import Timing, until_nothing_is_due
 from billing.unit_of_work import UnitOfWork
 from models.values.errors import DomainError
 

@@ -19,7 +19,7 @@ from billing.database import Database
 from billing.repositories import webhook_endpoints as endpoints
 from billing.repositories import webhook_outbox as outbox
 from billing.repositories.webhook_outbox import DELIVERED, FAILED, WAITING, Attempt, Leased, Share
-from billing.stripe.timing import Timing, until_nothing_is_due
+from billing.timing import Timing, until_nothing_is_due
 from billing.unit_of_work import UnitOfWork
 from billing.webhooks.endpoints import disable, signing_secrets
 from billing.webhooks.events import event_document

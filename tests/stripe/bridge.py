@@ -29,8 +29,8 @@ from billing.stripe.currencies import stripe_currency
 from billing.stripe.enqueue import enqueue_invoice
 from billing.stripe.reconciliation import Reconciliation
 from billing.stripe.settings import StripeSettings
-from billing.stripe.timing import Timing
 from billing.stripe.worker import CONCURRENCY, LEASE, Drained
+from billing.timing import Timing
 from billing.unit_of_work import UnitOfWork
 from models.values.ids import DEFAULT_TENANT
 from models.values.period import Period

@@ -14,8 +14,8 @@ from billing.database import Database
 from billing.ledger_collection import LedgerCollection
 from billing.stripe.bridge import open_bridge
 from billing.stripe.settings import StripeSettings
-from billing.stripe.timing import real_timing
 from billing.stripe.worker import LEASE
+from billing.timing import real_timing
 from models.values.ids import DEFAULT_TENANT
 from tests.stripe.bridge import Listener
 

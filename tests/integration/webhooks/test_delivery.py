@@ -15,7 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from api.cli.main import main
 from billing.repositories import webhook_endpoints, webhook_outbox
-from billing.stripe.timing import Timing
+from billing.timing import Timing
 from billing.webhooks import sending
 from billing.webhooks.schedule import WAITS
 from billing.webhooks.signatures import verify_webhook

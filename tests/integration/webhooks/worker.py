@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from billing.database import Database
-from billing.stripe.timing import Timing
+from billing.timing import Timing
 from billing.webhooks.destinations import DestinationRules, read_networks
 from billing.webhooks.secret_box import SecretBox
 from billing.webhooks.sending import Sender

@@ -220,7 +220,6 @@ def test_who_sold_nothing_does_not_ask_for_more(seed: int) -> None:
         offered.append(pricer.propose(n=50))
         pricer.observe(offered[-1], [0.0] * 50)
     assert max(map(np.max, offered[1:])) <= 1.1 * np.max(offered[0])
-    pricer.observe(pricer.propose(), [1.0])
 
 
 def log_of(worth: float, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""Time as the bridge sees it: handed in, so that tests can move it."""
+"""Time as workers see it: handed in, so that tests can move it."""
 
 from __future__ import annotations
 
