@@ -181,7 +181,11 @@ EXAMPLES: Mapping[str, Mapping[str, Example]] = {
         "accepted quotes only": Example({"url": "https://receiver.example/hooks", "event_types": ["quote.accepted"]})
     },
     "RotateWebhookSecret": {"a day's overlap": Example({"old_secret_hours": 24})},
-    "ReplayWebhookEvents": {"after the last that arrived": Example({"after": PLACES["event"]})},
+    "ReplayWebhookEvents": {
+        "after the last that arrived": Example({"after": PLACES["event"]}),
+        "what has not arrived since a time": Example({"missed_since": "2026-03-01T00:00:00Z"}),
+        "neither": Example({}, status=422),
+    },
     "SimulateDraft": {
         "dearer seats in January": Example({"price_book": _DRAFT, "period": "2026-01", "largest": 10}),
         "with what to expect, before anything was fitted": Example({"price_book": _DRAFT, "demand": True}, status=404),

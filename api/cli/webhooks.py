@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from api.cli.workspace import open_workspace
-from api.schemas.webhooks import endpoint_document
-from billing.audit import Actor, record, record_change
+from billing.audit import Actor
 from billing.repositories import webhook_endpoints, webhook_outbox
-from billing.repositories.webhook_endpoints import Endpoint
 from billing.unit_of_work import UnitOfWork
+from models.values.period import parse_instant
 
 if TYPE_CHECKING:
+    from api.schemas.webhooks import EndpointView
     from billing.webhooks.worker import WebhookWorker
 
 _PAUSE_SECONDS = 1.0
@@ -41,6 +41,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     what = replay.add_mutually_exclusive_group(required=True)
     what.add_argument("--event", help="this one")
     what.add_argument("--after", metavar="EVENT", help="every one after the last that arrived")
+    what.add_argument("--missed-since", metavar="TIME", help="every one since then that has not arrived")
     replay.set_defaults(run=run_replay)
 
 
@@ -73,42 +74,38 @@ async def _work(worker: WebhookWorker, *, once: bool) -> None:
 
 def run_enable(options: argparse.Namespace) -> int:
     """Enable an endpoint."""
-    from billing.webhooks.endpoints import enable  # The HTTP client is slow to load.
+    from api.webhook_acts import enable_endpoint  # The HTTP client is slow to load.
 
-    return _switch(options.endpoint, "webhook_endpoint.enable", enable)
+    return _switch(options.endpoint, enable_endpoint)
 
 
 def run_disable(options: argparse.Namespace) -> int:
     """Disable an endpoint."""
-    from billing.webhooks.endpoints import disable  # The HTTP client is slow to load.
+    from api.webhook_acts import disable_endpoint  # The HTTP client is slow to load.
 
-    return _switch(
-        options.endpoint, "webhook_endpoint.disable", lambda uow, endpoint: disable(uow, endpoint, "disabled by cli")
-    )
+    return _switch(options.endpoint, disable_endpoint)
 
 
-def _switch(endpoint: str, action: str, switch: Callable[[UnitOfWork, str], Endpoint]) -> int:
-    by = Actor("cli", datetime.now(UTC))
+def _switch(endpoint: str, switch: Callable[[UnitOfWork, str, Actor], EndpointView]) -> int:
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        before = endpoint_document(webhook_endpoints.get(uow, endpoint))
-        after = endpoint_document(switch(uow, endpoint))
-        record_change(uow, by, action, ("webhook_endpoint", endpoint), before=before, after=after)
+        after = switch(uow, endpoint, Actor("cli", datetime.now(UTC)))
     print(f"{endpoint} is {after['state']}")
     return 0
 
 
 def run_replay(options: argparse.Namespace) -> int:
     """Queue events once more; whoever delivers sends them."""
-    from billing.webhooks.endpoints import replay, replay_after  # The HTTP client is slow to load.
+    from api.webhook_acts import replay_after, replay_event, replay_missed  # The HTTP client is slow to load.
 
-    by, queued = Actor("cli", datetime.now(UTC)), 1
+    by = Actor("cli", datetime.now(UTC))
     with open_workspace() as (settings, database), database.writing(settings.tenant) as uow:
-        if options.event is None:
-            queued = replay_after(uow, options.endpoint, options.after)
+        if options.event is not None:
+            queued = replay_event(uow, options.endpoint, options.event, by)
+        elif options.after is not None:
+            queued = replay_after(uow, options.endpoint, options.after, by)
         else:
-            replay(uow, options.endpoint, options.event)
-        what = {"after": options.after} if options.event is None else {"event": options.event}
-        record(uow, by, "webhook_endpoint.replay", ("webhook_endpoint", options.endpoint), after=what)
+            since = parse_instant(options.missed_since, "missed_since")
+            queued = replay_missed(uow, options.endpoint, since, by)
     print(f"{queued} queued")
     return 0
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from litestar import Controller, delete, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
+from api import webhook_acts
 from api.pages import DEFAULT_LIMIT, Cursor, Limit, page, read_cursor
 from api.requests import ApiRequest, actor_of
 from api.schemas.webhooks import (
@@ -26,17 +26,14 @@ from api.schemas.webhooks import (
     attempt_document,
     delivery_document,
     endpoint_document,
+    replay_of,
 )
 from api.security import any_of
 from api.services import Services
-from billing import audit
 from billing.api_keys import Scope
+from billing.audit import Actor
 from billing.repositories import webhook_endpoints, webhook_outbox
-from billing.unit_of_work import UnitOfWork
-from billing.webhooks import endpoints
-from billing.webhooks.secret_box import SecretBox
 
-_SECRET_BYTES = 32
 _KEY_ADMIN = any_of(Scope.KEY_ADMIN)
 """On each handler rather than on the controller: there it would guard OPTIONS too, which bears no key."""
 
@@ -58,22 +55,9 @@ class WebhookController(Controller):
     def add(self, data: JSONBody[EndpointBody], request: ApiRequest, state: State) -> NewEndpointView:
         """Add an endpoint. Its secret is in this answer and nowhere else."""
         services: Services = state.services
-        now = services.system_now()
+        by, name = _by(request, services), f"whe_{secrets.token_hex(12)}"
         with services.database.writing(request.user.tenant) as uow:
-            endpoint, secret = endpoints.add_endpoint(
-                uow,
-                SecretBox(services.signer),
-                services.settings.webhook_rules(),
-                f"whe_{secrets.token_hex(12)}",
-                secrets.token_bytes(_SECRET_BYTES),
-                data.url,
-                data.event_types,
-                data.description,
-                now,
-            )
-            after = endpoint_document(endpoint)
-            _record(uow, request, now, "webhook_endpoint.add", endpoint.id, after=after)
-        return {**after, "secret": secret}
+            return webhook_acts.add_endpoint(uow, services, name, data.url, data.event_types, data.description, by)
 
     @get("/{endpoint:str}", operation_id="ReadWebhookEndpoint", scopes=_KEY_ADMIN, sync_to_thread=True)
     def read(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> EndpointView:
@@ -86,11 +70,8 @@ class WebhookController(Controller):
     def delete(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> None:
         """Remove an endpoint with its secrets and the log of its deliveries."""
         services: Services = state.services
-        now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
-            before = endpoint_document(webhook_endpoints.get(uow, endpoint))
-            endpoints.delete(uow, endpoint)
-            _record(uow, request, now, "webhook_endpoint.delete", endpoint, before=before)
+            webhook_acts.delete_endpoint(uow, endpoint, _by(request, services))
 
     @post(
         "/{endpoint:str}/rotate-secret",
@@ -104,13 +85,8 @@ class WebhookController(Controller):
     ) -> RotatedSecretView:
         """Make a new secret; until the old one's time is over, both sign."""
         services: Services = state.services
-        now = services.system_now()
-        old_lives = timedelta(hours=data.old_secret_hours)
         with services.database.writing(request.user.tenant) as uow:
-            box, fresh = SecretBox(services.signer), secrets.token_bytes(_SECRET_BYTES)
-            secret = endpoints.rotate_secret(uow, box, endpoint, fresh, now, old_lives)
-            _record(uow, request, now, "webhook_endpoint.rotate_secret", endpoint)
-        return {"id": endpoint, "secret": secret, "old_secret_until": (now + old_lives).isoformat()}
+            return webhook_acts.rotate_secret(uow, services, endpoint, data.old_secret_hours, _by(request, services))
 
     @post(
         "/{endpoint:str}/disable",
@@ -121,7 +97,9 @@ class WebhookController(Controller):
     )
     def disable(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> EndpointView:
         """Send nothing more; what waits keeps waiting."""
-        return self._switch(endpoint, request, state, enable=False)
+        services: Services = state.services
+        with services.database.writing(request.user.tenant) as uow:
+            return webhook_acts.disable_endpoint(uow, endpoint, _by(request, services))
 
     @post(
         "/{endpoint:str}/enable",
@@ -132,22 +110,9 @@ class WebhookController(Controller):
     )
     def enable(self, endpoint: FromPath[str], request: ApiRequest, state: State) -> EndpointView:
         """Send again, what waited first. What happened meanwhile comes by a replay."""
-        return self._switch(endpoint, request, state, enable=True)
-
-    def _switch(self, endpoint: str, request: ApiRequest, state: State, *, enable: bool) -> EndpointView:
         services: Services = state.services
-        now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
-            before = endpoint_document(webhook_endpoints.get(uow, endpoint))
-            switched = (
-                endpoints.enable(uow, endpoint)
-                if enable
-                else endpoints.disable(uow, endpoint, f"disabled by {request.user.key.name}"[:200])
-            )
-            after, action = endpoint_document(switched), f"webhook_endpoint.{'enable' if enable else 'disable'}"
-            of = ("webhook_endpoint", endpoint)
-            audit.record_change(uow, actor_of(request, now), action, of, before=before, after=after)
-        return after
+            return webhook_acts.enable_endpoint(uow, endpoint, _by(request, services))
 
     @get("/{endpoint:str}/deliveries", operation_id="ListWebhookDeliveries", scopes=_KEY_ADMIN, sync_to_thread=True)
     def deliveries(
@@ -194,11 +159,8 @@ class WebhookController(Controller):
     def replay(self, endpoint: FromPath[str], event: FromPath[str], request: ApiRequest, state: State) -> QueuedView:
         """Deliver one event once more, under its own id."""
         services: Services = state.services
-        now = services.system_now()
         with services.database.writing(request.user.tenant) as uow:
-            endpoints.replay(uow, endpoint, event)
-            _record(uow, request, now, "webhook_endpoint.replay", endpoint, after={"event": event})
-        return {"queued": 1}
+            return {"queued": webhook_acts.replay_event(uow, endpoint, event, _by(request, services))}
 
     @post(
         "/{endpoint:str}/replay",
@@ -207,26 +169,17 @@ class WebhookController(Controller):
         status_code=202,
         sync_to_thread=True,
     )
-    def replay_after(
+    def replay_many(
         self, endpoint: FromPath[str], data: JSONBody[ReplayBody], request: ApiRequest, state: State
     ) -> QueuedView:
-        """Deliver anew every event after the last one that arrived."""
+        """Deliver anew every event after the last one that arrived, or what has not arrived since a time."""
         services: Services = state.services
-        now = services.system_now()
+        what, by = replay_of(data), _by(request, services)
         with services.database.writing(request.user.tenant) as uow:
-            queued = endpoints.replay_after(uow, endpoint, data.after)
-            _record(uow, request, now, "webhook_endpoint.replay", endpoint, after={"after": data.after})
-        return {"queued": queued}
+            if isinstance(what, datetime):
+                return {"queued": webhook_acts.replay_missed(uow, endpoint, what, by)}
+            return {"queued": webhook_acts.replay_after(uow, endpoint, what, by)}
 
 
-def _record(
-    uow: UnitOfWork,
-    request: ApiRequest,
-    now: datetime,
-    action: str,
-    endpoint: str,
-    *,
-    before: Any = None,  # noqa: ANN401
-    after: Any = None,  # noqa: ANN401
-) -> None:
-    audit.record(uow, actor_of(request, now), action, ("webhook_endpoint", endpoint), before=before, after=after)
+def _by(request: ApiRequest, services: Services) -> Actor:
+    return actor_of(request, services.system_now())

@@ -9,6 +9,8 @@ import msgspec
 
 from billing.repositories.webhook_endpoints import Endpoint
 from billing.repositories.webhook_outbox import Attempt, Delivery
+from models.values.errors import InvalidValueError
+from models.values.period import parse_instant
 
 
 class EndpointBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -26,9 +28,10 @@ class RotateBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ReplayBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The last event that arrived: those after it are delivered anew."""
+    """What is delivered anew: all after the last event that arrived, or what has not arrived since a time."""
 
-    after: str
+    after: str | None = None
+    missed_since: str | None = None
 
 
 class EndpointView(TypedDict):
@@ -143,6 +146,15 @@ def attempt_document(attempt: Attempt) -> AttemptView:
         "took_ms": attempt.took_ms,
         "attempted_at": attempt.attempted_at.isoformat(),
     }
+
+
+def replay_of(body: ReplayBody) -> str | datetime:
+    """Return the event after which all, or the time since which what is missing is delivered anew."""
+    if body.after is not None and body.missed_since is None:
+        return body.after
+    if body.missed_since is not None and body.after is None:
+        return parse_instant(body.missed_since, "missed_since")
+    raise InvalidValueError("needs one of after and missed_since", field="after", value=body.after)
 
 
 def _when(instant: datetime | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, or_, select, update
 
+from billing.repositories.inserting import insert_new
 from billing.unit_of_work import UnitOfWork
 from models.tables.base import table_of
 from models.tables.webhook import WebhookAttemptRow, WebhookDeliveryRow, WebhookEndpointRow, WebhookSecretRow
@@ -76,19 +77,18 @@ def get(uow: UnitOfWork, endpoint: str, *, lock: bool = False) -> Endpoint:
     return found
 
 
-def add(uow: UnitOfWork, endpoint: Endpoint) -> None:
-    """Insert an endpoint."""
-    uow.connection.execute(
-        insert(ENDPOINT).values(
-            tenant=uow.tenant,
-            id=endpoint.id,
-            url=endpoint.url,
-            description=endpoint.description,
-            event_types=sorted(endpoint.event_types),
-            state=endpoint.state,
-            created_at=endpoint.created_at,
-        )
-    )
+def add(uow: UnitOfWork, endpoint: Endpoint) -> bool:
+    """Insert an endpoint; False where its id is taken."""
+    row = {
+        "tenant": uow.tenant,
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "description": endpoint.description,
+        "event_types": sorted(endpoint.event_types),
+        "state": endpoint.state,
+        "created_at": endpoint.created_at,
+    }
+    return insert_new(uow, ENDPOINT, row)
 
 
 def change(uow: UnitOfWork, endpoint: str, **values: Any) -> None:  # noqa: ANN401
@@ -124,12 +124,18 @@ def live_secrets(uow: UnitOfWork, endpoint: str, now: datetime) -> list[KeptSecr
     ]
 
 
+def newest_generation(uow: UnitOfWork, endpoint: str) -> int:
+    """Return which secret is the newest, 0 where there is none."""
+    mine = (SECRET.c.tenant == uow.tenant) & (SECRET.c.endpoint == endpoint)
+    return uow.connection.execute(select(func.max(SECRET.c.generation)).where(mine)).scalar_one() or 0
+
+
 def replace_secret(
     uow: UnitOfWork, endpoint: str, key_id: str, encrypted: bytes, now: datetime, old_until: datetime
 ) -> None:
     """Add a secret. The one before it lives until `old_until`; older ones are gone: never more than two are live."""
     mine = (SECRET.c.tenant == uow.tenant) & (SECRET.c.endpoint == endpoint)
-    latest = uow.connection.execute(select(func.max(SECRET.c.generation)).where(mine)).scalar_one() or 0
+    latest = newest_generation(uow, endpoint)
     uow.connection.execute(delete(SECRET).where(mine, SECRET.c.generation < latest))
     uow.connection.execute(update(SECRET).where(mine).values(expires_at=old_until))
     uow.connection.execute(

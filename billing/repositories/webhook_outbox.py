@@ -113,6 +113,21 @@ def events_after(uow: UnitOfWork, event: str) -> list[StoredEvent]:
     return [_event(row) for row in uow.connection.execute(query)]
 
 
+def missed_since(uow: UnitOfWork, endpoint: str, since: datetime) -> list[StoredEvent]:
+    """Return the events recorded since then that have not arrived at an endpoint and are not under way, in order."""
+    reached = select(DELIVERY.c.event).where(
+        DELIVERY.c.tenant == uow.tenant,
+        DELIVERY.c.endpoint == endpoint,
+        DELIVERY.c.state.in_((DELIVERED, leasing.IN_FLIGHT)),
+    )
+    query = (
+        select(EVENT)
+        .where(EVENT.c.tenant == uow.tenant, EVENT.c.recorded_at >= since, EVENT.c.id.not_in(reached))
+        .order_by(EVENT.c.recorded_at, EVENT.c.id)
+    )
+    return [_event(row) for row in uow.connection.execute(query)]
+
+
 def deliveries(uow: UnitOfWork, endpoint: str, before: tuple[datetime, str] | None, limit: int) -> list[Delivery]:
     """Return an endpoint's deliveries, latest event first. `before`: time and id of the last one of the page before."""
     beyond = [] if before is None else [earlier_than([EVENT.c.recorded_at, EVENT.c.id], before)]

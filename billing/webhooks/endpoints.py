@@ -13,7 +13,7 @@ from billing.webhooks.destinations import DestinationRules
 from billing.webhooks.events import EventType
 from billing.webhooks.secret_box import SecretBox
 from billing.webhooks.signatures import secret_text
-from models.values.errors import InvalidValueError, LimitExceededError
+from models.values.errors import ConflictError, InvalidValueError, LimitExceededError
 
 MAX_ENDPOINTS = 20
 MAX_REPLAYED = 10_000
@@ -35,16 +35,22 @@ def add_endpoint(
     """Add an endpoint and return it with its secret, which nobody is shown again.
 
     `secret`: 32 random bytes of the caller's. Raises InvalidValueError, RuleBrokenError for a private address,
-    LimitExceededError.
+    ConflictError where the id is taken, LimitExceededError.
     """
     rules.check_url(url)
     wanted = frozenset(_event_type(each) for each in event_types)
     if len(description) > _MAX_DESCRIPTION:
         raise InvalidValueError(f"at most {_MAX_DESCRIPTION} characters", field="description")
-    if len(rows.every(uow)) >= MAX_ENDPOINTS:
+    if len([each for each in rows.every(uow) if each.id != endpoint_id]) >= MAX_ENDPOINTS:
         raise LimitExceededError(f"at most {MAX_ENDPOINTS} endpoints", field="webhook_endpoint")
     endpoint = Endpoint(endpoint_id, url, description, wanted, ACTIVE, None, None, now)
-    rows.add(uow, endpoint)
+    if not rows.add(uow, endpoint):
+        raise ConflictError(
+            "was added before, its secret was shown then",
+            field="webhook_endpoint",
+            value=endpoint_id,
+            code="endpoint_exists",
+        )
     return endpoint, _new_secret(uow, box, endpoint_id, secret, now)
 
 
@@ -55,11 +61,18 @@ def rotate_secret(
     secret: bytes,
     now: datetime,
     old_lives: timedelta = OLD_SECRET_LIVES,
+    *,
+    replacing: int | None = None,
 ) -> str:
-    """Make a new secret and return it, shown once. Until `old_lives` is over both sign. Raises NotFoundError."""
+    """Make a new secret and return it, shown once. Until `old_lives` is over both sign.
+
+    `replacing`: the generation that the new one is to follow. Raises NotFoundError, ConflictError where another has.
+    """
     if not timedelta(0) <= old_lives <= timedelta(days=7):
         raise InvalidValueError("must be between nothing and seven days", field="old_lives", value=old_lives)
     rows.get(uow, endpoint, lock=True)
+    if replacing is not None and replacing != rows.newest_generation(uow, endpoint):
+        raise ConflictError("was replaced meanwhile", field="webhook_secret", value=replacing, code="secret_replaced")
     return _new_secret(uow, box, endpoint, secret, now, old_lives)
 
 
@@ -104,11 +117,23 @@ def replay_after(uow: UnitOfWork, endpoint: str, event: str) -> int:
 
     Raises NotFoundError, and LimitExceededError where there are too many for one call.
     """
-    found = rows.get(uow, endpoint)
-    wanted = [each.id for each in outbox.events_after(uow, event) if found.wants(each.type)]
+    return _replay(uow, rows.get(uow, endpoint), outbox.events_after(uow, event), "after")
+
+
+def replay_missed(uow: UnitOfWork, endpoint: str, since: datetime) -> int:
+    """Deliver what the endpoint wants, was recorded since then and has not arrived; return how many there are.
+
+    That is what was given up, what waits for its next try and what was never queued, as the endpoint was disabled.
+    Raises NotFoundError, and LimitExceededError where there are too many for one call.
+    """
+    return _replay(uow, rows.get(uow, endpoint), outbox.missed_since(uow, endpoint, since), "missed_since")
+
+
+def _replay(uow: UnitOfWork, endpoint: Endpoint, events: Iterable[outbox.StoredEvent], field: str) -> int:
+    wanted = [(endpoint.id, each.id) for each in events if endpoint.wants(each.type)]
     if len(wanted) > MAX_REPLAYED:
-        raise LimitExceededError(f"at most {MAX_REPLAYED} events in one replay", field="after", value=len(wanted))
-    outbox.queue(uow, [(endpoint, each) for each in wanted])
+        raise LimitExceededError(f"at most {MAX_REPLAYED} events in one replay", field=field, value=len(wanted))
+    outbox.queue(uow, wanted)
     return len(wanted)
 
 
