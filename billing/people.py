@@ -40,6 +40,7 @@ class Role(StrEnum):
     FINANCE = "finance"  # Money: invoices, closes, balances, downloads.
     REFUND = "refund"  # Pays money back, beside finance.
     APPROVER = "approver"  # Publishes what somebody else drafted.
+    INTEGRATOR = "integrator"  # Connects other systems: webhook endpoints and their secrets.
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from litestar.params import URLEncodedBody
 
 from billing.price_proposals import LONGEST_REASON
 from models.values.errors import InvalidValueError
+from models.values.period import parse_instant
 from pricing_engine.catalog import FeatureKind
 from pricing_engine.price_book import PriceBook
 
 Form = URLEncodedBody[dict[str, Any]]
 _ON, _QUANTITY = "on.", "q."
+_LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?", re.ASCII)
 _GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 
 
@@ -38,6 +41,14 @@ def short_text(form: Mapping[str, Any], name: str) -> str:
     if len(written) > LONGEST_REASON:
         raise InvalidValueError(f"at most {LONGEST_REASON} characters", field=name, value=len(written))
     return written
+
+
+def utc_time(form: Mapping[str, Any], name: str) -> datetime:
+    """Return a time as `datetime-local` sends it, in UTC. Raises InvalidValueError."""
+    typed = text(form, name)
+    if found := _LOCAL.fullmatch(typed):
+        typed += "Z" if found[1] else ":00Z"
+    return parse_instant(typed, name)
 
 
 def selection_of_form(form: Mapping[str, Any], book: PriceBook) -> dict[str, str | bool]:

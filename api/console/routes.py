@@ -30,6 +30,8 @@ from api.console.prices import PricePages
 from api.console.replay import ReplayPages
 from api.console.sessions import SessionAuthentication
 from api.console.sign_in import SignInController, SignOutController
+from api.console.webhook_forms import WebhookForms
+from api.console.webhooks import WebhookPages
 from api.patience import Patience
 from api.requests import check_address
 from api.services import Services
@@ -51,9 +53,16 @@ _PAGES: list[ControllerRouterHandler] = [
     CollectingPages,
     DownloadPages,
     CustomerLinkPages,
+    WebhookPages,
+    WebhookForms,
 ]
 _A_DAY = CacheControlHeader(max_age=24 * 3600, public=True)
-_DOORS = ((Role.PRODUCT, "/console/product"), (Role.FINANCE, "/console/finance"), (Role.APPROVER, "/console/product"))
+_DOORS = (
+    (Role.PRODUCT, "/console/product"),
+    (Role.FINANCE, "/console/finance"),
+    (Role.APPROVER, "/console/product"),
+    (Role.INTEGRATOR, "/console/webhooks"),
+)
 
 
 @get("/", sync_to_thread=False)

@@ -23,6 +23,7 @@ SAID_WHOLE = frozenset(
         "busy",
         "closed",
         "credit_key_reused",
+        "endpoint_exists",
         "forbidden",
         "invalid_period",
         "method_not_allowed",
@@ -33,6 +34,7 @@ SAID_WHOLE = frozenset(
         "quote_resolved",
         "reason_needed",
         "refund_key_reused",
+        "secret_replaced",
         "settlement_conflict",
         "stale_form",
         "unanswered",
@@ -43,6 +45,9 @@ SAID_WHOLE = frozenset(
         "unknown_proposal",
         "unknown_quote",
         "unknown_subscription",
+        "unknown_webhook_delivery",
+        "unknown_webhook_endpoint",
+        "unknown_webhook_event",
         "write_conflict",
     }
 )

@@ -51,6 +51,15 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How the deliveries to one endpoint stand: when the last one arrived, how many wait, how many were given up."""
+
+    arrived_at: datetime | None = None
+    waiting: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Leased:
     """A delivery that is a worker's to make: the `attempts`-th in all, the `tries`-th since it was queued."""
 
@@ -138,25 +147,59 @@ def deliveries(uow: UnitOfWork, endpoint: str, before: tuple[datetime, str] | No
         .order_by(EVENT.c.recorded_at.desc(), EVENT.c.id.desc())
         .limit(limit)
     )
-    return [
-        Delivery(
-            row.endpoint,
-            row.event,
-            row.type,
-            row.state,
-            row.attempts,
-            row.recorded_at,
-            row.next_at if row.state == WAITING and row.next_at > AT_ONCE else None,
-            row.delivered_at,
-        )
-        for row in uow.connection.execute(query)
-    ]
+    return [_delivery(row) for row in uow.connection.execute(query)]
+
+
+def delivery(uow: UnitOfWork, endpoint: str, event: str) -> tuple[Delivery, StoredEvent]:
+    """Return where an event stands on its way to an endpoint, and the event. Raises NotFoundError."""
+    query = select(DELIVERY, EVENT).join(EVENT, _its_event()).where(*_of(uow, endpoint, event))
+    found = uow.connection.execute(query).first()
+    if found is None:
+        raise _no_delivery(event)
+    return _delivery(found), _event(found)
 
 
 def check_delivery(uow: UnitOfWork, endpoint: str, event: str) -> None:
     """Raise NotFoundError unless the event was ever queued for the endpoint."""
     if uow.connection.execute(select(DELIVERY.c.event).where(*_of(uow, endpoint, event))).first() is None:
-        raise NotFoundError("no such delivery", field="event", value=event, code="unknown_webhook_delivery")
+        raise _no_delivery(event)
+
+
+def oldest_missing(uow: UnitOfWork, endpoint: str) -> datetime | None:
+    """Return when the oldest event was recorded that waits for an endpoint or was given up; None where none does."""
+    query = (
+        select(func.min(EVENT.c.recorded_at))
+        .select_from(DELIVERY)
+        .join(EVENT, _its_event())
+        .where(
+            DELIVERY.c.tenant == uow.tenant, DELIVERY.c.endpoint == endpoint, DELIVERY.c.state.in_((WAITING, FAILED))
+        )
+    )
+    return uow.connection.execute(query).scalar_one()
+
+
+def standings(uow: UnitOfWork) -> dict[str, Standing]:
+    """Return how deliveries stand, by endpoint; one to which nothing was ever queued is not among them."""
+
+    def number(state: str) -> ColumnElement[int]:
+        return func.count().filter(DELIVERY.c.state == state)
+
+    query = (
+        select(DELIVERY.c.endpoint, func.max(DELIVERY.c.delivered_at), number(WAITING), number(FAILED))
+        .where(DELIVERY.c.tenant == uow.tenant)
+        .group_by(DELIVERY.c.endpoint)
+    )
+    return {endpoint: Standing(*standing) for endpoint, *standing in uow.connection.execute(query)}
+
+
+def latest_attempts(uow: UnitOfWork, endpoint: str, events: Sequence[str]) -> dict[str, Attempt]:
+    """Return the last attempt of each of an endpoint's deliveries, by event."""
+    query = (
+        select(ATTEMPT)
+        .where(ATTEMPT.c.tenant == uow.tenant, ATTEMPT.c.endpoint == endpoint, ATTEMPT.c.event.in_(events))
+        .order_by(ATTEMPT.c.number)
+    )
+    return {row.event: _attempt(row) for row in uow.connection.execute(query)}
 
 
 def attempts(uow: UnitOfWork, endpoint: str, event: str) -> list[Attempt]:
@@ -166,10 +209,7 @@ def attempts(uow: UnitOfWork, endpoint: str, event: str) -> list[Attempt]:
         .where(ATTEMPT.c.tenant == uow.tenant, ATTEMPT.c.endpoint == endpoint, ATTEMPT.c.event == event)
         .order_by(ATTEMPT.c.number)
     )
-    return [
-        Attempt(row.number, row.status, row.error, row.answer, row.took_ms, row.attempted_at)
-        for row in uow.connection.execute(query)
-    ]
+    return [_attempt(row) for row in uow.connection.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,3 +342,24 @@ def _its_event() -> ColumnElement[bool]:
 
 def _event(row: Any) -> StoredEvent:  # noqa: ANN401
     return StoredEvent(row.id, row.type, row.data, row.recorded_at)
+
+
+def _delivery(row: Any) -> Delivery:  # noqa: ANN401
+    return Delivery(
+        row.endpoint,
+        row.event,
+        row.type,
+        row.state,
+        row.attempts,
+        row.recorded_at,
+        row.next_at if row.state == WAITING and row.next_at > AT_ONCE else None,
+        row.delivered_at,
+    )
+
+
+def _attempt(row: Any) -> Attempt:  # noqa: ANN401
+    return Attempt(row.number, row.status, row.error, row.answer, row.took_ms, row.attempted_at)
+
+
+def _no_delivery(event: str) -> NotFoundError:
+    return NotFoundError("no such delivery", field="event", value=event, code="unknown_webhook_delivery")

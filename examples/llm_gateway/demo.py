@@ -32,7 +32,7 @@ from examples.llm_gateway.summary import print_summary
 from examples.llm_gateway.world import ENTITY, EVENTS_A_MONTH, MONTHS, Account, accounts, event_lines
 
 HERE = Path(__file__).parent
-PEOPLE = {"ann": [Role.PRODUCT, Role.FINANCE], "bob": [Role.PRODUCT, Role.FINANCE, Role.REFUND, Role.APPROVER]}
+PEOPLE = {"ann": [Role.PRODUCT, Role.FINANCE], "bob": list(Role)}
 SIGN_IN = DEMO_HOME / "sign-in.txt"
 PUBLISHED_AT = MONTHS[0] - timedelta(days=90)
 SIGNING_FROM = MONTHS[0] - timedelta(days=7)

@@ -49,6 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     given = {
         "ALACARTE_DATABASE_URL": f"sqlite:///{home / 'alacarte.db'}",
         "ALACARTE_SIGNING_KEY": str(home / "signing_key.pem"),
+        "ALACARTE_WEBHOOK_NETWORKS": "127.0.0.0/8",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in given.items():

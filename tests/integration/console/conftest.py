@@ -26,7 +26,7 @@ def door(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         company.subscribe("buyer", company.publish(), {"seats": "2"})
         company.close("2026-01", "2026-02-02")
         everyone = {"ann": [Role.PRODUCT, Role.FINANCE], "bob": [Role.APPROVER], "eve": [Role.FINANCE]}
-        everyone["ron"] = [Role.FINANCE, Role.REFUND]
+        everyone |= {"ron": [Role.FINANCE, Role.REFUND], "ian": [Role.INTEGRATOR]}
         with database.writing("default") as uow:
             for name, roles in {**everyone, "pia": [Role.PRODUCT]}.items():
                 add_person(uow, name, roles, PASSWORD, b"0123456789abcdef", START)

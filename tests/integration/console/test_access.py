@@ -29,6 +29,7 @@ ROLES = {
     "/console/product": {"product", "approver"},
     "/console/checkout": {"product"},
     "/console/finance": {"finance"},
+    "/console/webhooks": {"integrator"},
 }
 """By the beginning of the address; the longest one counts."""
 ONLY = {
@@ -48,7 +49,13 @@ ONLY = {
     ),
 }
 """Routes that open to fewer."""
-PEOPLE = {"bob": {"approver"}, "eve": {"finance"}, "ron": {"finance", "refund"}, "pia": {"product"}}
+PEOPLE = {
+    "bob": {"approver"},
+    "eve": {"finance"},
+    "ian": {"integrator"},
+    "ron": {"finance", "refund"},
+    "pia": {"product"},
+}
 PLACES = {
     "customer": "nobody",
     "proposal": "none",
@@ -56,6 +63,8 @@ PLACES = {
     "invoice": "none",
     "note": "none",
     "line": "1",
+    "endpoint": "none",
+    "event": "none",
     "period": "2026-99",
     "what": "invoices",
     "form": "csv",

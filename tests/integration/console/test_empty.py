@@ -37,6 +37,7 @@ SAYS = {
     "/console/finance/reconciliation": (200, "Stripe is not set up"),
     "/console/finance/downloads": (200, "No month was closed yet"),
     "/console/finance/months/2026-01": (200, "Checklist"),
+    "/console/webhooks": (200, "No endpoint yet"),
 }
 
 

@@ -65,7 +65,11 @@ def test_refusals_are_worded_by_codes_that_there_are() -> None:
 def test_every_refusal_that_the_console_can_show_is_worded() -> None:
     """Those of what its pages call, and of every rule that a catalog typed into them can break."""
     pages = {f"api.console.{path.stem}" for path in HOME.glob("*.py")}
-    shown = {each for page in [*pages, "api.invoice_acts", "api.catalog_file"] for each in _imported(page)} | pages
+    shown = {
+        each
+        for page in [*pages, "api.invoice_acts", "api.webhook_acts", "api.catalog_file"]
+        for each in _imported(page)
+    } | pages
     of_catalogs, waiting = {"pricing_engine.price_book"}, ["pricing_engine.price_book"]
     while waiting:
         for each in _imported(waiting.pop()) - of_catalogs:
