@@ -83,10 +83,12 @@ class CurvePosterior:
         """How often the rarer outcome was seen: acceptances where few accept."""
         return min(self.taken, self.offers - self.taken)
 
-    def sample(self, count: int) -> Curves:
-        """Return curves drawn from the posterior, evenly by their weight."""
-        likely = np.flatnonzero(self.weight > 1e-6)
-        return self.curves.rows(likely[_systematic(self.weight[likely], count, self._rng)])
+    def sample(self, count: int) -> tuple[Curves, Floats]:
+        """Draw curves from the posterior, and for how many offers each of them (count,) has been true."""
+        weight = (self.belief[:, None] * self._by_era).ravel()
+        likely = np.flatnonzero(weight > 1e-9)
+        era, curve = np.divmod(likely[_systematic(weight[likely], count, self._rng)], len(self.weight))
+        return self.curves.rows(curve), self._offered.sum(axis=1)[era]
 
     def _offers_since_change(self) -> float:
         return float(self.belief @ self._offered.sum(axis=1))

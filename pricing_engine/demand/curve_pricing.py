@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from pricing_engine.demand.curve_posterior import CurvePosterior
 from pricing_engine.demand.curve_prior import UNINFORMED, borrowed_from
 from pricing_engine.demand.demand_curves import Curves, PriceGrid
 from pricing_engine.demand.information_directed import TwoPrices, two_prices
+from pricing_engine.demand.lookahead import trial
 from pricing_engine.demand.price_basis import Floats
 
 _GRID_SIZE = 96
@@ -27,9 +29,13 @@ _SHARES_UNTIL = 30.0
 """How many rarer outcomes weigh as much for profits in money as for shares. In money alone, the few curves on which a
 sale is worth most would lead at first: where few accept, to prices that nobody pays, with nothing sold to say so."""
 
-_COMMON_RATE, _LEAST_EXPLORED = 0.1, 0.05
-"""Where the rarer outcome is rarer than `_COMMON_RATE`, only as large a part of all offers may explore as its rate is
-of that, squared, but `_LEAST_EXPLORED` always: a few percent of some thousand offers are few sales to repay more."""
+_AT_LEAST_TO_COME = 100.0
+"""Offers for which any demand curve is expected to last: who sets prices by what they teach has that many to make."""
+_COMMON_RATE, _LEAST_TRIED = 0.1, 0.05
+"""Where the rarer outcome is rarer than `_COMMON_RATE`, only so large a share of offers as its rate is of that, but
+`_LEAST_TRIED` always, is a trial: a few percent of some hundred offers are few sales to tell one price from another."""
+_BESIDES = 0.1
+"""Where no trial pays, at most this share of as many offers explores all the same: what is believed may be wrong."""
 
 _MANY, _MANY_SHARE = 200, 0.5
 """So many offers at once, and more than half as many as there were before, are not to be made at two prices: nothing of
@@ -65,15 +71,16 @@ class CurvePricing:
         choice, count = self._choose(sellable_share), len(features)
         if count >= _MANY and count > _MANY_SHARE * self._posterior.offers:
             return self._spread(count, sellable_share)
-        index = np.where(self._rng.random(count) < choice.share, choice.other, choice.best)
+        share = choice.share_of(count)
+        index = np.where(self._rng.random(count) < share, choice.other, choice.best)
         cells = self._cell(choice.best), self._cell(choice.other)
         low, high = (np.where(index == choice.other, cells[1][end], cells[0][end]) for end in (0, 1))
         price = np.exp(low + (high - low) * self._rng.random(count))
-        return np.clip(price, self.low, self.high), self._density(price, cells, choice.share)
+        return np.clip(price, self.low, self.high), self._density(price, cells, share)
 
     def _spread(self, count: int, sellable_share: float) -> tuple[Floats, Floats]:
         """Return prices and densities as in `propose`: each the best of a curve of its own, so that much is learnt."""
-        best = self._profit(self._posterior.sample(_SAMPLED_CURVES).chance, sellable_share).argmax(axis=1)
+        best = self._profit(self._posterior.sample(_SAMPLED_CURVES)[0].chance, sellable_share).argmax(axis=1)
         index, chosen = np.unique(best, return_counts=True)
         low, high = np.array([self._cell(int(each)) for each in index]).T
         chance = chosen / len(best)
@@ -99,12 +106,20 @@ class CurvePricing:
 
     def _choose(self, sellable_share: float) -> TwoPrices:
         if self._choice is None or abs(sellable_share / self._chosen_for - 1.0) > _LEARN_EVERY:
-            chance = self._posterior.sample(_SAMPLED_CURVES).chance
-            profit = self._profit(chance, sellable_share)
-            self._choice = two_prices(self._weighed(profit), chance, self._most_explored())
+            self._choice = self._best_and_other(sellable_share)
             self._chosen_for = sellable_share
             self._first = self._choice.best if self._first is None else self._first
         return self._choice
+
+    def _best_and_other(self, sellable_share: float) -> TwoPrices:
+        """Return the price that earns most and the one to try: what pays, else what teaches most for its cost."""
+        curves, lasted = self._posterior.sample(_SAMPLED_CURVES)
+        profit = self._weighed(self._profit(curves.chance, sellable_share))
+        tried = trial(profit, curves.chance, np.maximum(lasted, _AT_LEAST_TO_COME))
+        if tried.share:
+            return replace(tried, share=self._most_tried())
+        besides = two_prices(profit)
+        return replace(besides, share=min(besides.share, _BESIDES * self._most_tried()))
 
     def _profit(self, chance: Floats, sellable_share: float) -> Floats:
         """Return the profit (S, G) an offer: what is sold now cannot be sold later, for what it would earn then.
@@ -122,10 +137,10 @@ class CurvePricing:
             low, high = np.where(wanted > sellable_share, worth, low), np.where(wanted > sellable_share, high, worth)
         return np.asarray((margin - high) * chance + high * sellable_share)
 
-    def _most_explored(self) -> float:
-        """Return the largest share of offers that may explore."""
+    def _most_tried(self) -> float:
+        """Return the largest share of offers that may be a trial."""
         rate = (self._posterior.rarer + 0.5) / (self._posterior.offers + 2.0)
-        return min(max((rate / _COMMON_RATE) ** 2, _LEAST_EXPLORED), 1.0)
+        return min(max(rate / _COMMON_RATE, _LEAST_TRIED), 1.0)
 
     def _weighed(self, profit: Floats) -> Floats:
         """Return profits (S, G) in money where much is known, as shares of the most of each curve where little is."""
@@ -163,4 +178,4 @@ def _learnt_of(log: Outcomes, grid: PriceGrid, rng: np.random.Generator) -> Curv
         part = slice(start, start + max(_FIRST_PART, start // 2))
         posterior.observe(price[part], accepted[part])
         start = part.stop
-    return posterior.sample(_SAMPLED_CURVES)
+    return posterior.sample(_SAMPLED_CURVES)[0]

@@ -53,5 +53,5 @@ def test_after_a_change_there_are_likely_curves_again() -> None:
             posterior.observe(price, (rng.random(AT_ONCE) < expit(3.2 - 0.8 * price / worth)).astype(np.float64))
 
     assert 1.0 / float(posterior.weight @ posterior.weight) > 200
-    expected = np.interp(5.0, GRID.prices, posterior.sample(400).chance.mean(axis=0))
+    expected = np.interp(5.0, GRID.prices, posterior.sample(400)[0].chance.mean(axis=0))
     assert abs(expected - expit(3.2 - 0.8 * 5.0 / 1.6)) < 0.05

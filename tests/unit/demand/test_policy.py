@@ -200,15 +200,15 @@ def test_few_acceptances_are_not_all_taken_for_too_high_a_price() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_where_one_in_fifty_accepts_hardly_any_offer_explores(seed: int) -> None:
-    """A few percent of some hundred offers are too few sales to repay more: a fifth of the offers went elsewhere."""
+def test_where_one_in_fifty_accepts_few_offers_explore(seed: int) -> None:
+    """A few percent of some hundred offers are too few sales to repay more than now and then a trial."""
     pricer = AdaptivePricer(RANGE, COST, seed=seed)
     elsewhere = []
     for _ in range(16):
         price = pricer.propose(n=50)
         pricer.observe(price, [1.0] + [0.0] * 49)
         elsewhere.append(np.mean(np.abs(np.log(price / np.median(price))) > 0.1))
-    assert np.mean(elsewhere[12:]) < 0.1
+    assert np.mean(elsewhere) < 0.15
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -229,13 +229,14 @@ def log_of(worth: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def test_a_category_teaches_where_to_begin() -> None:
+    """Its products are worth half as much as who set the range seems to expect."""
     rng = np.random.default_rng(4)
-    logs = [log_of(worth, rng) for worth in (0.85, 1.0, 1.2)]
+    logs = [log_of(worth, rng) for worth in (0.43, 0.5, 0.6)]
     knowing, cold = (AdaptivePricer(RANGE, COST, seed=3, category=category) for category in (logs, ()))
     first, unguided = knowing.propose(n=50), cold.propose(n=50)
-    most = (3.33 - COST) * logit(np.array(3.33))
-    assert np.mean((first - COST) * logit(first)) > 0.9 * most
-    assert np.mean((unguided - COST) * logit(unguided)) < 0.8 * most
+    most = (1.87 - COST) * logit(np.array(1.87 / 0.5))
+    assert np.mean((first - COST) * logit(first / 0.5)) > 0.9 * most
+    assert np.mean((unguided - COST) * logit(unguided / 0.5)) < 0.5 * most
     again = AdaptivePricer(RANGE, COST, seed=3, category=logs)
     assert np.array_equal(again.propose(n=50), first)
 
