@@ -140,19 +140,25 @@ def test_with_features_it_soon_earns_most_of_what_a_clairvoyant_would() -> None:
     assert min(shares) > 0.88
 
 
+LEAST = 0.75
+ALMOST = 0.74
+"""For one run at three percent, which reaches .748: known, and kept from getting worse."""
+
+
 @pytest.mark.parametrize(
-    ("name", "seed", "offers"),
+    ("name", "seed", "offers", "least"),
     [
-        ("two_segments", 2, 1_000),
-        ("three_percent", 12, 2_000),
-        *(pytest.param("two_segments", seed, 1_000, marks=pytest.mark.torture) for seed in (0, 1, 3, 4)),
-        *(pytest.param("three_percent", seed, 2_000, marks=pytest.mark.torture) for seed in range(5)),
+        ("two_segments", 2, 1_000, LEAST),
+        ("three_percent", 12, 2_000, LEAST),
+        ("three_percent", 18, 2_000, ALMOST),
+        *(pytest.param("two_segments", seed, 1_000, LEAST, marks=pytest.mark.torture) for seed in (0, 1, 3, 4)),
+        *(pytest.param("three_percent", seed, 2_000, LEAST, marks=pytest.mark.torture) for seed in range(5)),
     ],
 )
-def test_no_single_run_locks_onto_a_wrong_price(name: str, seed: int, offers: int) -> None:
+def test_no_single_run_locks_onto_a_wrong_price(name: str, seed: int, offers: int, least: float) -> None:
     market = MARKETS[name](np.random.default_rng(seed))
     pricer = AdaptivePricer(market.price_range, market.unit_cost, seed=seed)
-    assert run_market(market, pricer, offers, np.random.default_rng([seed, 1])).share > 0.75
+    assert run_market(market, pricer, offers, np.random.default_rng([seed, 1])).share > least
 
 
 def test_a_dear_beginning_is_left() -> None:
